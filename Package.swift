@@ -1,0 +1,140 @@
+// swift-tools-version: 6.2
+
+import PackageDescription
+
+let swiftSettings: [SwiftSetting] = [
+    .swiftLanguageMode(.v6),
+    .enableUpcomingFeature("ExistentialAny"),
+    .enableUpcomingFeature("InternalImportsByDefault"),
+    .enableUpcomingFeature("MemberImportVisibility"),
+]
+
+let package = Package(
+    name: "muster",
+    products: [
+        .library(name: "Muster", targets: ["Muster"]),
+        .library(name: "MusterTestKit", targets: ["MusterTestKit"]),
+        .library(name: "MusterMetrics", targets: ["MusterMetrics"]),
+        .executable(name: "muster-demo", targets: ["muster-demo"]),
+    ],
+    dependencies: [
+        .package(url: "https://github.com/apple/swift-log.git", from: "1.6.0"),
+        .package(url: "https://github.com/apple/swift-metrics.git", from: "2.13.0"),
+        .package(url: "https://github.com/apple/swift-argument-parser.git", from: "1.5.0"),
+        .package(
+            url: "https://github.com/apple/swift-configuration.git", from: "1.0.0",
+            traits: [.defaults, "CommandLineArguments"]),
+        .package(url: "https://github.com/apple/swift-nio.git", from: "2.80.0"),
+    ],
+    targets: [
+        // Floor 0: the C world.
+        .systemLibrary(
+            name: "CMicrohttpd", pkgConfig: "libmicrohttpd",
+            providers: [.apt(["libmicrohttpd-dev"])]),
+        .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
+        .target(name: "CMuster"),
+
+        // Floor 1: the operating system in Swift's terms, and the metric arena.
+        .target(
+            name: "MusterPlatform",
+            dependencies: ["CMuster"],
+            swiftSettings: swiftSettings,
+            linkerSettings: [.linkedLibrary("dispatch")]),
+        .target(
+            name: "MusterMetrics",
+            dependencies: [
+                "CMuster", "MusterPlatform",
+                .product(name: "Logging", package: "swift-log"),
+                .product(name: "CoreMetrics", package: "swift-metrics"),
+            ],
+            swiftSettings: swiftSettings),
+
+        // Floor 2: engines and endpoint.
+        .target(
+            name: "MusterExecution",
+            dependencies: [
+                "CMuster", "MusterPlatform", "MusterMetrics",
+                .product(name: "Logging", package: "swift-log"),
+            ],
+            swiftSettings: swiftSettings),
+        .target(
+            name: "MusterEndpoint",
+            dependencies: [
+                "CMicrohttpd", "CZlib", "CMuster", "MusterPlatform", "MusterMetrics",
+                .product(name: "Logging", package: "swift-log"),
+            ],
+            swiftSettings: swiftSettings),
+
+        // Floor 3: what a service author imports.
+        .target(
+            name: "Muster",
+            dependencies: [
+                "CMuster", "MusterPlatform", "MusterMetrics", "MusterExecution", "MusterEndpoint",
+                .product(name: "Logging", package: "swift-log"),
+                .product(name: "CoreMetrics", package: "swift-metrics"),
+                .product(name: "Configuration", package: "swift-configuration"),
+            ],
+            swiftSettings: swiftSettings),
+        .target(
+            name: "MusterTestKit",
+            dependencies: ["MusterPlatform", "MusterMetrics", "MusterExecution", "Muster"],
+            swiftSettings: swiftSettings),
+
+        // Floor 4: executables.
+        .executableTarget(
+            name: "muster-demo",
+            dependencies: [
+                "Muster",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+                .product(name: "Logging", package: "swift-log"),
+                .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "NIOPosix", package: "swift-nio"),
+                .product(name: "NIOHTTP1", package: "swift-nio"),
+            ],
+            swiftSettings: swiftSettings),
+        .target(name: "CMusterBench"),
+        .executableTarget(
+            name: "muster-bench",
+            dependencies: [
+                "CMusterBench", "CMicrohttpd", "MusterPlatform", "MusterMetrics", "MusterExecution",
+                "MusterEndpoint", "Muster",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+                .product(name: "Logging", package: "swift-log"),
+            ],
+            swiftSettings: swiftSettings),
+
+        .testTarget(
+            name: "MusterPlatformTests", dependencies: ["MusterPlatform"], swiftSettings: swiftSettings),
+        .testTarget(
+            name: "MusterMetricsTests",
+            dependencies: [
+                "MusterMetrics", "MusterPlatform",
+                .product(name: "Logging", package: "swift-log"),
+                .product(name: "Metrics", package: "swift-metrics"),
+            ],
+            swiftSettings: swiftSettings),
+        .testTarget(
+            name: "MusterExecutionTests",
+            dependencies: ["MusterExecution", "MusterPlatform", "MusterMetrics"],
+            swiftSettings: swiftSettings),
+        .testTarget(
+            name: "MusterEndpointTests",
+            dependencies: [
+                "MusterEndpoint", "MusterMetrics", "MusterPlatform",
+                .product(name: "Logging", package: "swift-log"),
+            ],
+            swiftSettings: swiftSettings),
+        .testTarget(
+            name: "MusterTests",
+            dependencies: [
+                "Muster", "MusterTestKit", "MusterExecution", "MusterMetrics", "MusterPlatform",
+                .product(name: "Logging", package: "swift-log"),
+                .product(name: "InMemoryLogging", package: "swift-log"),
+            ],
+            swiftSettings: swiftSettings),
+        .testTarget(
+            name: "MusterIntegrationTests",
+            dependencies: ["MusterPlatform"],
+            swiftSettings: swiftSettings),
+    ]
+)

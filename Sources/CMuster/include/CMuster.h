@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The few lines that Swift cannot say: thread-local storage, variadic system calls, calls hidden behind
+// feature macros, and what must run inside a signal handler.
+#ifndef CMUSTER_H
+#define CMUSTER_H
+
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE 1
+#endif
+
+#include <pthread.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/epoll.h>
+#include <time.h>
+
+// The event loop that the calling thread runs, unretained; NULL on every other thread.
+void *cmuster_current_loop(void);
+void cmuster_set_current_loop(void *loop);
+
+// CLOCK_MONOTONIC and CLOCK_REALTIME in nanoseconds.
+static inline int64_t cmuster_monotonic_ns(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+}
+
+static inline int64_t cmuster_realtime_ns(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_REALTIME, &t);
+    return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+}
+
+// Waits on an epoll descriptor with nanosecond precision; a negative time-out waits for ever. Falls back to
+// ppoll(2) where the kernel or a seccomp filter has no epoll_pwait2(2). Returns as epoll_wait(2) does.
+int cmuster_epoll_wait_ns(int epoll_fd, struct epoll_event *events, int capacity, int64_t timeout_ns);
+
+// epoll_ctl(2) with the data word as a plain integer. Returns 0 or an errno value.
+int cmuster_epoll_control(int epoll_fd, int operation, int fd, uint32_t events, uint64_t data);
+
+// Waits on a condition until an absolute CLOCK_MONOTONIC instant; negative waits for ever. Returns 0 or ETIMEDOUT.
+int cmuster_condition_wait(pthread_cond_t *condition, pthread_mutex_t *mutex, int64_t deadline_ns);
+
+// Threads.
+int cmuster_thread_id(void);
+void cmuster_set_thread_name(const char *name);
+void cmuster_set_timer_slack(unsigned long nanoseconds);
+
+// A sealed memory file: a new descriptor of `size` bytes that can neither shrink nor grow, or -1 with errno set.
+int cmuster_memory_file_create(const char *name, int64_t size);
+// The seals of a memory file, or -1 with errno set.
+int cmuster_memory_file_seals(int fd);
+bool cmuster_seals_forbid_resizing(int seals);
+
+// Signals: one process-wide pipe; each delivery writes the signal's number to it as one byte.
+// Nothing but write(2) runs in signal context.
+int cmuster_signal_pipe_open(void);                 // the read end (opened once), or -1 with errno set
+int cmuster_signal_install(int signal_number);      // 0 or an errno value
+int cmuster_signal_restore_default(int signal_number);
+int cmuster_signal_ignore(int signal_number);
+
+// libdispatch's main queue, served by a loop of our own on the main thread, as CoreFoundation's run loop does it.
+int cmuster_main_queue_descriptor(void);
+void cmuster_main_queue_drain(void);
+
+// Whether the calling thread is the process' first.
+bool cmuster_is_main_thread(void);
+
+// Ends the process at once, without handlers of exit(3).
+void cmuster_exit_now(int code) __attribute__((noreturn));
+
+#endif

@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import CMuster
+import Glibc
+
+/// Starts native threads.
+public enum NativeThread {
+    /// Starts a detached thread that runs a closure and ends with it.
+    ///
+    /// - Parameters:
+    ///   - name: The thread's name; the kernel keeps its first 15 bytes.
+    ///   - stackSize: The stack's size in bytes; the system's default when `nil`. The kernel commits it page by
+    ///     page as it is used.
+    ///   - body: What the thread runs.
+    /// - Throws: ``SystemError`` when the system has no room for another thread.
+    public static func start(
+        name: String, stackSize: Int? = nil, _ body: @escaping @Sendable () -> Void
+    ) throws(SystemError) {
+        var attributes = pthread_attr_t()
+        pthread_attr_init(&attributes)
+        defer { pthread_attr_destroy(&attributes) }
+        pthread_attr_setdetachstate(&attributes, Int32(PTHREAD_CREATE_DETACHED))
+        if let stackSize {
+            pthread_attr_setstacksize(&attributes, stackSize)
+        }
+        let start = Unmanaged.passRetained(ThreadStart(name: name, body: body))
+        var thread = pthread_t()
+        let code = pthread_create(
+            &thread, &attributes,
+            { @Sendable argument in
+                guard let argument else { return nil }
+                let start = Unmanaged<ThreadStart>.fromOpaque(argument).takeRetainedValue()
+                setName(start.name)
+                start.body()
+                return nil
+            }, start.toOpaque())
+        guard code == 0 else {
+            start.release()
+            throw SystemError("pthread_create", code: code)
+        }
+    }
+
+    /// Names the calling thread.
+    ///
+    /// - Parameter name: The name; the kernel keeps its first 15 bytes.
+    public static func setName(_ name: String) {
+        cmuster_set_thread_name(name)
+    }
+
+    /// The kernel's number of the calling thread.
+    public static var currentIdentifier: Int32 {
+        cmuster_thread_id()
+    }
+
+    /// Whether the calling thread is the process' first.
+    public static var isMain: Bool {
+        cmuster_is_main_thread()
+    }
+}
+
+private final class ThreadStart: Sendable {
+    let name: String
+    let body: @Sendable () -> Void
+
+    init(name: String, body: @escaping @Sendable () -> Void) {
+        self.name = name
+        self.body = body
+    }
+}
