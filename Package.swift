@@ -24,6 +24,7 @@ let package = Package(
         .package(
             url: "https://github.com/apple/swift-configuration.git", from: "1.0.0",
             traits: [.defaults, "CommandLineArguments"]),
+        .package(url: "https://github.com/apple/swift-collections.git", from: "1.2.0"),
         .package(url: "https://github.com/apple/swift-nio.git", from: "2.80.0"),
     ],
     targets: [
@@ -37,7 +38,7 @@ let package = Package(
         // Floor 1: the operating system in Swift's terms, and the metric arena.
         .target(
             name: "MusterPlatform",
-            dependencies: ["CMuster"],
+            dependencies: ["CMuster", .product(name: "DequeModule", package: "swift-collections")],
             swiftSettings: swiftSettings,
             linkerSettings: [.linkedLibrary("dispatch")]),
         .target(

@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <stdatomic.h>
+#include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
@@ -41,6 +42,8 @@ int cmuster_epoll_control(int epoll_fd, int operation, int fd, uint32_t events, 
     struct epoll_event event = {.events = events, .data = {.u64 = data}};
     return epoll_ctl(epoll_fd, operation, fd, &event) == 0 ? 0 : errno;
 }
+
+int cmuster_event_descriptor(void) { return eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK); }
 
 int cmuster_condition_wait(pthread_cond_t *condition, pthread_mutex_t *mutex, int64_t deadline_ns) {
     if (deadline_ns < 0) return pthread_cond_wait(condition, mutex);

@@ -13,10 +13,17 @@ public struct SystemError: Error, Hashable, Sendable, CustomStringConvertible {
     ///
     /// - Parameters:
     ///   - operation: What was tried.
-    ///   - code: The error number; `errno` unless given.
-    public init(_ operation: String, code: Int32 = errno) {
+    ///   - code: The error number.
+    public init(_ operation: String, code: Int32) {
         self.operation = operation
         self.code = code
+    }
+
+    /// Creates the error from the calling thread's `errno`.
+    ///
+    /// - Parameter operation: What was tried.
+    public init(_ operation: String) {
+        self.init(operation, code: errno)
     }
 
     /// What was tried and the system's text for the reason.

@@ -5,10 +5,6 @@
 #ifndef CMUSTER_H
 #define CMUSTER_H
 
-#ifndef _GNU_SOURCE
-#define _GNU_SOURCE 1
-#endif
-
 #include <pthread.h>
 #include <signal.h>
 #include <stdbool.h>
@@ -39,6 +35,9 @@ int cmuster_epoll_wait_ns(int epoll_fd, struct epoll_event *events, int capacity
 
 // epoll_ctl(2) with the data word as a plain integer. Returns 0 or an errno value.
 int cmuster_epoll_control(int epoll_fd, int operation, int fd, uint32_t events, uint64_t data);
+
+// eventfd(2), non-blocking and close-on-exec, or -1 with errno set.
+int cmuster_event_descriptor(void);
 
 // Waits on a condition until an absolute CLOCK_MONOTONIC instant; negative waits for ever. Returns 0 or ETIMEDOUT.
 int cmuster_condition_wait(pthread_cond_t *condition, pthread_mutex_t *mutex, int64_t deadline_ns);

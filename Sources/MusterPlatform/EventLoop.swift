@@ -1,0 +1,540 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import CMuster
+import DequeModule
+import Glibc
+import Synchronization
+
+/// A run queue, a heap of timers and a set of awaited descriptors, served by at most one thread at a time.
+///
+/// The loop is a `TaskExecutor`: a task that prefers it runs on the loop's thread only. Work may come from any
+/// thread; what the loop's own thread hands in takes no lock. When the loop has nothing to do its thread sleeps in
+/// one system call until the earliest deadline, a ready descriptor or new work: nothing polls.
+///
+/// A loop is not tied to a thread for life. While no thread runs it, it is *detached*; work that arrives then is
+/// kept and the loop's starter, if it has one, is asked for a thread. So no work handed to a loop is ever lost.
+///
+/// Sound as `@unchecked Sendable`: what is marked as the runner's is touched only by the thread that runs the loop,
+/// one at a time, and passes from one to the next through `shared`'s lock; everything else is immutable or locked.
+public final class EventLoop: TaskExecutor, @unchecked Sendable {
+    /// How the loop's thread waits.
+    public enum Parking: Sendable {
+        /// On a condition variable until a descriptor is awaited for the first time, on epoll from then on.
+        /// Costs no descriptor for loops that never await any.
+        case onDemand
+        /// On epoll from the start.
+        case descriptors
+    }
+
+    private enum Attachment {
+        case detached
+        case starting
+        case attached
+    }
+
+    private struct Shared {
+        var jobs: [UnownedJob] = []
+        var works: [@Sendable () -> Void] = []
+        var attachment = Attachment.detached
+        var isParked = false
+        var isStopping = false
+        var starter: (@Sendable (EventLoop) -> Void)?
+    }
+
+    fileprivate enum Timer {
+        case sleeper(UnsafeContinuation<Bool, Never>)
+        case action(@Sendable () -> Void)
+    }
+
+    /// The name given at creation, for error messages and thread names.
+    public let name: String
+
+    private let observer: (any EventLoopObserver)?
+    private let shared: Locked<Shared>
+    private let mutexForParking: ParkingLot
+    /// Whether `shared` holds work for the runner.
+    private let hasRemote = Atomic<Bool>(false)
+    /// When the present turn began, in monotonic nanoseconds; 0 while parked, detached or idle.
+    private let turnStart = Atomic<Int64>(0)
+    private let turns = Atomic<UInt64>(0)
+
+    // The runner's.
+    private var queue = Deque<UnownedJob>()
+    private var timers = TimerHeap<Timer>()
+    private var poller: DescriptorPoller?
+    private var drainedJobs: [UnownedJob] = []
+    private var drainedWorks: [@Sendable () -> Void] = []
+
+    /// Creates a detached loop.
+    ///
+    /// - Parameters:
+    ///   - name: For error messages and thread names.
+    ///   - parking: How the loop's thread waits.
+    ///   - observer: Hears of every turn.
+    ///   - starter: Called, on any thread, when work arrives while no thread runs the loop; it has to see to it
+    ///     that one does (and may do so later).
+    /// - Throws: ``SystemError`` when the kernel gives no epoll or event descriptor.
+    public init(
+        name: String, parking: Parking = .onDemand, observer: (any EventLoopObserver)? = nil,
+        starter: (@Sendable (EventLoop) -> Void)? = nil
+    ) throws(SystemError) {
+        self.name = name
+        self.observer = observer
+        shared = Locked(Shared(starter: starter))
+        mutexForParking = ParkingLot()
+        if case .descriptors = parking {
+            let poller = try DescriptorPoller()
+            self.poller = poller
+            mutexForParking.useDescriptor(poller.wakeDescriptor)
+        }
+    }
+
+    // MARK: The current loop
+
+    /// The loop that the calling thread runs.
+    public static var current: EventLoop? {
+        cmuster_current_loop().map { Unmanaged<EventLoop>.fromOpaque($0).takeUnretainedValue() }
+    }
+
+    /// Whether the calling thread runs this loop.
+    @inline(__always)
+    public var isCurrent: Bool {
+        cmuster_current_loop() == Unmanaged.passUnretained(self).toOpaque()
+    }
+
+    /// A loop of its own thread for timers of tasks that run on no loop. The thread starts with the first use and
+    /// ends after ten idle seconds.
+    public static let auxiliary: EventLoop = makeAuxiliary()
+
+    private static func makeAuxiliary() -> EventLoop {
+        let start: @Sendable (EventLoop) -> Void = { loop in
+            loop.startThread(name: "muster-timers", keepAlive: .seconds(10))
+        }
+        do {
+            return try EventLoop(name: "muster-timers", starter: start)
+        } catch {
+            // `onDemand` opens no descriptor, so creation cannot fail.
+            preconditionFailure("an event loop without descriptors could not be created: \(error)")
+        }
+    }
+
+    // MARK: Handing work in
+
+    /// Queues a step of a task; called by the Swift runtime.
+    public func enqueue(_ job: consuming ExecutorJob) {
+        let job = UnownedJob(job)
+        if isCurrent {
+            queue.append(job)
+        } else {
+            hand { $0.jobs.append(job) }
+        }
+    }
+
+    /// Runs a closure on the loop's thread, after everything submitted before it.
+    ///
+    /// - Parameter work: What to run; it must not block.
+    public func submit(_ work: @escaping @Sendable () -> Void) {
+        hand { $0.works.append(work) }
+    }
+
+    private func hand(_ add: (inout Shared) -> Void) {
+        enum Next {
+            case nothing
+            case wake
+            case start(@Sendable (EventLoop) -> Void)
+        }
+        let next: Next = shared.withLock { state in
+            add(&state)
+            hasRemote.store(true, ordering: .releasing)
+            if state.isParked {
+                state.isParked = false
+                return .wake
+            }
+            if case .detached = state.attachment, let starter = state.starter {
+                state.attachment = .starting
+                return .start(starter)
+            }
+            return .nothing
+        }
+        switch next {
+        case .nothing: break
+        case .wake: mutexForParking.unpark()
+        case .start(let starter): starter(self)
+        }
+    }
+
+    // MARK: Running
+
+    /// Starts a native thread that runs the loop.
+    ///
+    /// When the system has no room for a thread, it is tried again every 100 ms by a thread that can be had: work is
+    /// late then, not lost.
+    ///
+    /// - Parameters:
+    ///   - name: The thread's name.
+    ///   - keepAlive: How long the thread waits idle before it ends; `nil` for ever.
+    ///   - stackSize: The thread's stack in bytes; the system's default when `nil`.
+    ///   - whenDone: Called on the thread when it leaves the loop.
+    public func startThread(
+        name: String, keepAlive: Duration? = nil, stackSize: Int? = nil,
+        whenDone: (@Sendable () -> Void)? = nil
+    ) {
+        do {
+            try attachThread(name: name, keepAlive: keepAlive, stackSize: stackSize, whenDone: whenDone)
+        } catch {
+            if self === EventLoop.auxiliary {
+                shared.withLock { $0.attachment = .detached }
+                return
+            }
+            EventLoop.auxiliary.submit {
+                EventLoop.auxiliary.schedule(at: .now.advanced(by: .milliseconds(100))) { [self] in
+                    startThread(name: name, keepAlive: keepAlive, stackSize: stackSize, whenDone: whenDone)
+                }
+            }
+        }
+    }
+
+    /// Starts a native thread that runs the loop, or reports that there is none to be had.
+    ///
+    /// - Parameters:
+    ///   - name: The thread's name.
+    ///   - keepAlive: How long the thread waits idle before it ends; `nil` for ever.
+    ///   - stackSize: The thread's stack in bytes; the system's default when `nil`.
+    ///   - whenDone: Called on the thread when it leaves the loop.
+    /// - Throws: ``SystemError`` when the system has no room for another thread.
+    public func attachThread(
+        name: String, keepAlive: Duration? = nil, stackSize: Int? = nil,
+        whenDone: (@Sendable () -> Void)? = nil
+    ) throws(SystemError) {
+        shared.withLock { if case .detached = $0.attachment { $0.attachment = .starting } }
+        do {
+            try NativeThread.start(name: name, stackSize: stackSize) { [self] in
+                try? run(keepAlive: keepAlive)
+                whenDone?()
+            }
+        } catch {
+            shared.withLock { if case .starting = $0.attachment { $0.attachment = .detached } }
+            throw error
+        }
+    }
+
+    /// Claims the loop for a thread that will call ``run(keepAlive:)`` later, so that arriving work starts none.
+    ///
+    /// - Returns: `false` when a thread runs the loop already or is about to.
+    public func claim() -> Bool {
+        shared.withLock { state in
+            guard case .detached = state.attachment else { return false }
+            state.attachment = .starting
+            return true
+        }
+    }
+
+    /// Runs the loop on the calling thread until ``stop()``, or until it has been idle for a while.
+    ///
+    /// - Parameter keepAlive: How long to wait idle (nothing queued, no timer, no awaited descriptor) before
+    ///   returning; `nil` for ever.
+    /// - Throws: ``EventLoopError/alreadyRunning(loop:)``.
+    public func run(keepAlive: Duration? = nil) throws(EventLoopError) {
+        let isFree = shared.withLock { state in
+            if case .attached = state.attachment { return false }
+            state.attachment = .attached
+            return true
+        }
+        guard isFree else { throw .alreadyRunning(loop: name) }
+        let outer = cmuster_current_loop()
+        cmuster_set_current_loop(Unmanaged.passUnretained(self).toOpaque())
+        // Timers then fire when they are due instead of up to 50 µs later.
+        cmuster_set_timer_slack(1)
+        defer { cmuster_set_current_loop(outer) }
+        while true {
+            runTurn()
+            guard queue.isEmpty, !hasRemote.load(ordering: .acquiring) else { continue }
+            let isIdle = timers.count == 0 && (poller?.isUnused ?? true)
+            var deadline = timers.earliest
+            if isIdle, let keepAlive {
+                deadline = MonotonicInstant.now.advanced(by: keepAlive).nanoseconds
+            }
+            switch park(until: deadline, mayLeave: isIdle && keepAlive != nil) {
+            case .goOn: continue
+            case .leave: return
+            }
+        }
+    }
+
+    /// Makes the running thread leave the loop once its queue is empty. Timers and awaited descriptors stay, and
+    /// are served again when a thread runs the loop again.
+    public func stop() {
+        hand { $0.isStopping = true }
+    }
+
+    private enum AfterParking {
+        case goOn
+        case leave
+    }
+
+    private func park(until deadline: Int64?, mayLeave: Bool) -> AfterParking {
+        turnStart.store(0, ordering: .relaxed)
+        enum Decision {
+            case goOn
+            case leave
+            case sleep
+        }
+        let decision: Decision = shared.withLock { state in
+            if !state.jobs.isEmpty || !state.works.isEmpty { return .goOn }
+            if state.isStopping {
+                state.isStopping = false
+                hasRemote.store(false, ordering: .relaxed)
+                state.attachment = .detached
+                return .leave
+            }
+            state.isParked = true
+            return .sleep
+        }
+        switch decision {
+        case .goOn: return .goOn
+        case .leave: return .leave
+        case .sleep: break
+        }
+        if let poller {
+            poller.wait(until: deadline)
+        } else {
+            mutexForParking.wait(until: deadline)
+        }
+        return shared.withLock { state in
+            let wasWoken = !state.isParked
+            state.isParked = false
+            guard mayLeave, !wasWoken, state.jobs.isEmpty, state.works.isEmpty else { return .goOn }
+            state.attachment = .detached
+            return .leave
+        }
+    }
+
+    private static let longestBatch = 64
+    private static let longestTurn: Int64 = 500_000
+
+    private func runTurn() {
+        let start = cmuster_monotonic_ns()
+        turnStart.store(start, ordering: .relaxed)
+        if let poller { poller.deliver() }
+        if timers.count > 0 { fireTimers(at: start) }
+        if hasRemote.load(ordering: .acquiring) { drain() }
+        let executor = asUnownedTaskExecutor()
+        var count = 0
+        // A batch ends after a number of steps or some time, whichever is first, so that timers and descriptors
+        // are looked at in between however busy the queue is.
+        while count < Self.longestBatch, let job = queue.popFirst() {
+            job.runSynchronously(on: executor)
+            count += 1
+            if count & 7 == 0, cmuster_monotonic_ns() &- start > Self.longestTurn { break }
+        }
+        turns.wrappingAdd(1, ordering: .relaxed)
+        if let observer {
+            observer.turnEnded(nanoseconds: cmuster_monotonic_ns() &- start, jobs: count)
+        }
+        if let poller, !queue.isEmpty { poller.check() }
+    }
+
+    private func drain() {
+        shared.withLock { state in
+            swap(&state.jobs, &drainedJobs)
+            swap(&state.works, &drainedWorks)
+            // A stop is taken up when there is nothing left to run.
+            hasRemote.store(false, ordering: .relaxed)
+        }
+        queue.append(contentsOf: drainedJobs)
+        drainedJobs.removeAll(keepingCapacity: true)
+        for work in drainedWorks { work() }
+        drainedWorks.removeAll(keepingCapacity: true)
+    }
+
+    private func fireTimers(at now: Int64) {
+        while let (_, timer) = timers.popDue(at: now) {
+            switch timer {
+            case .sleeper(let continuation): continuation.resume(returning: true)
+            case .action(let action): action()
+            }
+        }
+    }
+
+    // MARK: Progress
+
+    /// How many turns the loop has made.
+    public var turnCount: UInt64 { turns.load(ordering: .relaxed) }
+
+    /// For how long the present turn has kept the loop; zero while it sleeps.
+    ///
+    /// - Parameter now: The present instant.
+    public func busyTime(at now: MonotonicInstant = .now) -> Duration {
+        let start = turnStart.load(ordering: .relaxed)
+        return start == 0 ? .zero : .nanoseconds(max(0, now.nanoseconds &- start))
+    }
+
+    // MARK: Timers
+
+    /// Suspends the calling task until an instant.
+    ///
+    /// - Parameter deadline: When to go on.
+    /// - Throws: `CancellationError` as soon as the task is cancelled.
+    public func sleep(until deadline: MonotonicInstant) async throws(CancellationError) {
+        let elapsed = isCurrent ? await sleepHere(until: deadline) : await sleepElsewhere(until: deadline)
+        if !elapsed { throw CancellationError() }
+    }
+
+    private func sleepHere(until deadline: MonotonicInstant) async -> Bool {
+        let token = timers.reserve()
+        return await withTaskCancellationHandler {
+            await withUnsafeContinuation { continuation in
+                if !timers.arm(token, deadline: deadline.nanoseconds, payload: .sleeper(continuation)) {
+                    continuation.resume(returning: false)
+                }
+            }
+        } onCancel: {
+            if isCurrent { cancelSleep(token) } else { submit { self.cancelSleep(token) } }
+        }
+    }
+
+    private func sleepElsewhere(until deadline: MonotonicInstant) async -> Bool {
+        // Both closures run on the loop's thread, in the order in which they were submitted or reversed.
+        let sleep = RemoteSleep<TimerHeap<Timer>.Token>()
+        return await withTaskCancellationHandler {
+            await withUnsafeContinuation { continuation in
+                submit { [self] in
+                    guard !sleep.isCancelled else { return continuation.resume(returning: false) }
+                    let token = timers.reserve()
+                    sleep.token = token
+                    _ = timers.arm(token, deadline: deadline.nanoseconds, payload: .sleeper(continuation))
+                }
+            }
+        } onCancel: {
+            submit {
+                sleep.isCancelled = true
+                if let token = sleep.token { self.cancelSleep(token) }
+            }
+        }
+    }
+
+    private func cancelSleep(_ token: TimerHeap<Timer>.Token) {
+        if case .disarmed(.sleeper(let continuation)) = timers.cancel(token) {
+            continuation.resume(returning: false)
+        }
+    }
+
+    /// Names a scheduled action.
+    public struct ScheduledAction: Sendable {
+        fileprivate let token: TimerHeap<Timer>.Token
+    }
+
+    /// Runs a closure on the loop's thread at an instant. To be called on the loop's thread.
+    ///
+    /// - Parameters:
+    ///   - deadline: When to run it.
+    ///   - action: What to run; it must not block.
+    /// - Returns: A name by which it can be cancelled.
+    @discardableResult
+    public func schedule(at deadline: MonotonicInstant, _ action: @escaping @Sendable () -> Void) -> ScheduledAction {
+        dispatchPrecondition(isCurrent, "schedule")
+        let token = timers.reserve()
+        _ = timers.arm(token, deadline: deadline.nanoseconds, payload: .action(action))
+        return ScheduledAction(token: token)
+    }
+
+    /// Cancels a scheduled action; one that has run is left alone. To be called on the loop's thread.
+    ///
+    /// - Parameter scheduled: The action's name.
+    public func cancel(_ scheduled: ScheduledAction) {
+        dispatchPrecondition(isCurrent, "cancel")
+        _ = timers.cancel(scheduled.token)
+    }
+
+    /// How many timers wait. Exact on the loop's thread only.
+    var timerCount: Int { timers.count }
+
+    private func dispatchPrecondition(_ condition: Bool, _ function: String) {
+        precondition(condition, "\(function) of the event loop '\(name)' was called on another thread")
+    }
+
+    // MARK: Descriptors
+
+    /// Suspends the calling task until a descriptor is ready. Must be called by a task of this loop.
+    ///
+    /// The descriptor must stay open meanwhile: closing it leaves the task waiting until it is cancelled.
+    ///
+    /// - Parameters:
+    ///   - descriptor: The descriptor, which should be non-blocking.
+    ///   - events: What to wait for; an error or a hang-up on the descriptor ends every wait.
+    /// - Throws: `CancellationError` as soon as the task is cancelled; ``EventLoopError/cannotWatch(descriptor:_:)``.
+    public func ready(_ descriptor: Int32, for events: DescriptorEvents) async throws {
+        let poller = try pollerForUse(descriptor)
+        let identifier = poller.reserve()
+        let outcome = await withTaskCancellationHandler {
+            await withUnsafeContinuation { continuation in
+                poller.arm(identifier, descriptor: descriptor, events: events, continuation: continuation)
+            }
+        } onCancel: {
+            if isCurrent { poller.cancel(identifier) } else { submit { poller.cancel(identifier) } }
+        }
+        switch outcome {
+        case .ready: return
+        case .cancelled: throw CancellationError()
+        case .failed(let error): throw EventLoopError.cannotWatch(descriptor: descriptor, error)
+        }
+    }
+
+    /// Names a watched descriptor.
+    public struct Watch: Sendable {
+        fileprivate let identifier: UInt64
+    }
+
+    /// Calls a closure on the loop's thread whenever a descriptor is ready (level-triggered), until
+    /// ``unwatch(_:)``. To be called on the loop's thread, or before it runs.
+    ///
+    /// A watch does not keep a loop from leaving idle.
+    ///
+    /// - Parameters:
+    ///   - descriptor: The descriptor.
+    ///   - events: What to watch for.
+    ///   - handler: Called with what the descriptor is ready for; it must not block.
+    /// - Returns: A name by which the watch can be ended.
+    /// - Throws: ``EventLoopError/cannotWatch(descriptor:_:)``.
+    public func watch(
+        _ descriptor: Int32, for events: DescriptorEvents, _ handler: @escaping @Sendable (DescriptorEvents) -> Void
+    ) throws(EventLoopError) -> Watch {
+        let poller = try pollerForUse(descriptor)
+        do {
+            return Watch(identifier: try poller.watch(descriptor, events: events, handler: handler))
+        } catch {
+            throw .cannotWatch(descriptor: descriptor, error)
+        }
+    }
+
+    /// Ends a watch; the descriptor must still be open. To be called on the loop's thread.
+    ///
+    /// - Parameter watch: The watch's name.
+    public func unwatch(_ watch: Watch) {
+        poller?.unwatch(watch.identifier)
+    }
+
+    private func pollerForUse(_ descriptor: Int32) throws(EventLoopError) -> DescriptorPoller {
+        if let poller { return poller }
+        let created: DescriptorPoller
+        do {
+            created = try DescriptorPoller()
+        } catch {
+            throw .cannotWatch(descriptor: descriptor, error)
+        }
+        poller = created
+        mutexForParking.useDescriptor(created.wakeDescriptor)
+        return created
+    }
+
+    // MARK: The main queue
+
+    /// Makes this loop serve libdispatch's main queue, so that `MainActor` code runs while the main thread runs the
+    /// loop. To be called on the main thread, by a program whose `main` is synchronous.
+    ///
+    /// - Throws: ``EventLoopError/cannotWatch(descriptor:_:)``.
+    public func serveMainQueue() throws(EventLoopError) {
+        _ = try watch(cmuster_main_queue_descriptor(), for: .readable) { _ in cmuster_main_queue_drain() }
+        submit { cmuster_main_queue_drain() }
+    }
+}
