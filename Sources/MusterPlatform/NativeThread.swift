@@ -16,6 +16,11 @@ public enum NativeThread {
     public static func start(
         name: String, stackSize: Int? = nil, _ body: @escaping @Sendable () -> Void
     ) throws(SystemError) {
+        let code = create(ThreadStart(name: name, body: body), stackSize: stackSize)
+        if code != 0 { throw SystemError("pthread_create", code: code) }
+    }
+
+    private static func create(_ start: ThreadStart, stackSize: Int?) -> Int32 {
         var attributes = pthread_attr_t()
         pthread_attr_init(&attributes)
         defer { pthread_attr_destroy(&attributes) }
@@ -23,21 +28,11 @@ public enum NativeThread {
         if let stackSize {
             pthread_attr_setstacksize(&attributes, stackSize)
         }
-        let start = Unmanaged.passRetained(ThreadStart(name: name, body: body))
+        let argument = Unmanaged.passRetained(start)
         var thread = pthread_t()
-        let code = pthread_create(
-            &thread, &attributes,
-            { @Sendable argument in
-                guard let argument else { return nil }
-                let start = Unmanaged<ThreadStart>.fromOpaque(argument).takeRetainedValue()
-                setName(start.name)
-                start.body()
-                return nil
-            }, start.toOpaque())
-        guard code == 0 else {
-            start.release()
-            throw SystemError("pthread_create", code: code)
-        }
+        let code = pthread_create(&thread, &attributes, runThread, argument.toOpaque())
+        if code != 0 { argument.release() }
+        return code
     }
 
     /// Names the calling thread.
@@ -56,6 +51,14 @@ public enum NativeThread {
     public static var isMain: Bool {
         cmuster_is_main_thread()
     }
+}
+
+private func runThread(_ argument: UnsafeMutableRawPointer?) -> UnsafeMutableRawPointer? {
+    guard let argument else { return nil }
+    let start = Unmanaged<ThreadStart>.fromOpaque(argument).takeRetainedValue()
+    NativeThread.setName(start.name)
+    start.body()
+    return nil
 }
 
 private final class ThreadStart: Sendable {
