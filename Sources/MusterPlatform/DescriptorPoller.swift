@@ -68,8 +68,8 @@ final class DescriptorPoller: @unchecked Sendable {
         close(epoll)
     }
 
-    /// Whether no task waits for a descriptor.
-    var isUnused: Bool { waiters.isEmpty }
+    /// Whether no descriptor is awaited or watched.
+    var isUnused: Bool { waiters.isEmpty && watches.isEmpty }
 
     // MARK: Waiting
 

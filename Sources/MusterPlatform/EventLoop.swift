@@ -102,16 +102,17 @@ public final class EventLoop: TaskExecutor, @unchecked Sendable {
         cmuster_current_loop() == Unmanaged.passUnretained(self).toOpaque()
     }
 
-    /// A loop of its own thread for timers of tasks that run on no loop. The thread starts with the first use and
-    /// ends after ten idle seconds.
+    /// A loop on a thread of its own for what belongs to no other: timers of tasks that run on no loop, signals,
+    /// deadlines that must hold although every job hangs. The thread starts with the first use and ends after ten
+    /// idle seconds.
     public static let auxiliary: EventLoop = makeAuxiliary()
 
     private static func makeAuxiliary() -> EventLoop {
         let start: @Sendable (EventLoop) -> Void = { loop in
-            loop.startThread(name: "muster-timers", keepAlive: .seconds(10))
+            loop.startThread(name: "muster-aux", keepAlive: .seconds(10))
         }
         do {
-            return try EventLoop(name: "muster-timers", starter: start)
+            return try EventLoop(name: "muster-aux", starter: start)
         } catch {
             // `onDemand` opens no descriptor, so creation cannot fail.
             preconditionFailure("an event loop without descriptors could not be created: \(error)")
@@ -488,7 +489,7 @@ public final class EventLoop: TaskExecutor, @unchecked Sendable {
     /// Calls a closure on the loop's thread whenever a descriptor is ready (level-triggered), until
     /// ``unwatch(_:)``. To be called on the loop's thread, or before it runs.
     ///
-    /// A watch does not keep a loop from leaving idle.
+    /// A loop that watches something is not idle.
     ///
     /// - Parameters:
     ///   - descriptor: The descriptor.

@@ -1,0 +1,226 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Glibc
+public import Logging
+import MusterExecution
+public import MusterMetrics
+import MusterPlatform
+
+/// Selects a backend once.
+///
+/// In this order:
+/// 1. what is selected stays selected;
+/// 2. an explicit ``initialize(_:)`` selects;
+/// 3. without one, the first use asks the registered default hook;
+/// 4. without a hook, or when it throws, ``BackendType/default`` is taken.
+///
+/// Any number of threads may be first: one of them selects, the others wait for it. A selection that fails leaves
+/// nothing behind, so that it can be tried again.
+///
+/// Sound as `@unchecked Sendable`: `state` is reached only while `mutex` is held.
+public final class BackendSelector: @unchecked Sendable {
+    private struct State {
+        var makers: [BackendType: @Sendable (BackendContext) throws -> Backend]
+        var hook: (@Sendable () throws -> BackendType)?
+        var selected: (backend: Backend, selection: BackendSelection)?
+        /// The thread that is selecting at the moment.
+        var selecting: Int32?
+    }
+
+    /// The process' selector.
+    public static let shared = BackendSelector()
+
+    private let metrics: @Sendable () -> MetricRegistry
+    private let logger: Logger
+    private let mutex: UnsafeMutablePointer<pthread_mutex_t>
+    private let selectionEnded: UnsafeMutablePointer<pthread_cond_t>
+    private var state = State(makers: BackendSelector.standardMakers)
+
+    /// Creates a selector with nothing selected.
+    ///
+    /// - Parameters:
+    ///   - metrics: Where the selected backend's metrics are kept; asked when a backend is set up.
+    ///   - logger: Where it, and the selected backend, log.
+    public init(
+        metrics: @escaping @autoclosure @Sendable () -> MetricRegistry = .shared,
+        logger: Logger = Logger(label: "muster.backend")
+    ) {
+        self.metrics = metrics
+        self.logger = logger
+        mutex = .allocate(capacity: 1)
+        mutex.initialize(to: pthread_mutex_t())
+        pthread_mutex_init(mutex, nil)
+        selectionEnded = .allocate(capacity: 1)
+        selectionEnded.initialize(to: pthread_cond_t())
+        pthread_cond_init(selectionEnded, nil)
+    }
+
+    deinit {
+        pthread_cond_destroy(selectionEnded)
+        selectionEnded.deallocate()
+        pthread_mutex_destroy(mutex)
+        mutex.deallocate()
+    }
+
+    private static var standardMakers: [BackendType: @Sendable (BackendContext) throws -> Backend] {
+        [
+            .cooperative: { context in
+                Backend(
+                    context: context,
+                    engine: try CooperativeEngine(
+                        name: context.type.rawValue, configuration: context.engine, metrics: context.metrics))
+            },
+            .threading: { context in
+                Backend(
+                    context: context,
+                    engine: try ThreadingEngine(
+                        name: context.type.rawValue, configuration: context.engine, metrics: context.metrics))
+            },
+        ]
+    }
+
+    /// Registers a further backend.
+    ///
+    /// - Parameters:
+    ///   - type: Its name.
+    ///   - make: Sets it up when it is selected.
+    /// - Throws: ``BackendError/nameTaken(_:)``.
+    public func register(
+        _ type: BackendType, _ make: @escaping @Sendable (BackendContext) throws -> Backend
+    ) throws(BackendError) {
+        let isFree = withState { state in
+            guard state.makers[type] == nil else { return false }
+            state.makers[type] = make
+            return true
+        }
+        if !isFree { throw .nameTaken(type) }
+    }
+
+    /// Registers the default hook; the last one counts.
+    ///
+    /// - Parameter hook: Returns the backend to take.
+    public func registerDefaultHook(_ hook: @escaping @Sendable () throws -> BackendType) {
+        withState { $0.hook = hook }
+    }
+
+    /// What is selected and why; `nil` when nothing is.
+    public var selection: BackendSelection? {
+        withState { $0.selected?.selection }
+    }
+
+    /// The selected backend; selects one first when none is.
+    ///
+    /// - Returns: The backend, the same one each time.
+    /// - Throws: ``BackendError`` when none can be selected.
+    public func backend() throws(BackendError) -> Backend {
+        if let selected = try beginSelecting() { return selected.backend }
+        return try select { [self] in
+            guard let hook = withState({ $0.hook }) else { return (.default, .default) }
+            do {
+                let type = try hook()
+                logger.info("default hook chose a backend", metadata: ["backend": "\(type)"])
+                return (type, .hook)
+            } catch {
+                logger.error(
+                    "default hook failed, taking the default backend",
+                    metadata: ["error": "\(error)", "backend": "\(BackendType.default)"])
+                return (.default, .default)
+            }
+        }
+    }
+
+    /// Selects a backend; selecting the same one again changes nothing.
+    ///
+    /// - Parameter type: The backend.
+    /// - Throws: ``BackendAlreadySelected``; ``BackendError``.
+    public func initialize(_ type: BackendType) throws {
+        if let selected = try beginSelecting() {
+            guard selected.selection.type == type else {
+                throw BackendAlreadySelected(current: selected.selection, requested: type)
+            }
+            return
+        }
+        _ = try select { (type, .explicit) }
+    }
+
+    /// Sets up a backend without selecting it.
+    ///
+    /// - Parameter context: Its name and what it is to use.
+    /// - Returns: The backend.
+    /// - Throws: ``BackendError``.
+    public func make(_ context: BackendContext) throws(BackendError) -> Backend {
+        let (maker, registered) = withState { ($0.makers[context.type], $0.makers.keys.sorted { $0.rawValue < $1.rawValue }) }
+        guard let maker else { throw .unknown(context.type, registered: registered) }
+        do {
+            return try maker(context)
+        } catch let error as BackendError {
+            throw error
+        } catch {
+            throw .failed(context.type, reason: "\(error)")
+        }
+    }
+
+    /// Forgets the selection, the hook and the registered backends. For tests: whoever holds the old backend keeps
+    /// using it.
+    ///
+    /// Upstream: `_reset_backend`.
+    package func reset() {
+        withState { state in
+            state.selected = nil
+            state.hook = nil
+            state.makers = Self.standardMakers
+        }
+    }
+
+    // MARK: One selection at a time
+
+    /// Returns what is selected, or makes the calling thread the one that selects.
+    private func beginSelecting() throws(BackendError) -> (backend: Backend, selection: BackendSelection)? {
+        let thread = NativeThread.currentIdentifier
+        pthread_mutex_lock(mutex)
+        defer { pthread_mutex_unlock(mutex) }
+        while state.selected == nil, let selecting = state.selecting {
+            if selecting == thread { throw .selectionInProgress }
+            pthread_cond_wait(selectionEnded, mutex)
+        }
+        if let selected = state.selected { return selected }
+        state.selecting = thread
+        return nil
+    }
+
+    private func select(
+        _ choose: () -> (type: BackendType, source: BackendSelection.Source)
+    ) throws(BackendError) -> Backend {
+        var result: (backend: Backend, selection: BackendSelection)?
+        defer {
+            withState { state in
+                state.selecting = nil
+                if let result { state.selected = result }
+                pthread_cond_broadcast(selectionEnded)
+            }
+        }
+        let (type, source) = choose()
+        let backend = try make(BackendContext(type: type, metrics: metrics(), logger: logger))
+        let selection = BackendSelection(type: type, source: source)
+        export(selection)
+        logger.info("selected backend", metadata: ["backend": "\(type)", "source": "\(source.rawValue)"])
+        result = (backend, selection)
+        return backend
+    }
+
+    private func export(_ selection: BackendSelection) {
+        do {
+            try metrics().info(
+                "muster_backend", help: "The selected backend and who chose it.",
+                labels: [("backend", selection.type.rawValue), ("source", selection.source.rawValue)])
+        } catch {
+            logger.warning("the selected backend is not exported", metadata: ["error": "\(error)"])
+        }
+    }
+
+    private func withState<Result>(_ body: (inout State) -> Result) -> Result {
+        pthread_mutex_lock(mutex)
+        defer { pthread_mutex_unlock(mutex) }
+        return body(&state)
+    }
+}

@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: Apache-2.0
+
+public import MusterExecution
+public import MusterPlatform
+
+/// Calls a function that says each time how long to wait before the next call.
+///
+/// Upstream: `DynamicLoopingCall`, without its spinning when the function fails or returns zero.
+public final class DynamicLoopingCall: LoopingCall, BackendComponent {
+    /// The component's name.
+    public static let componentName = "DynamicLoopingCall"
+    /// The shortest delay; a shorter one, zero and negative ones included, is raised to it.
+    public static let shortestDelay = Duration.milliseconds(1)
+    /// The delay after a failed run of a loop that has no `periodicIntervalMax`.
+    public static let delayAfterFailure = Duration.seconds(1)
+
+    private let driver: LoopDriver<DynamicPlan>
+
+    /// Creates a loop that does not run yet.
+    ///
+    /// - Parameters:
+    ///   - name: The loop's name; loops of one name share their metrics.
+    ///   - stallLimit: How long a run may last, or be overdue, before the process counts as stuck; the process'
+    ///     liveness limit when `nil`.
+    ///   - backend: The backend to run on; the selected one, asked for at the start, when `nil`.
+    ///   - function: What to call; it returns the time from its end to its next start, or `nil` for the longest.
+    public init(
+        name: String, stallLimit: Duration? = nil, backend: Backend? = nil,
+        _ function: @escaping @Sendable () async throws -> Duration?
+    ) {
+        driver = LoopDriver(name: name, stallLimit: stallLimit, backend: backend, function: function)
+    }
+
+    /// Starts the loop. It may be started again after its end.
+    ///
+    /// - Parameters:
+    ///   - initialDelay: The time before the first run.
+    ///   - periodicIntervalMax: The longest delay, and the one taken when the function returns `nil`. Without it
+    ///     a `nil` ends the loop with ``LoopingCallError/missingDelay(loop:)``.
+    ///   - stopOnException: Whether an error of the function ends the loop. When not, it is logged and counted, and
+    ///     the loop goes on after `periodicIntervalMax`, or ``delayAfterFailure`` without one.
+    /// - Throws: ``LoopingCallError``; what selecting the backend or starting a job throws.
+    public func start(
+        initialDelay: Duration = .zero, periodicIntervalMax: Duration? = nil, stopOnException: Bool = true
+    ) throws {
+        try start(
+            initialDelay: initialDelay, periodicIntervalMax: periodicIntervalMax, stopOnException: stopOnException,
+            spawn: nil)
+    }
+
+    func start(
+        initialDelay: Duration, periodicIntervalMax: Duration?, stopOnException: Bool,
+        spawn: LoopDriver<DynamicPlan>.Spawn?
+    ) throws {
+        try driver.start(
+            DynamicPlan(
+                loop: name, initialDelay: initialDelay, longest: periodicIntervalMax, shortest: Self.shortestDelay,
+                afterFailure: Self.delayAfterFailure),
+            stopOnException: stopOnException, spawn: spawn)
+    }
+
+    /// The loop's name, the value of the label `loop`.
+    public var name: String { driver.name }
+    /// Whether the loop has been started and has not ended.
+    public var isRunning: Bool { driver.isRunning }
+    /// How the last life of the loop ended.
+    public var outcome: Result<LoopEnd, any Error>? { driver.outcome }
+    /// The loop's job, while it runs.
+    public var job: Job? { driver.job }
+
+    /// Ends the loop: at once while it waits, and after the present run while its function runs.
+    public func stop() { driver.stop() }
+
+    /// Waits for the end of the loop.
+    ///
+    /// - Parameter deadline: The latest instant; `nil` waits without end.
+    /// - Returns: How the loop ended.
+    /// - Throws: As ``LoopingCall/wait(until:)``.
+    public func wait(until deadline: MonotonicInstant?) async throws -> LoopEnd {
+        try await driver.wait(until: deadline)
+    }
+}

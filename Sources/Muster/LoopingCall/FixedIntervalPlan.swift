@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import MusterPlatform
+
+/// A fixed grid on the monotonic clock: start n is due at origin + n * interval, whatever became of start n - 1.
+struct FixedIntervalPlan: LoopPlan {
+    typealias Output = Void
+
+    private let step: Int64
+    private let initialDelay: Duration
+    private let policy: OverrunPolicy
+    private var due = MonotonicInstant(nanoseconds: 0)
+    private var slipped: Int64 = 0
+
+    /// Creates the plan.
+    ///
+    /// - Parameters:
+    ///   - interval: The time between two starts; positive.
+    ///   - initialDelay: The time before the first.
+    ///   - policy: What happens after an overrun.
+    init(interval: Duration, initialDelay: Duration, policy: OverrunPolicy) {
+        step = max(1, interval.clampedNanoseconds)
+        self.initialDelay = initialDelay
+        self.policy = policy
+    }
+
+    var interval: Duration? { .nanoseconds(step) }
+    var drift: Duration { .nanoseconds(slipped) }
+
+    mutating func begin(at now: MonotonicInstant) -> MonotonicInstant {
+        due = now.advanced(by: max(.zero, initialDelay))
+        slipped = 0
+        return due
+    }
+
+    mutating func runBegan(at now: MonotonicInstant) -> LoopRunStart {
+        let late = max(0, now.nanoseconds - due.nanoseconds)
+        var skipped = 0
+        if policy == .skip, late >= step {
+            // It woke on or after a later point of the grid: that one is the start, and those before it are gone.
+            skipped = Int(late / step)
+            due.nanoseconds += Int64(skipped) * step
+        }
+        return LoopRunStart(
+            lateness: .nanoseconds(now.nanoseconds - due.nanoseconds), skipped: skipped,
+            nextDue: MonotonicInstant(nanoseconds: due.nanoseconds + step))
+    }
+
+    mutating func runEnded(at now: MonotonicInstant, output: Void?) -> LoopRunEnd {
+        due.nanoseconds += step
+        let over = now.nanoseconds - due.nanoseconds
+        guard over > 0 else { return LoopRunEnd(due: due) }
+        switch policy {
+        case .burst:
+            return LoopRunEnd(due: due, overrun: .nanoseconds(over))
+        case .delay:
+            slipped += over
+            due = now
+            return LoopRunEnd(due: due, overrun: .nanoseconds(over))
+        case .skip:
+            let missed = (over + step - 1) / step
+            due.nanoseconds += missed * step
+            return LoopRunEnd(due: due, overrun: .nanoseconds(over), skipped: Int(missed))
+        }
+    }
+}

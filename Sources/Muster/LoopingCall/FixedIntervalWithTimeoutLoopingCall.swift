@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: Apache-2.0
+
+public import MusterExecution
+public import MusterPlatform
+
+/// Calls a function on a fixed grid, and ends with ``LoopingCallTimeOut`` when a run is over after the time-out.
+///
+/// Upstream: `FixedIntervalWithTimeoutLoopingCall`, on the monotonic clock.
+public final class FixedIntervalWithTimeoutLoopingCall: LoopingCall, BackendComponent {
+    /// The component's name.
+    public static let componentName = "FixedIntervalWithTimeoutLoopingCall"
+
+    private let driver: LoopDriver<FixedIntervalWithTimeoutPlan>
+    private let overrun: OverrunPolicy
+
+    /// Creates a loop that does not run yet.
+    ///
+    /// - Parameters:
+    ///   - name: The loop's name; loops of one name share their metrics.
+    ///   - overrun: What happens after a run that has lasted beyond the next start.
+    ///   - stallLimit: How long a run may be overdue before the process counts as stuck; the process' liveness
+    ///     limit when `nil`.
+    ///   - backend: The backend to run on; the selected one, asked for at the start, when `nil`.
+    ///   - function: What to call.
+    public init(
+        name: String, overrun: OverrunPolicy = .delay, stallLimit: Duration? = nil, backend: Backend? = nil,
+        _ function: @escaping @Sendable () async throws -> Void
+    ) {
+        self.overrun = overrun
+        driver = LoopDriver(name: name, stallLimit: stallLimit, backend: backend, function: function)
+    }
+
+    /// Starts the loop. It may be started again after its end.
+    ///
+    /// - Parameters:
+    ///   - interval: The time between two starts, ``FixedIntervalLoopingCall/shortestInterval`` or more.
+    ///   - initialDelay: The time before the first run.
+    ///   - stopOnException: Whether an error of the function ends the loop. When not, it is logged and counted.
+    ///   - timeout: The longest time from the start of the loop to the end of a run; zero for none. It is looked at
+    ///     after each run: it does not interrupt one.
+    /// - Throws: ``LoopingCallError``; what selecting the backend or starting a job throws.
+    public func start(
+        interval: Duration, initialDelay: Duration = .zero, stopOnException: Bool = true, timeout: Duration = .zero
+    ) throws {
+        let shortest = FixedIntervalLoopingCall.shortestInterval
+        guard interval >= shortest else {
+            throw LoopingCallError.intervalTooShort(loop: name, interval: interval, shortest: shortest)
+        }
+        let grid = FixedIntervalPlan(interval: interval, initialDelay: initialDelay, policy: overrun)
+        try driver.start(
+            FixedIntervalWithTimeoutPlan(grid: grid, loop: name, timeout: timeout), stopOnException: stopOnException)
+    }
+
+    /// The loop's name, the value of the label `loop`.
+    public var name: String { driver.name }
+    /// Whether the loop has been started and has not ended.
+    public var isRunning: Bool { driver.isRunning }
+    /// How the last life of the loop ended.
+    public var outcome: Result<LoopEnd, any Error>? { driver.outcome }
+    /// The loop's job, while it runs.
+    public var job: Job? { driver.job }
+
+    /// Ends the loop: at once while it waits, and after the present run while its function runs.
+    public func stop() { driver.stop() }
+
+    /// Waits for the end of the loop.
+    ///
+    /// - Parameter deadline: The latest instant; `nil` waits without end.
+    /// - Returns: How the loop ended.
+    /// - Throws: As ``LoopingCall/wait(until:)``.
+    public func wait(until deadline: MonotonicInstant?) async throws -> LoopEnd {
+        try await driver.wait(until: deadline)
+    }
+}

@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: Apache-2.0
+
+public import Logging
+public import MusterPlatform
+
+/// Calls a function again while it fails with errors that may pass, waiting longer each time.
+///
+/// The count and the delay belong to one call: a decorator may be used for any number of calls, also at the same
+/// time.
+///
+/// Upstream: `RetryDecorator`, without its state shared between calls.
+public struct RetryDecorator: Sendable, BackendComponent {
+    /// The component's name.
+    public static let componentName = "RetryDecorator"
+
+    private let maxRetryCount: Int?
+    private let incSleepTime: Duration
+    private let maxSleepTime: Duration
+    private let isRetryable: @Sendable (any Error) -> Bool
+    private let clock: any RuntimeClock
+    private let logger: Logger
+
+    /// Creates a decorator.
+    ///
+    /// - Parameters:
+    ///   - maxRetryCount: How often to try again; `nil` for ever.
+    ///   - incSleepTime: The delay before the first retry, and by how much each later one is longer.
+    ///   - maxSleepTime: The longest delay.
+    ///   - clock: The clock to wait on.
+    ///   - logger: Where retries are logged, at debug level.
+    ///   - isRetryable: Whether an error may pass; any other is thrown on at once.
+    public init(
+        maxRetryCount: Int? = nil, incSleepTime: Duration = .seconds(10), maxSleepTime: Duration = .seconds(60),
+        clock: any RuntimeClock = SystemClock(), logger: Logger = Logger(label: "muster.retry"),
+        isRetryable: @escaping @Sendable (any Error) -> Bool
+    ) {
+        self.maxRetryCount = maxRetryCount
+        self.incSleepTime = incSleepTime
+        self.maxSleepTime = maxSleepTime
+        self.clock = clock
+        self.logger = logger
+        self.isRetryable = isRetryable
+    }
+
+    /// Calls a function until it succeeds.
+    ///
+    /// - Parameter function: What to call.
+    /// - Returns: What it returns.
+    /// - Throws: Its error, when that is not retryable or the retries are used up; `CancellationError` when the task
+    ///   is cancelled while it waits.
+    public func callAsFunction<Result>(_ function: () async throws -> Result) async throws -> Result {
+        var retries = 0
+        var delay = Duration.zero
+        while true {
+            do {
+                return try await function()
+            } catch where isRetryable(error) {
+                if let maxRetryCount, retries >= maxRetryCount {
+                    logger.debug(
+                        "no retries left", metadata: ["retries": "\(retries)", "error": "\(error)"])
+                    throw error
+                }
+                retries += 1
+                delay = min(delay + incSleepTime, maxSleepTime)
+                logger.debug(
+                    "trying again", metadata: ["retry": "\(retries)", "after": "\(delay)", "error": "\(error)"])
+            }
+            try await clock.sleep(for: max(delay, DynamicLoopingCall.shortestDelay))
+        }
+    }
+}

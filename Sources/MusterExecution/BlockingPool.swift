@@ -1,0 +1,158 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import DequeModule
+import MusterPlatform
+
+/// A bounded pool of native threads for work that blocks. Threads start when they are needed and end after a while
+/// without work; what finds no thread waits its turn.
+///
+/// Upstream: `eventlet.tpool`.
+public final class BlockingPool: Sendable {
+    private struct Item: Sendable {
+        let ticket: UInt64
+        let submitted: MonotonicInstant
+        let work: @Sendable () -> Void
+        let refuse: @Sendable (any Error) -> Void
+    }
+
+    private struct State {
+        var queue = Deque<Item>()
+        var active = 0
+        var lastTicket: UInt64 = 0
+        /// Tickets whose item has not come in yet, and whether they were cancelled meanwhile.
+        var entering: [UInt64: Bool] = [:]
+    }
+
+    private enum Entry {
+        case start
+        case queued
+        case cancelled
+    }
+
+    private let limit: Int
+    private let instruments: BlockingInstruments
+    private let threadPool: ThreadPool
+    private let state = Locked(State())
+
+    /// Creates a pool without threads.
+    ///
+    /// - Parameters:
+    ///   - limit: The most threads it may have; at least 1.
+    ///   - keepAlive: How long an idle thread stays.
+    ///   - stackSize: Each thread's stack in bytes.
+    ///   - instruments: The metrics it keeps up to date.
+    public init(limit: Int, keepAlive: Duration, stackSize: Int, instruments: BlockingInstruments) {
+        self.limit = max(1, limit)
+        self.instruments = instruments
+        let threads = instruments.threads
+        threadPool = ThreadPool(
+            ThreadPool.Configuration(
+                name: "muster-blocking", limit: self.limit, idleLimit: self.limit, keepAlive: keepAlive,
+                stackSize: stackSize)
+        ) { threads.set(Double($0)) }
+        instruments.limit.set(Double(self.limit))
+    }
+
+    /// The native threads of the pool.
+    public var threads: Int { threadPool.threads }
+
+    /// Runs blocking work on one of the pool's threads.
+    ///
+    /// - Parameter work: What to run.
+    /// - Returns: What it returns.
+    /// - Throws: What it throws; `CancellationError` when the task is cancelled before the work has begun;
+    ///   ``EngineError`` when the pool has no thread and the system gives none.
+    public func run<Result: Sendable>(_ work: @escaping @Sendable () throws -> Result) async throws -> Result {
+        let ticket = state.withLock { state in
+            state.lastTicket += 1
+            state.entering[state.lastTicket] = false
+            return state.lastTicket
+        }
+        return try await withTaskCancellationHandler {
+            try await withUnsafeThrowingContinuation { (continuation: UnsafeContinuation<Result, any Error>) in
+                enter(
+                    Item(
+                        ticket: ticket, submitted: .now,
+                        work: { continuation.resume(with: Swift.Result(catching: work)) },
+                        refuse: { continuation.resume(throwing: $0) }))
+            }
+        } onCancel: {
+            cancel(ticket)
+        }
+    }
+
+    /// Ends the threads as they become idle.
+    public func close() {
+        threadPool.close()
+    }
+
+    private func enter(_ item: Item) {
+        let entry: Entry = state.withLock { state in
+            if state.entering.removeValue(forKey: item.ticket) == true { return .cancelled }
+            guard state.active < limit else {
+                state.queue.append(item)
+                instruments.queueLength.set(Double(state.queue.count))
+                return .queued
+            }
+            state.active += 1
+            instruments.busy.set(Double(state.active))
+            return .start
+        }
+        switch entry {
+        case .queued: break
+        case .cancelled: item.refuse(CancellationError())
+        case .start: start(item)
+        }
+    }
+
+    private func start(_ item: Item) {
+        do {
+            let loop = try threadPool.lease()
+            loop.submit { [self] in
+                serve(first: item)
+                threadPool.release(loop)
+            }
+        } catch {
+            // Without a thread of its own the item may still be served by one that is at work.
+            let isLeft = state.withLock { state in
+                state.active -= 1
+                guard state.active > 0 else { return false }
+                state.queue.append(item)
+                return true
+            }
+            if !isLeft { item.refuse(error) }
+        }
+    }
+
+    private func serve(first: Item) {
+        var next: Item? = first
+        while let item = next {
+            instruments.tasks.increment()
+            instruments.queueTime.observe(item.submitted.duration(to: .now).inSeconds)
+            item.work()
+            next = state.withLock { state in
+                let item = state.queue.popFirst()
+                instruments.queueLength.set(Double(state.queue.count))
+                if item == nil {
+                    state.active -= 1
+                    instruments.busy.set(Double(state.active))
+                }
+                return item
+            }
+        }
+    }
+
+    private func cancel(_ ticket: UInt64) {
+        let item: Item? = state.withLock { state in
+            guard let index = state.queue.firstIndex(where: { $0.ticket == ticket }) else {
+                // What runs is let run.
+                if state.entering[ticket] != nil { state.entering[ticket] = true }
+                return nil
+            }
+            let item = state.queue.remove(at: index)
+            instruments.queueLength.set(Double(state.queue.count))
+            return item
+        }
+        item?.refuse(CancellationError())
+    }
+}

@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: Apache-2.0
+
+public import MusterPlatform
+
+/// A one-shot event with a value: set once, awaited by any number of tasks.
+public final class Completion<Value: Sendable>: Sendable {
+    private typealias Waiter = UnsafeContinuation<Value?, Never>
+
+    private enum Registration {
+        case value(Value)
+        case cancelled
+        case waiting
+    }
+
+    private struct State {
+        var value: Value?
+        var nextTicket: UInt64 = 0
+        var waiters: [UInt64: Waiter] = [:]
+        var cancelledEarly: Set<UInt64> = []
+        var callbacks: [@Sendable (Value) -> Void] = []
+    }
+
+    private let state = Locked(State())
+
+    /// Creates an event that has not happened.
+    public init() {}
+
+    /// The value, once set.
+    public var value: Value? { state.withLock { $0.value } }
+
+    /// Sets the value, runs every callback and resumes every waiter.
+    ///
+    /// - Parameter value: The value.
+    /// - Returns: `false` when it was set before; the first value stays.
+    @discardableResult
+    public func complete(with value: Value) -> Bool {
+        var waiters: [UInt64: Waiter] = [:]
+        var callbacks: [@Sendable (Value) -> Void] = []
+        let isFirst = state.withLock { state in
+            guard state.value == nil else { return false }
+            state.value = value
+            swap(&waiters, &state.waiters)
+            swap(&callbacks, &state.callbacks)
+            return true
+        }
+        for callback in callbacks { callback(value) }
+        for waiter in waiters.values { waiter.resume(returning: value) }
+        return isFirst
+    }
+
+    /// Runs a closure when the event happens, on the thread that sets the value; at once when it has happened.
+    ///
+    /// - Parameter callback: What to run.
+    public func whenComplete(_ callback: @escaping @Sendable (Value) -> Void) {
+        let value: Value? = state.withLock { state in
+            if state.value == nil { state.callbacks.append(callback) }
+            return state.value
+        }
+        if let value { callback(value) }
+    }
+
+    /// Waits for the event.
+    ///
+    /// - Returns: The value.
+    /// - Throws: `CancellationError` as soon as the waiting task is cancelled.
+    public func wait() async throws(CancellationError) -> Value {
+        if let value { return value }
+        let ticket = state.withLock { state in
+            state.nextTicket += 1
+            return state.nextTicket
+        }
+        let value: Value? = await withTaskCancellationHandler {
+            await withUnsafeContinuation { (waiter: Waiter) in
+                switch register(waiter, ticket: ticket) {
+                case .value(let value): waiter.resume(returning: value)
+                case .cancelled: waiter.resume(returning: nil)
+                case .waiting: break
+                }
+            }
+        } onCancel: {
+            cancel(ticket)?.resume(returning: nil)
+        }
+        guard let value else { throw CancellationError() }
+        return value
+    }
+
+    private func register(_ waiter: Waiter, ticket: UInt64) -> Registration {
+        state.withLock { state in
+            if let value = state.value { return .value(value) }
+            if state.cancelledEarly.remove(ticket) != nil { return .cancelled }
+            state.waiters[ticket] = waiter
+            return .waiting
+        }
+    }
+
+    private func cancel(_ ticket: UInt64) -> Waiter? {
+        state.withLock { state in
+            if let waiter = state.waiters.removeValue(forKey: ticket) { return waiter }
+            if state.value == nil { state.cancelledEarly.insert(ticket) }
+            return nil
+        }
+    }
+
+    /// Waits for the event until a deadline.
+    ///
+    /// - Parameters:
+    ///   - deadline: The latest instant; `nil` waits without end.
+    ///   - clock: The clock of the deadline.
+    ///   - operation: What is waited for, for the error's text.
+    /// - Returns: The value.
+    /// - Throws: ``TimeLimitExceeded`` at the deadline; `CancellationError` when the waiting task is cancelled.
+    public func wait(
+        until deadline: MonotonicInstant?, clock: any RuntimeClock = SystemClock(), operation: String
+    ) async throws -> Value {
+        guard let deadline else { return try await wait() }
+        return try await withThrowingTaskGroup(of: Value?.self) { group in
+            group.addTask { try await self.wait() }
+            group.addTask {
+                try await clock.sleep(until: deadline)
+                return nil
+            }
+            defer { group.cancelAll() }
+            while let value = try await group.next() {
+                // Both may be over by now; what has happened counts.
+                guard let value = value ?? self.value else { throw TimeLimitExceeded(operation) }
+                return value
+            }
+            throw CancellationError()
+        }
+    }
+}

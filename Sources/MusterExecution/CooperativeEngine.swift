@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: Apache-2.0
+
+public import MusterMetrics
+public import MusterPlatform
+
+/// All jobs on one thread, the *hub*: they take turns at each `await`, and a job that blocks stalls them all.
+///
+/// Upstream: the Eventlet backend.
+public final class CooperativeEngine: ExecutionEngine {
+    /// The engine's name.
+    public let name: String
+    /// The clock that jobs sleep on.
+    public let clock: any RuntimeClock
+    /// The jobs alive.
+    public let ledger: JobLedger
+    /// The event loop that runs all jobs.
+    public let hub: EventLoop
+
+    private let blocking: BlockingPool
+
+    /// Creates the engine. Its hub gets a thread with the first job, unless a thread has claimed it by then.
+    ///
+    /// - Parameters:
+    ///   - name: The value of the label `backend`.
+    ///   - configuration: The limits.
+    ///   - metrics: Where the engine's metrics are kept.
+    ///   - clock: The clock that jobs sleep on.
+    /// - Throws: `MetricError` when the application has taken the name of one of the engine's metrics;
+    ///   `SystemError` when no event loop can be made.
+    public init(
+        name: String = "cooperative", configuration: EngineConfiguration = EngineConfiguration(),
+        metrics: MetricRegistry = .shared, clock: any RuntimeClock = SystemClock()
+    ) throws {
+        self.name = name
+        self.clock = clock
+        ledger = JobLedger(instruments: try JobInstruments(registry: metrics, backend: name))
+        hub = try EventLoop(
+            name: "muster-hub", observer: try HubInstruments(registry: metrics, backend: name)
+        ) { loop in
+            loop.startThread(name: "muster-hub")
+        }
+        blocking = BlockingPool(
+            limit: configuration.blockingThreadLimit, keepAlive: configuration.threadKeepAlive,
+            stackSize: configuration.threadStackSize,
+            instruments: try BlockingInstruments(registry: metrics, backend: name))
+    }
+
+    /// Chooses the hub.
+    ///
+    /// - Parameter name: The job's name.
+    /// - Returns: The hub.
+    public func placeJob(named name: String) throws(EngineError) -> EngineExecutor {
+        EngineExecutor(executor: hub)
+    }
+
+    /// Runs blocking work on a thread of the helper pool; called by a thread that is no job's, likewise.
+    ///
+    /// - Parameter work: What to run.
+    /// - Returns: What it returns.
+    /// - Throws: What it throws; `CancellationError` when the task is cancelled before the work has begun.
+    public func runBlocking<Result: Sendable>(
+        _ work: @escaping @Sendable () throws -> Result
+    ) async throws -> Result {
+        try await blocking.run(work)
+    }
+
+    /// The hub's thread and those of the helper pool.
+    public var nativeThreads: Int { 1 + blocking.threads }
+
+    /// For how long the hub has been in its present turn.
+    public var stalledTime: Duration { hub.busyTime() }
+
+    /// Ends the hub's thread and, as they become idle, those of the helper pool.
+    public func releaseThreads() {
+        blocking.close()
+        hub.stop()
+    }
+}
