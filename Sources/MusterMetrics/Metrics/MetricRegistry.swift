@@ -9,7 +9,7 @@ import MusterPlatform
 /// a registered metric is refused with a ``MetricError``; what merely does not fit is dropped and counted, and its
 /// handles lead nowhere.
 public final class MetricRegistry: Sendable {
-    private let storage: MetricStorage
+    let storage: MetricStorage
 
     /// Creates a registry over an arena.
     ///
