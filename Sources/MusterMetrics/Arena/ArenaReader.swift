@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import MusterPlatform
+import Synchronization
+
+/// The reading side of a metric arena, which trusts nothing it finds there.
+///
+/// The writer is usually another process and may have scribbled over the memory: everything is copied out and
+/// judged before it is used, and no content makes a reader trap. Records are read once; a later look reads only
+/// what was appended since.
+public final class ArenaReader: Sendable {
+    let mapping: ArenaMapping
+    private let header: ArenaHeader
+    private let state: Locked<State>
+
+    private struct State {
+        var index = ArenaIndex()
+        var parsed = 0
+        var damage: ArenaError?
+    }
+
+    /// Maps an arena for reading.
+    ///
+    /// - Parameter descriptor: The arena's memory file. It is needed only during the call.
+    /// - Throws: ``ArenaError`` that says what was found instead of a sound arena.
+    public init(descriptor: Int32) throws(ArenaError) {
+        mapping = try ArenaMapping(descriptor: descriptor, writable: false)
+        header = try ArenaHeader(mapping)
+        state = Locked(State())
+        if let damage { throw damage }
+    }
+
+    /// What was found wrong with the arena since the reader was made; `nil` for a sound one.
+    ///
+    /// Series that were read before the damage stay readable; later ones are not looked at.
+    public var damage: ArenaError? {
+        withIndex { _, damage in damage }
+    }
+
+    /// The families described so far, in the order of their registration.
+    public var families: [FamilyDescriptor] {
+        withIndex { index, _ in index.families.map { FamilyDescriptor($0.definition) } }
+    }
+
+    /// How many series are described so far.
+    public var seriesCount: Int {
+        withIndex { index, _ in index.families.reduce(0) { $0 + $1.series.count } }
+    }
+
+    /// The number of the writer's generation.
+    public var epoch: UInt64 { mapping.cell(at: ArenaLayout.Offset.epoch).pointee.load(ordering: .acquiring) }
+
+    /// The process that attached last; it may have ended.
+    public var writerPid: Int32 {
+        let word = mapping.cell(at: ArenaLayout.Offset.writerPid).pointee.load(ordering: .relaxed)
+        return Int32(truncatingIfNeeded: word)
+    }
+
+    /// How often a series was refused since the arena was made.
+    public var droppedSeries: UInt64 {
+        mapping.cell(at: ArenaLayout.Offset.droppedSeries).pointee.load(ordering: .relaxed)
+    }
+
+    /// How many updates were refused since the arena was made.
+    public var droppedUpdates: UInt64 {
+        mapping.cell(at: ArenaLayout.Offset.droppedUpdates).pointee.load(ordering: .relaxed)
+    }
+
+    /// Reads one series: a counter's total, a gauge's value or how many observations a histogram holds.
+    ///
+    /// - Parameters:
+    ///   - name: The family's name in the text format, for example `jobs_total`.
+    ///   - labels: The series' labels, in any order.
+    /// - Returns: The value; `nil` when there is no such series or its gauge is not set.
+    public func value(of name: String, labels: [(name: String, value: String)] = []) -> Double? {
+        let found: (definition: FamilyDefinition, offset: Int)? = withIndex { index, _ in
+            for family in index.families where family.definition.name == name {
+                guard family.definition.labelNames.count == labels.count else { return nil }
+                var values: [String] = []
+                for labelName in family.definition.labelNames {
+                    guard let label = labels.first(where: { $0.name == labelName }) else { return nil }
+                    values.append(label.value)
+                }
+                guard let series = family.seriesByLabels[values] else { return nil }
+                return (family.definition, family.series[series].valueOffset)
+            }
+            return nil
+        }
+        guard let (definition, offset) = found else { return nil }
+        switch definition.type {
+        case .counter:
+            let word = mapping.cell(at: offset).pointee.load(ordering: .relaxed)
+            return definition.isFloatingPoint ? Double(bitPattern: word) : Double(word)
+        case .gauge, .info:
+            return gauge(at: offset, epoch: epoch)
+        case .histogram:
+            var count: UInt64 = 0
+            for cell in 1...definition.bucketBounds.count + 1 {
+                count &+= mapping.cell(at: offset + 8 * cell).pointee.load(ordering: .relaxed)
+            }
+            return Double(count)
+        }
+    }
+
+    /// A gauge's value if a writer of the present generation has set it.
+    func gauge(at offset: Int, epoch: UInt64) -> Double? {
+        guard epoch != 0, mapping.cell(at: offset + 8).pointee.load(ordering: .acquiring) == epoch else { return nil }
+        return Double(bitPattern: mapping.cell(at: offset).pointee.load(ordering: .relaxed))
+    }
+
+    /// Reads what was appended since the last time and hands out the index.
+    func withIndex<Result>(_ body: (borrowing ArenaIndex, ArenaError?) -> sending Result) -> sending Result {
+        state.withLock { state in
+            if state.damage == nil {
+                do throws(ArenaError) {
+                    try readNewRecords(&state)
+                } catch {
+                    state.damage = error
+                }
+            }
+            return body(state.index, state.damage)
+        }
+    }
+
+    private func readNewRecords(_ state: inout State) throws(ArenaError) {
+        let committed = try header.committedDescriptorBytes(mapping)
+        guard committed != state.parsed else { return }
+        guard committed > state.parsed else {
+            throw .invalidHeader("\(committed) committed descriptor bytes, after \(state.parsed)")
+        }
+        let valueLimit = try header.committedValueBytes(mapping)
+        let start = header.descriptorOffset
+        let bytes = mapping.copy(start + state.parsed..<start + committed)
+        try state.index.parse(bytes, base: state.parsed, header: header, valueLimit: valueLimit)
+        state.parsed = committed
+    }
+}

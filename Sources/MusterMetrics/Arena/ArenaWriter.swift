@@ -1,0 +1,241 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import CMuster
+import Glibc
+public import MusterPlatform
+import Synchronization
+
+/// The writing side of a metric arena: a memory file in which a process describes and counts its series.
+///
+/// A reader in another process sees every update at once and needs nothing from the writer, so that the values of
+/// a hung or killed process stay readable. The next process that attaches to the same file goes on with the same
+/// series: counters and histograms keep their totals; gauges and informations vanish until they are set again.
+/// Two processes may write to one arena for a while, as a replacement and its predecessor do: counters add up, and
+/// the gauges of the one that attached first are ignored.
+///
+/// What does not fit is dropped and counted in ``droppedSeries``. Most programs reach an arena only through
+/// ``MetricRegistry``.
+public final class ArenaWriter: Sendable {
+    /// The size of an arena in bytes unless another is asked for. Pages that hold nothing take no memory.
+    public static let defaultCapacity = 4 << 20
+
+    /// The memory file, to be handed to whoever reads the arena or attaches to it next.
+    public let descriptor: OwnedDescriptor
+    /// The number of this writer's generation: 1 for the first that attached to the arena.
+    public let epoch: UInt64
+
+    let mapping: ArenaMapping
+    private let header: ArenaHeader
+    private let state: Locked<State>
+
+    private struct State {
+        var index = ArenaIndex()
+        /// How many descriptor bytes the index holds.
+        var parsed = 0
+        /// Gauges that this process has already taken over from an earlier generation.
+        var adopted: Set<Int> = []
+    }
+
+    /// Attaches to a memory file: formats an empty one, goes on with the series of a used one.
+    ///
+    /// - Parameter descriptor: A memory file sealed against shrinking and growing.
+    /// - Throws: ``ArenaError`` when the file is not sealed, was laid out by another version or was overwritten.
+    public convenience init(descriptor: OwnedDescriptor) throws(ArenaError) {
+        let mapping = try ArenaMapping(descriptor: descriptor.rawValue, writable: true)
+        try self.init(descriptor: descriptor, mapping: mapping)
+    }
+
+    private init(descriptor: OwnedDescriptor, mapping: ArenaMapping) throws(ArenaError) {
+        self.descriptor = descriptor
+        self.mapping = mapping
+        let lock = ProcessFileLock(descriptor.rawValue)
+        lock.acquire()
+        defer { lock.release() }
+        if mapping.cell(at: ArenaLayout.Offset.magic).pointee.load(ordering: .acquiring) == 0 {
+            ArenaHeader(totalSize: mapping.size).write(to: mapping)
+        }
+        header = try ArenaHeader(mapping)
+        var first = State()
+        try Self.catchUp(&first, mapping, header)
+        state = Locked(first)
+        epoch =
+            mapping.cell(at: ArenaLayout.Offset.epoch).pointee.wrappingAdd(1, ordering: .acquiringAndReleasing)
+            .newValue
+        mapping.cell(at: ArenaLayout.Offset.writerPid).pointee.store(UInt64(getpid()), ordering: .relaxed)
+    }
+
+    private init(privateMemory: ArenaMapping) {
+        descriptor = OwnedDescriptor(-1)
+        mapping = privateMemory
+        header = ArenaHeader(totalSize: privateMemory.size)
+        header.write(to: privateMemory)
+        state = Locked(State())
+        mapping.cell(at: ArenaLayout.Offset.epoch).pointee.store(1, ordering: .relaxed)
+        epoch = 1
+    }
+
+    /// Creates a sealed memory file and attaches to it.
+    ///
+    /// - Parameters:
+    ///   - name: What the file is called in `/proc/PID/fd`.
+    ///   - capacity: The file's size in bytes; about half of it holds descriptions, the rest values.
+    /// - Returns: The writer.
+    /// - Throws: ``ArenaError`` when the system has no memory file to give or the capacity is too small.
+    public static func create(
+        name: String, capacity: Int = ArenaWriter.defaultCapacity
+    ) throws(ArenaError) -> ArenaWriter {
+        guard capacity >= ArenaLayout.minimumSize else {
+            throw .tooSmall(size: capacity, minimum: ArenaLayout.minimumSize)
+        }
+        let descriptor = cmuster_memory_file_create(name, Int64(capacity))
+        guard descriptor >= 0 else { throw .system(SystemError("memfd_create")) }
+        return try ArenaWriter(descriptor: OwnedDescriptor(descriptor))
+    }
+
+    /// Creates an arena in private memory, which nobody can export.
+    static func privateArena() -> ArenaWriter {
+        ArenaWriter(privateMemory: ArenaMapping(privateBytes: 256 << 10))
+    }
+
+    /// How often a series was refused since the arena was made: no room, or over its family's limit.
+    public var droppedSeries: UInt64 {
+        mapping.cell(at: ArenaLayout.Offset.droppedSeries).pointee.load(ordering: .relaxed)
+    }
+
+    /// How many updates were refused since the arena was made: a counter's decrement, an observation that is no
+    /// finite number.
+    public var droppedUpdates: UInt64 {
+        mapping.cell(at: ArenaLayout.Offset.droppedUpdates).pointee.load(ordering: .relaxed)
+    }
+
+    func countDroppedSeries() {
+        mapping.cell(at: ArenaLayout.Offset.droppedSeries).pointee.wrappingAdd(1, ordering: .relaxed)
+    }
+
+    func countDroppedUpdate() {
+        mapping.cell(at: ArenaLayout.Offset.droppedUpdates).pointee.wrappingAdd(1, ordering: .relaxed)
+    }
+
+    /// The name of the family whose series begins at an offset.
+    func familyName(at offset: Int) -> String? {
+        state.withLock { state in
+            state.index.families.first { $0.series.contains { $0.valueOffset == offset } }?.definition.name
+        }
+    }
+
+    // MARK: - Registration
+
+    enum FamilyRegistration: Sendable {
+        case family(Int)
+        case clash(FamilyDefinition)
+        case full
+    }
+
+    enum SeriesRegistration: Sendable {
+        case values(offset: Int)
+        case overLimit
+        case full
+    }
+
+    /// Finds a family or describes it anew.
+    func register(_ definition: FamilyDefinition) -> FamilyRegistration {
+        state.withLock { state in
+            if let found = Self.find(definition, in: state.index) { return found }
+            let lock = ProcessFileLock(descriptor.rawValue)
+            lock.acquire()
+            defer { lock.release() }
+            guard (try? Self.catchUp(&state, mapping, header)) != nil else { return .full }
+            if let found = Self.find(definition, in: state.index) { return found }
+            let identifier = state.index.families.count
+            let record = ArenaRecord.family(definition, identifier: identifier)
+            guard record.count <= header.descriptorSize - state.parsed else { return .full }
+            publish(record, &state)
+            state.index.append(definition)
+            return .family(identifier)
+        }
+    }
+
+    /// Finds a series or makes it.
+    ///
+    /// - Parameters:
+    ///   - family: The family's number, from ``register(_:)``.
+    ///   - labelValues: As many values as the family has labels, none longer than the layout allows.
+    ///   - limit: How many series the family may have.
+    func series(family: Int, labelValues: [String], limit: Int) -> SeriesRegistration {
+        state.withLock { state in
+            if let offset = state.index.valueOffset(family: family, labelValues: labelValues) {
+                adopt(offset, family, &state)
+                return .values(offset: offset)
+            }
+            guard state.index.families[family].series.count < limit else { return .overLimit }
+            let lock = ProcessFileLock(descriptor.rawValue)
+            lock.acquire()
+            defer { lock.release() }
+            guard (try? Self.catchUp(&state, mapping, header)) != nil else { return .full }
+            if let offset = state.index.valueOffset(family: family, labelValues: labelValues) {
+                adopt(offset, family, &state)
+                return .values(offset: offset)
+            }
+            let definition = state.index.families[family].definition
+            let offset = ArenaLayout.align(header.valueOffset + state.index.valueEnd, to: definition.valueAlignment)
+            let valueEnd = offset - header.valueOffset + definition.valueSize
+            let series = ArenaSeries(labelValues: labelValues, valueOffset: offset)
+            let record = ArenaRecord.series(series, family: family)
+            guard valueEnd <= header.valueSize, record.count <= header.descriptorSize - state.parsed else {
+                return .full
+            }
+            for cell in stride(from: offset, to: offset + definition.valueSize, by: 8) {
+                mapping.cell(at: cell).pointee.store(0, ordering: .relaxed)
+            }
+            mapping.cell(at: ArenaLayout.Offset.committedValueBytes).pointee
+                .store(UInt64(valueEnd), ordering: .releasing)
+            publish(record, &state)
+            state.index.append(series, family: family, header: header)
+            state.adopted.insert(offset)
+            return .values(offset: offset)
+        }
+    }
+
+    private static func find(_ definition: FamilyDefinition, in index: ArenaIndex) -> FamilyRegistration? {
+        guard let identifier = index.family(baseName: definition.baseName) else { return nil }
+        let known = index.families[identifier].definition
+        return definition.difference(to: known) == nil ? .family(identifier) : .clash(known)
+    }
+
+    /// Reads what another process has appended since.
+    private static func catchUp(
+        _ state: inout State, _ mapping: ArenaMapping, _ header: ArenaHeader
+    ) throws(ArenaError) {
+        let committed = try header.committedDescriptorBytes(mapping)
+        guard committed != state.parsed else { return }
+        guard committed > state.parsed else {
+            throw .invalidHeader("\(committed) committed descriptor bytes, after \(state.parsed)")
+        }
+        let valueLimit = try header.committedValueBytes(mapping)
+        let start = header.descriptorOffset
+        try state.index.parse(
+            mapping.copy(start + state.parsed..<start + committed), base: state.parsed, header: header,
+            valueLimit: valueLimit)
+        state.parsed = committed
+    }
+
+    /// Copies a record behind the published ones, then publishes it: a process that dies between the two leaves
+    /// nothing behind that a reader could see.
+    private func publish(_ record: [UInt8], _ state: inout State) {
+        let target = UnsafeMutableRawBufferPointer(
+            start: mapping.base + header.descriptorOffset + state.parsed, count: record.count)
+        target.copyBytes(from: record)
+        state.parsed += record.count
+        mapping.cell(at: ArenaLayout.Offset.committedDescriptorBytes).pointee
+            .store(UInt64(state.parsed), ordering: .releasing)
+    }
+
+    /// Empties a gauge of an earlier generation on its first use by this one, so that it does not start from a
+    /// dead process' value.
+    private func adopt(_ offset: Int, _ family: Int, _ state: inout State) {
+        let type = state.index.families[family].definition.type
+        guard type == .gauge || type == .info, state.adopted.insert(offset).inserted else { return }
+        guard mapping.cell(at: offset + 8).pointee.load(ordering: .relaxed) != epoch else { return }
+        mapping.cell(at: offset).pointee.store(0, ordering: .relaxed)
+    }
+}

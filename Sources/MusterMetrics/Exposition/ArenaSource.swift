@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: Apache-2.0
+
+public import Logging
+import MusterPlatform
+
+/// Exposes an arena's series, each with constant labels that say whose arena it is.
+///
+/// The text in front of each value is rendered once, when the series first appears; a scrape loads the values and
+/// writes numbers. A label of the arena that bears the name of a constant label is shown as `exported_NAME`.
+public final class ArenaSource: MetricSource {
+    static let droppedSeriesName = "muster_metrics_dropped_series_total"
+    static let droppedUpdatesName = "muster_metrics_dropped_updates_total"
+
+    private let reader: ArenaReader
+    private let constantLabels: [(name: String, value: String)]
+    private let logger: Logger
+    private let cache: Locked<Cache>
+
+    private struct Cache {
+        var families: [RenderedFamily] = []
+        var descriptors: [FamilyDescriptor] = []
+        var slots: [PreparedArena.Slot] = []
+        var hasReportedDamage = false
+    }
+
+    /// Creates a source.
+    ///
+    /// - Parameters:
+    ///   - reader: The arena.
+    ///   - constantLabels: Labels of every sample, for example the worker's slot.
+    ///   - logger: Where a damaged arena is reported.
+    public init(
+        reader: ArenaReader, constantLabels: [(name: String, value: String)],
+        logger: Logger = Logger(label: "muster.metrics")
+    ) {
+        self.reader = reader
+        self.logger = logger
+        var sound: [(name: String, value: String)] = []
+        for label in constantLabels {
+            if let problem = MetricGrammar.problem(labelName: label.name) {
+                logger.error(
+                    "a constant label was left out", metadata: ["label": "\(label.name)", "why": "\(problem)"])
+            } else if !sound.contains(where: { $0.name == label.name }) {
+                sound.append(label)
+            }
+        }
+        self.constantLabels = sound
+        var first = Cache()
+        Self.sort(&first)
+        cache = Locked(first)
+    }
+
+    /// Looks for new series and fixes the arena's epoch for one scrape.
+    public func prepare() -> any PreparedMetrics {
+        let (cache, damage): (Cache, ArenaError?) = cache.withLock { cache in
+            let damage = reader.withIndex { index, damage in
+                update(&cache, from: index)
+                return damage
+            }
+            guard let damage, !cache.hasReportedDamage else { return (cache, nil) }
+            cache.hasReportedDamage = true
+            return (cache, damage)
+        }
+        if let damage {
+            logger.error(
+                "a metric arena is damaged; series registered from now on are missing",
+                metadata: ["error": "\(damage)", "pid": "\(reader.writerPid)"])
+        }
+        return PreparedArena(
+            reader: reader, epoch: reader.epoch, constantLabels: constantLabels, rendered: cache.families,
+            slots: cache.slots, families: cache.descriptors)
+    }
+
+    private func update(_ cache: inout Cache, from index: borrowing ArenaIndex) {
+        let known = cache.families.count
+        for (position, family) in index.families.enumerated() {
+            if position >= cache.families.count {
+                cache.families.append(RenderedFamily(family.definition))
+            }
+            for series in family.series[cache.families[position].seriesCount...] {
+                cache.families[position].append(series, constantLabels: constantLabels)
+            }
+        }
+        if cache.families.count != known { Self.sort(&cache) }
+    }
+
+    private static func sort(_ cache: inout Cache) {
+        var entries: [(descriptor: FamilyDescriptor, slot: PreparedArena.Slot)] = [
+            (
+                FamilyDescriptor(
+                    name: droppedSeriesName, type: .counter,
+                    help: "Series that were refused because the arena was full or a family over its limit."),
+                .droppedSeries
+            ),
+            (
+                FamilyDescriptor(
+                    name: droppedUpdatesName, type: .counter,
+                    help: "Updates that were refused: decrements of counters and observations that are no number."),
+                .droppedUpdates
+            ),
+        ]
+        for (position, family) in cache.families.enumerated() {
+            entries.append((FamilyDescriptor(family.definition), .family(position)))
+        }
+        entries.sort { $0.descriptor.name < $1.descriptor.name }
+        cache.descriptors = entries.map(\.descriptor)
+        cache.slots = entries.map(\.slot)
+    }
+}

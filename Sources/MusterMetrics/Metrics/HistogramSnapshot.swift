@@ -1,0 +1,13 @@
+// SPDX-License-Identifier: Apache-2.0
+
+/// A histogram's content at one moment.
+public struct HistogramSnapshot: Hashable, Sendable {
+    /// How many observations were made.
+    public var count: UInt64
+    /// The sum of all observations.
+    public var sum: Double
+    /// The upper bounds of the buckets.
+    public var bounds: [Double]
+    /// How many observations fell into each bucket, not cumulated; the last one is the bucket up to +Inf.
+    public var bucketCounts: [UInt64]
+}
