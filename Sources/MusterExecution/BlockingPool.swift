@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import DequeModule
+import MusterMetrics
 import MusterPlatform
 
 /// A bounded pool of native threads for work that blocks. Threads start when they are needed and end after a while

@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Glibc
+
+/// How a launcher's life ended, as the process' parent is to see it.
+public struct ExitStatus: RawRepresentable, Hashable, Sendable, CustomStringConvertible {
+    /// The exit code, 0 to 255.
+    public let rawValue: Int32
+
+    /// Creates a status.
+    ///
+    /// - Parameter rawValue: The exit code, 0 to 255.
+    public init(rawValue: Int32) {
+        self.rawValue = rawValue
+    }
+
+    /// Everything has ended as it was asked to.
+    public static let success = ExitStatus(rawValue: 0)
+    /// A service failed to start or ended with an error, or the end had to be forced.
+    public static let failure = ExitStatus(rawValue: 1)
+
+    /// The exit code.
+    public var description: String { "\(rawValue)" }
+
+    /// Ends the process with this status.
+    public func exit() -> Never {
+        Glibc.exit(rawValue)
+    }
+}

@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import MusterExecution
+public import MusterPlatform
+
+/// Runs services in this process, and does nothing else: no signals, no endpoint, no exit status.
+///
+/// Upstream: `Launcher`.
+public final class Launcher: Sendable, BackendComponent {
+    /// The component's name.
+    public static let componentName = "Launcher"
+
+    /// The services.
+    public let services: Services
+
+    private let restartMethod: RestartMethod
+
+    /// Creates a launcher without services.
+    ///
+    /// - Parameters:
+    ///   - restartMethod: What ``restart()`` does.
+    ///   - backend: The backend to run on; the selected one when `nil`.
+    /// - Throws: ``BackendError`` when none can be selected.
+    public init(restartMethod: RestartMethod = .reload, backend: Backend? = nil) throws {
+        self.restartMethod = restartMethod
+        services = try Services(backend: backend)
+    }
+
+    /// Adds a service; it starts with ``start()``, or at once when that has been called.
+    ///
+    /// - Parameters:
+    ///   - service: The service.
+    ///   - workers: The number of workers, which must be 1.
+    /// - Throws: ``ServicesError``.
+    public func launchService(_ service: any ServiceBase, workers: Int = 1) async throws {
+        guard workers == 1 else {
+            throw ServicesError.workersNotSupported(service: service.name, workers: workers)
+        }
+        try await services.add(service)
+    }
+
+    /// Starts the services in the order in which they were added.
+    ///
+    /// - Throws: ``ServicesError``.
+    public func start() async throws {
+        try await services.start()
+    }
+
+    /// Stops the services in the reverse order.
+    ///
+    /// - Parameters:
+    ///   - graceful: Whether to let work that has begun finish.
+    ///   - deadline: The latest end; `nil` for none.
+    public func stop(graceful: Bool = true, until deadline: MonotonicInstant? = nil) async {
+        await services.stop(graceful: graceful, until: deadline)
+    }
+
+    /// Waits until every service has nothing more to do.
+    ///
+    /// - Throws: The first error of a service; `CancellationError` when the calling task is cancelled.
+    public func wait() async throws {
+        try await services.wait()
+    }
+
+    /// Restarts the services, or lets them take up new settings, as the launcher was created.
+    ///
+    /// - Throws: ``ServicesError`` when a service does not start again.
+    public func restart() async throws {
+        try await services.restart(restartMethod)
+    }
+}

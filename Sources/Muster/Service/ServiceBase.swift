@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: Apache-2.0
+
+public import MusterPlatform
+
+/// What a launcher runs.
+///
+/// A service that declares a thread group has everything but ``start()`` done for it: stopping stops the group,
+/// waiting waits for it.
+///
+/// ```swift
+/// struct Mailer: ServiceBase {
+///     let threadGroup = ThreadGroup(name: "mailer")
+///
+///     func start() async throws {
+///         try threadGroup.addTimer(name: "deliver", interval: .seconds(1)) {
+///             try await deliverPendingMail()
+///         }
+///     }
+/// }
+/// ```
+///
+/// Upstream: `ServiceBase`.
+public protocol ServiceBase: Sendable {
+    /// The service's name, for logs and errors; the type's name unless given.
+    var name: String { get }
+
+    /// The threads and timers of the service; ``ThreadGroup/none`` unless given.
+    var threadGroup: ThreadGroup { get }
+
+    /// Starts the service, and returns when it has started. What goes on afterwards belongs into threads and timers.
+    ///
+    /// - Throws: What keeps the service from starting; the launcher then stops what has started and fails.
+    func start() async throws
+
+    /// Stops the service.
+    ///
+    /// - Parameters:
+    ///   - graceful: Whether to let work that has begun finish.
+    ///   - deadline: The latest end; `nil` for none.
+    /// - Throws: What went wrong; the launcher logs it and goes on stopping the others.
+    func stop(graceful: Bool, until deadline: MonotonicInstant?) async throws
+
+    /// Waits until the service has nothing more to do.
+    ///
+    /// - Throws: What ended it early.
+    func wait() async throws
+
+    /// Prepares for a restart, or takes up new settings: called on a reload.
+    ///
+    /// - Throws: What went wrong; the launcher logs it.
+    func reset() async throws
+}
+
+extension ServiceBase {
+    /// The type's name.
+    public var name: String { String(describing: Self.self) }
+
+    /// No threads and no timers.
+    public var threadGroup: ThreadGroup { .none }
+
+    /// Stops the thread group.
+    ///
+    /// - Parameters:
+    ///   - graceful: Whether to let threads finish.
+    ///   - deadline: The latest end; `nil` for none.
+    /// - Throws: `TimeLimitExceeded` at the deadline.
+    public func stop(graceful: Bool, until deadline: MonotonicInstant?) async throws {
+        try await threadGroup.stop(graceful: graceful, until: deadline)
+    }
+
+    /// Waits for the thread group.
+    ///
+    /// - Throws: `CancellationError` when the calling task is cancelled.
+    public func wait() async throws {
+        try await threadGroup.wait()
+    }
+
+    /// Does nothing.
+    public func reset() async throws {}
+}

@@ -1,0 +1,425 @@
+// SPDX-License-Identifier: Apache-2.0
+
+public import MusterExecution
+public import MusterPlatform
+
+/// Threads and timers that belong together: added one by one, stopped and awaited as one.
+///
+/// A *thread* is a job of the backend: a native thread on the threading backend, a task of the hub on the
+/// cooperative one. A *timer* is a looping call. Errors of both are logged and counted, and can be had from the
+/// handles.
+///
+/// A job may use its own group at any time. Waiting for the group, or stopping it, from inside leaves out the jobs
+/// that do so.
+///
+/// Upstream: `ThreadGroup`, with one behaviour on both backends, deadlines, and none of its deadlocks.
+public final class ThreadGroup: Sendable, BackendComponent {
+    /// The component's name.
+    public static let componentName = "ThreadGroup"
+    /// How many timers that have ended are kept listed.
+    private static let endedTimersKept = 64
+
+    fileprivate struct State {
+        var members: ThreadGroupState
+        var jobs: [UInt64: Job] = [:]
+        var timers: [any LoopingCall] = []
+        var tickets: [UInt64: Completion<Void>] = [:]
+        var binding: Binding?
+        /// How many ungraceful stops are under way; what comes in meanwhile is cancelled at once.
+        var stops = 0
+    }
+
+    fileprivate struct Binding: Sendable {
+        let backend: Backend
+        let instruments: ThreadGroupInstruments
+    }
+
+    /// The group's name, the value of the label `group`.
+    public let name: String
+    /// The most threads alive at a time; timers do not count.
+    public let capacity: Int
+
+    private let whenFull: WhenFull
+    private let chosenBackend: Backend?
+    private let isNone: Bool
+    private let state: Locked<State>
+
+    /// Creates an empty group.
+    ///
+    /// - Parameters:
+    ///   - name: The group's name, for logs and metrics.
+    ///   - capacity: The most threads alive at a time; timers do not count.
+    ///   - whenFull: What happens to a thread for which there is no room.
+    ///   - backend: The backend to run on; the selected one, asked for at the first use, when `nil`.
+    public convenience init(
+        name: String, capacity: Int = 1000, whenFull: WhenFull = .wait, backend: Backend? = nil
+    ) {
+        self.init(name: name, capacity: max(1, capacity), whenFull: whenFull, backend: backend, isNone: false)
+    }
+
+    private init(name: String, capacity: Int, whenFull: WhenFull, backend: Backend?, isNone: Bool) {
+        self.name = name
+        self.capacity = capacity
+        self.whenFull = whenFull
+        self.isNone = isNone
+        chosenBackend = backend
+        state = Locked(State(members: ThreadGroupState(capacity: capacity)))
+    }
+
+    /// The group of services that have none: always empty, and refuses what is added.
+    public static let none = ThreadGroup(name: "none", capacity: 0, whenFull: .reject, backend: nil, isNone: true)
+
+    private func bind() throws -> Binding {
+        if isNone { throw ThreadGroupError.none }
+        if let binding = state.withLock({ $0.binding }) { return binding }
+        let backend = try chosenBackend ?? Backend.current
+        let made = Binding(
+            backend: backend,
+            instruments: try ThreadGroupInstruments(
+                registry: backend.metrics, group: name, backend: backend.type.rawValue))
+        let (binding, isFirst) = state.withLock { state in
+            if let binding = state.binding { return (binding, false) }
+            state.binding = made
+            return (made, true)
+        }
+        if isFirst {
+            made.instruments.limit.add(Double(capacity))
+            for gauge in [made.instruments.threads, made.instruments.timers, made.instruments.queueLength] {
+                gauge.add(0)
+            }
+        }
+        return binding
+    }
+
+    private var clock: any RuntimeClock {
+        (state.withLock { $0.binding?.backend } ?? chosenBackend)?.engine.clock ?? SystemClock()
+    }
+
+    // MARK: Threads
+
+    /// The threads alive, the oldest first.
+    public var threads: [Job] {
+        state.withLock { state in state.members.threads.sorted().compactMap { state.jobs[$0] } }
+    }
+
+    /// Adds a thread. In a full group, waits for room or throws, as the group was created.
+    ///
+    /// Upstream: `add_thread`.
+    ///
+    /// - Parameters:
+    ///   - name: The thread's name.
+    ///   - body: What it does.
+    /// - Returns: The thread's handle.
+    /// - Throws: ``ThreadGroupError``; `EngineError` when the backend has no thread; `CancellationError` when the
+    ///   calling task is cancelled while it waits; what selecting the backend throws.
+    @discardableResult
+    public func addThread(name: String, _ body: @escaping @Sendable () async throws -> Void) async throws -> Job {
+        if whenFull == .reject { return try tryAddThread(name: name, body) }
+        let binding = try bind()
+        try await waitForRoom(binding)
+        return try enter(name: name, binding: binding, body)
+    }
+
+    /// Adds a thread if there is room for it now.
+    ///
+    /// - Parameters:
+    ///   - name: The thread's name.
+    ///   - body: What it does.
+    /// - Returns: The thread's handle.
+    /// - Throws: ``ThreadGroupError/full(group:capacity:)``; `EngineError` when the backend has no thread; what
+    ///   selecting the backend throws.
+    @discardableResult
+    public func tryAddThread(name: String, _ body: @escaping @Sendable () async throws -> Void) throws -> Job {
+        let binding = try bind()
+        guard state.withLock({ $0.members.admit() }) else {
+            binding.instruments.rejections.increment()
+            throw ThreadGroupError.full(group: self.name, capacity: capacity)
+        }
+        return try enter(name: name, binding: binding, body)
+    }
+
+    private func waitForRoom(_ binding: Binding) async throws {
+        let room = Completion<Void>()
+        let caller = Job.current?.id
+        let (ticket, released): (UInt64?, [Completion<Void>]) = state.withLock { state in
+            if state.members.admit() { return (nil, []) }
+            let (ticket, released) = state.members.enqueue(job: caller)
+            state.tickets[ticket] = room
+            return (ticket, state.take(released))
+        }
+        guard let ticket else { return }
+        wake(released)
+        let since = clock.now
+        binding.instruments.queueLength.increment()
+        defer {
+            binding.instruments.queueLength.decrement()
+            binding.instruments.queueTime.observe(since.duration(to: clock.now).inSeconds)
+        }
+        do {
+            try await room.wait()
+        } catch {
+            wake(
+                state.withLock { state in
+                    state.tickets[ticket] = nil
+                    return state.take(state.members.abandon(ticket))
+                })
+            throw error
+        }
+    }
+
+    /// Starts a thread for which there is room.
+    private func enter(
+        name: String, binding: Binding, _ body: @escaping @Sendable () async throws -> Void
+    ) throws -> Job {
+        let job: Job
+        do {
+            job = try binding.backend.engine.spawn(name: name, group: self.name, body)
+        } catch {
+            wake(state.withLock { state in state.take(state.members.giveBack()) })
+            throw error
+        }
+        binding.instruments.tasks.increment()
+        binding.instruments.threads.increment()
+        let mustCancel = state.withLock { state in
+            state.members.entered(thread: job.id)
+            state.jobs[job.id] = job
+            return state.stops > 0
+        }
+        if mustCancel { job.cancel() }
+        // Linked after it is registered: a thread that is over by now leaves at once.
+        job.link { [self] outcome in
+            binding.instruments.threads.decrement()
+            if case .failed(let error) = outcome {
+                binding.instruments.failures.increment()
+                binding.backend.logger.error(
+                    "thread failed", metadata: ["group": "\(self.name)", "thread": "\(name)", "error": "\(error)"])
+            }
+            left(job)
+        }
+        return job
+    }
+
+    private func left(_ job: Job) {
+        wake(
+            state.withLock { state in
+                state.jobs[job.id] = nil
+                return state.take(state.members.left(job.id))
+            })
+    }
+
+    private func wake(_ completions: [Completion<Void>]) {
+        for completion in completions { completion.complete(with: ()) }
+    }
+
+    // MARK: Timers
+
+    /// The timers: those that run, and those that have ended and were not taken off with ``timerDone(_:)``, of which
+    /// the last 64 are kept.
+    public var timers: [any LoopingCall] { state.withLock { $0.timers } }
+
+    /// Adds a timer that calls a function on a fixed grid, and starts it.
+    ///
+    /// Upstream: `add_timer`, `add_timer_args`.
+    ///
+    /// - Parameters:
+    ///   - name: The timer's name, the label `loop` of its metrics.
+    ///   - interval: The time between two starts.
+    ///   - initialDelay: The time before the first run.
+    ///   - stopOnException: Whether an error of the function ends the timer.
+    ///   - overrun: What happens after a run that has lasted beyond the next start.
+    ///   - stallLimit: How long a run may be overdue before the process counts as stuck; the process' liveness
+    ///     limit when `nil`.
+    ///   - function: What to call.
+    /// - Returns: The timer.
+    /// - Throws: ``LoopingCallError``; `EngineError` when the backend has no thread; what selecting it throws.
+    @discardableResult
+    public func addTimer(
+        name: String, interval: Duration, initialDelay: Duration = .zero, stopOnException: Bool = true,
+        overrun: OverrunPolicy = .delay, stallLimit: Duration? = nil,
+        _ function: @escaping @Sendable () async throws -> Void
+    ) throws -> FixedIntervalLoopingCall {
+        let binding = try bind()
+        let timer = FixedIntervalLoopingCall(
+            name: name, overrun: overrun, stallLimit: stallLimit, backend: binding.backend, function)
+        try timer.start(
+            interval: interval, initialDelay: initialDelay, stopOnException: stopOnException,
+            spawn: { name, body in try self.enterTimer(name: name, binding: binding, body) })
+        list(timer)
+        return timer
+    }
+
+    /// Adds a timer whose function says each time how long to wait before the next call, and starts it.
+    ///
+    /// Upstream: `add_dynamic_timer`, `add_dynamic_timer_args`.
+    ///
+    /// - Parameters:
+    ///   - name: The timer's name, the label `loop` of its metrics.
+    ///   - initialDelay: The time before the first run.
+    ///   - periodicIntervalMax: The longest delay, and the one taken when the function returns `nil`.
+    ///   - stopOnException: Whether an error of the function ends the timer.
+    ///   - stallLimit: How long a run may last, or be overdue, before the process counts as stuck; the process'
+    ///     liveness limit when `nil`.
+    ///   - function: What to call.
+    /// - Returns: The timer.
+    /// - Throws: ``LoopingCallError``; `EngineError` when the backend has no thread; what selecting it throws.
+    @discardableResult
+    public func addDynamicTimer(
+        name: String, initialDelay: Duration = .zero, periodicIntervalMax: Duration? = nil,
+        stopOnException: Bool = true, stallLimit: Duration? = nil,
+        _ function: @escaping @Sendable () async throws -> Duration?
+    ) throws -> DynamicLoopingCall {
+        let binding = try bind()
+        let timer = DynamicLoopingCall(name: name, stallLimit: stallLimit, backend: binding.backend, function)
+        try timer.start(
+            initialDelay: initialDelay, periodicIntervalMax: periodicIntervalMax, stopOnException: stopOnException,
+            spawn: { name, body in try self.enterTimer(name: name, binding: binding, body) })
+        list(timer)
+        return timer
+    }
+
+    private func enterTimer(
+        name: String, binding: Binding, _ body: @escaping @Sendable () async throws -> Void
+    ) throws -> Job {
+        let job = try binding.backend.engine.spawn(name: name, group: self.name, body)
+        binding.instruments.timers.increment()
+        let mustCancel = state.withLock { state in
+            state.members.entered(timer: job.id)
+            state.jobs[job.id] = job
+            return state.stops > 0
+        }
+        if mustCancel { job.cancel() }
+        job.link { [self] _ in
+            binding.instruments.timers.decrement()
+            left(job)
+        }
+        return job
+    }
+
+    private func list(_ timer: any LoopingCall) {
+        state.withLock { state in
+            state.timers.append(timer)
+            guard state.timers.count > 2 * Self.endedTimersKept else { return }
+            let surplus = state.timers.count { !$0.isRunning } - Self.endedTimersKept
+            guard surplus > 0 else { return }
+            var toDrop = surplus
+            state.timers.removeAll { timer in
+                guard toDrop > 0, !timer.isRunning else { return false }
+                toDrop -= 1
+                return true
+            }
+        }
+    }
+
+    /// Takes a timer off the list; one that is not on it is left alone.
+    ///
+    /// Upstream: `timer_done`.
+    ///
+    /// - Parameter timer: The timer.
+    public func timerDone(_ timer: any LoopingCall) {
+        state.withLock { state in state.timers.removeAll { $0 === timer } }
+    }
+
+    /// Stops all timers and takes them off the list. A run under way is finished.
+    ///
+    /// - Parameters:
+    ///   - wait: Whether to wait for runs under way.
+    ///   - deadline: The latest end of that wait; `nil` for none.
+    /// - Throws: `TimeLimitExceeded` at the deadline; `CancellationError` when the calling task is cancelled.
+    public func stopTimers(wait: Bool = false, until deadline: MonotonicInstant? = nil) async throws {
+        requestStopOfTimers()
+        if wait { try await waitForMembers(.timers, until: deadline) }
+        state.withLock { $0.timers = [] }
+    }
+
+    private func requestStopOfTimers() {
+        for timer in timers { timer.stop() }
+    }
+
+    // MARK: Together
+
+    /// Stops the group.
+    ///
+    /// Gracefully: no timer runs again, runs under way and threads are waited for, and at the deadline the rest is
+    /// cancelled. Otherwise all are cancelled at once, which ends whatever sleeps or waits; a job that ignores
+    /// cancellation is waited for. The job that calls this is left out of both. The group can be used again.
+    ///
+    /// - Parameters:
+    ///   - graceful: Whether to let threads finish.
+    ///   - deadline: The latest end; `nil` for none.
+    /// - Throws: `TimeLimitExceeded` when something is left at the deadline; `CancellationError` when the calling
+    ///   task is cancelled.
+    public func stop(graceful: Bool = false, until deadline: MonotonicInstant? = nil) async throws {
+        requestStopOfTimers()
+        if graceful {
+            do {
+                try await waitForMembers(.all, until: deadline)
+            } catch {
+                cancelMembers()
+                throw error
+            }
+        } else {
+            state.withLock { $0.stops += 1 }
+            defer { state.withLock { $0.stops -= 1 } }
+            cancelMembers()
+            try await waitForMembers(.all, until: deadline)
+        }
+        state.withLock { $0.timers = [] }
+    }
+
+    private func cancelMembers() {
+        let caller = Job.current?.id
+        let jobs = state.withLock { state in Array(state.jobs.values) }
+        for job in jobs where job.id != caller { job.cancel() }
+    }
+
+    /// Waits until no thread and no timer is alive, the calling job and others that wait here left out.
+    ///
+    /// - Parameter deadline: The latest instant; `nil` waits without end.
+    /// - Throws: `TimeLimitExceeded` at the deadline; `CancellationError` when the calling task is cancelled.
+    public func wait(until deadline: MonotonicInstant? = nil) async throws {
+        try await waitForMembers(.all, until: deadline)
+    }
+
+    /// Cancels the threads that have not started. With a deadline it then waits for the others, and stops the group
+    /// when they are not over by then.
+    ///
+    /// Upstream: `cancel`.
+    ///
+    /// - Parameter deadline: When to stop the group; `nil` lets what has started go on.
+    /// - Throws: `CancellationError` when the calling task is cancelled while it waits.
+    public func cancel(until deadline: MonotonicInstant? = nil) async throws {
+        for job in threads where job.state == .queued { job.cancel() }
+        guard let deadline else { return }
+        do {
+            try await waitForMembers(.all, until: deadline)
+        } catch is TimeLimitExceeded {
+            try await stop()
+        }
+    }
+
+    private func waitForMembers(_ scope: ThreadGroupState.Scope, until deadline: MonotonicInstant?) async throws {
+        let over = Completion<Void>()
+        let caller = Job.current?.id
+        let (ticket, released) = state.withLock { state in
+            let (ticket, released) = state.members.wait(scope, job: caller)
+            state.tickets[ticket] = over
+            return (ticket, state.take(released))
+        }
+        wake(released)
+        do {
+            try await over.wait(until: deadline, clock: clock, operation: "thread group '\(name)'")
+        } catch {
+            state.withLock { state in
+                state.tickets[ticket] = nil
+                state.members.endWait(ticket)
+            }
+            throw error
+        }
+    }
+}
+
+extension ThreadGroup.State {
+    fileprivate mutating func take(_ released: ThreadGroupState.Released) -> [Completion<Void>] {
+        (released.admitted + released.finished).compactMap { tickets.removeValue(forKey: $0) }
+    }
+}

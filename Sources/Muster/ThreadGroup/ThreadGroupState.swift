@@ -1,0 +1,145 @@
+// SPDX-License-Identifier: Apache-2.0
+
+/// Who is in a thread group, who waits for whom, and who may go on. Pure: jobs are numbers, waiting is a ticket.
+///
+/// A job may wait for its own group, or for room in it. Such a job is *held*: nobody waits for it, or the group would
+/// wait for itself; and when every thread of a full group is held, the first in the queue is let in beyond the
+/// capacity, because no room would ever come free.
+struct ThreadGroupState: Sendable {
+    /// Which members a wait is for.
+    enum Scope: Hashable, Sendable {
+        case timers
+        case all
+    }
+
+    /// What may go on after a change.
+    struct Released: Hashable, Sendable {
+        /// Tickets of callers for whom there is room now.
+        var admitted: [UInt64] = []
+        /// Tickets of waits that are over.
+        var finished: [UInt64] = []
+    }
+
+    private struct Wait: Hashable, Sendable {
+        let ticket: UInt64
+        let scope: Scope
+        let job: UInt64?
+    }
+
+    private let capacity: Int
+    private(set) var threads: Set<UInt64> = []
+    private(set) var timers: Set<UInt64> = []
+    private var admittedButNotIn = 0
+    private var queue: [(ticket: UInt64, job: UInt64?)] = []
+    private var waits: [Wait] = []
+    private var held: [UInt64: Int] = [:]
+    private var lastTicket: UInt64 = 0
+
+    init(capacity: Int) {
+        self.capacity = capacity
+    }
+
+    /// The number of callers that wait for room.
+    var queueLength: Int { queue.count }
+
+    /// Takes room for a thread, if there is any and nobody has waited longer.
+    mutating func admit() -> Bool {
+        guard queue.isEmpty, threads.count + admittedButNotIn < capacity else { return false }
+        admittedButNotIn += 1
+        return true
+    }
+
+    /// Gets in the queue for room.
+    ///
+    /// - Parameter job: The caller, when it is a job.
+    /// - Returns: The ticket, and what may go on.
+    mutating func enqueue(job: UInt64?) -> (ticket: UInt64, released: Released) {
+        lastTicket += 1
+        queue.append((lastTicket, job))
+        hold(job)
+        return (lastTicket, release())
+    }
+
+    /// Leaves the queue, or gives room back that was not used after all.
+    mutating func abandon(_ ticket: UInt64) -> Released {
+        if let index = queue.firstIndex(where: { $0.ticket == ticket }) {
+            unhold(queue.remove(at: index).job)
+        } else {
+            admittedButNotIn -= 1
+        }
+        return release()
+    }
+
+    /// Gives room back that was not used after all.
+    mutating func giveBack() -> Released {
+        admittedButNotIn -= 1
+        return release()
+    }
+
+    /// A thread that was admitted is in.
+    mutating func entered(thread: UInt64) {
+        admittedButNotIn -= 1
+        threads.insert(thread)
+    }
+
+    /// A timer is in.
+    mutating func entered(timer: UInt64) {
+        timers.insert(timer)
+    }
+
+    /// A thread or a timer is over.
+    mutating func left(_ job: UInt64) -> Released {
+        threads.remove(job)
+        timers.remove(job)
+        return release()
+    }
+
+    /// Begins to wait for the members.
+    ///
+    /// - Returns: The ticket, and what may go on, which may be this very wait.
+    mutating func wait(_ scope: Scope, job: UInt64?) -> (ticket: UInt64, released: Released) {
+        lastTicket += 1
+        waits.append(Wait(ticket: lastTicket, scope: scope, job: job))
+        hold(job)
+        return (lastTicket, release())
+    }
+
+    /// A wait is given up.
+    mutating func endWait(_ ticket: UInt64) {
+        guard let index = waits.firstIndex(where: { $0.ticket == ticket }) else { return }
+        unhold(waits.remove(at: index).job)
+    }
+
+    private mutating func hold(_ job: UInt64?) {
+        guard let job else { return }
+        held[job, default: 0] += 1
+    }
+
+    private mutating func unhold(_ job: UInt64?) {
+        guard let job, let count = held[job] else { return }
+        held[job] = count > 1 ? count - 1 : nil
+    }
+
+    private mutating func release() -> Released {
+        var released = Released()
+        while let first = queue.first, threads.count + admittedButNotIn < capacity || isStuck {
+            queue.removeFirst()
+            unhold(first.job)
+            admittedButNotIn += 1
+            released.admitted.append(first.ticket)
+        }
+        // Those waits whose members are all over or held; a caller that waits for room is on its way in.
+        let busyTimers = timers.contains { held[$0] == nil }
+        let busyThreads = admittedButNotIn > 0 || !queue.isEmpty || threads.contains { held[$0] == nil }
+        for wait in waits where !busyTimers && (wait.scope == .timers || !busyThreads) {
+            released.finished.append(wait.ticket)
+        }
+        for ticket in released.finished { endWait(ticket) }
+        return released
+    }
+
+    /// Whether no thread of the group can end before a held one goes on.
+    private var isStuck: Bool {
+        admittedButNotIn == 0 && threads.allSatisfy { held[$0] != nil }
+    }
+}
