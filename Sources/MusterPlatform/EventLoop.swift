@@ -38,6 +38,7 @@ public final class EventLoop: TaskExecutor, @unchecked Sendable {
         var attachment = Attachment.detached
         var isParked = false
         var isStopping = false
+        var isLeaving = false
         var starter: (@Sendable (EventLoop) -> Void)?
     }
 
@@ -57,6 +58,7 @@ public final class EventLoop: TaskExecutor, @unchecked Sendable {
     /// When the present turn began, in monotonic nanoseconds; 0 while parked, detached or idle.
     private let turnStart = Atomic<Int64>(0)
     private let turns = Atomic<UInt64>(0)
+    private let leaveRequested = Atomic<Bool>(false)
 
     // The runner's.
     private var queue = Deque<UnownedJob>()
@@ -249,6 +251,7 @@ public final class EventLoop: TaskExecutor, @unchecked Sendable {
         defer { cmuster_set_current_loop(outer) }
         while true {
             runTurn()
+            if leaveRequested.load(ordering: .relaxed), takeLeave() { return }
             guard queue.isEmpty, !hasRemote.load(ordering: .acquiring) else { continue }
             let isIdle = timers.count == 0 && (poller?.isUnused ?? true)
             var deadline = timers.earliest
@@ -266,6 +269,35 @@ public final class EventLoop: TaskExecutor, @unchecked Sendable {
     /// are served again when a thread runs the loop again.
     public func stop() {
         hand { $0.isStopping = true }
+    }
+
+    /// Makes the running thread leave the loop after the present turn, whatever is left. What is left goes on at once
+    /// on a thread of the starter's, or, without a starter, when a thread runs the loop again.
+    public func leave() {
+        hand { state in
+            state.isLeaving = true
+            leaveRequested.store(true, ordering: .relaxed)
+        }
+    }
+
+    /// Detaches the running thread if ``leave()`` was called.
+    private func takeLeave() -> Bool {
+        let isWorkLeft = !queue.isEmpty || timers.count > 0 || !(poller?.isUnused ?? true)
+        var starter: (@Sendable (EventLoop) -> Void)?
+        let isLeaving = shared.withLock { state in
+            guard state.isLeaving else { return false }
+            state.isLeaving = false
+            leaveRequested.store(false, ordering: .relaxed)
+            state.attachment = .detached
+            turnStart.store(0, ordering: .relaxed)
+            if isWorkLeft || !state.jobs.isEmpty || !state.works.isEmpty, let next = state.starter {
+                state.attachment = .starting
+                starter = next
+            }
+            return true
+        }
+        starter?(self)
+        return isLeaving
     }
 
     private enum AfterParking {
@@ -531,11 +563,13 @@ public final class EventLoop: TaskExecutor, @unchecked Sendable {
     // MARK: The main queue
 
     /// Makes this loop serve libdispatch's main queue, so that `MainActor` code runs while the main thread runs the
-    /// loop. To be called on the main thread, by a program whose `main` is synchronous.
+    /// loop. To be called on the main thread, before it runs the loop, by a program whose `main` is synchronous.
     ///
+    /// - Returns: A name for ``unwatch(_:)``, which has to end it before another thread runs the loop.
     /// - Throws: ``EventLoopError/cannotWatch(descriptor:_:)``.
-    public func serveMainQueue() throws(EventLoopError) {
-        _ = try watch(cmuster_main_queue_descriptor(), for: .readable) { _ in cmuster_main_queue_drain() }
-        submit { cmuster_main_queue_drain() }
+    public func serveMainQueue() throws(EventLoopError) -> Watch {
+        let served = try watch(cmuster_main_queue_descriptor(), for: .readable) { _ in cmuster_main_queue_drain() }
+        submit { if NativeThread.isMain { cmuster_main_queue_drain() } }
+        return served
     }
 }

@@ -149,7 +149,9 @@ public final class BackendSelector: @unchecked Sendable {
     /// - Returns: The backend.
     /// - Throws: ``BackendError``.
     public func make(_ context: BackendContext) throws(BackendError) -> Backend {
-        let (maker, registered) = withState { ($0.makers[context.type], $0.makers.keys.sorted { $0.rawValue < $1.rawValue }) }
+        let (maker, registered) = withState {
+            ($0.makers[context.type], $0.makers.keys.sorted { $0.rawValue < $1.rawValue })
+        }
         guard let maker else { throw .unknown(context.type, registered: registered) }
         do {
             return try maker(context)

@@ -9,15 +9,15 @@ extension ComponentRegistry {
             BackOffLoopingCall.self, RetryDecorator.self, LoopingCallDone.self, LoopingCallTimeOut.self,
             Service.self, Services.self, Launcher.self, ServiceLauncher.self, SignalHandler.self,
         ]
+        let names = Set(all.map { $0.componentName })
         return ComponentRegistry(
             backend: backend,
             components: Dictionary(all.map { ($0.componentName, $0) }, uniquingKeysWith: { first, _ in first }),
             holders: { name in
-                all.contains { $0.componentName == name } ? [.cooperative, .threading] : []
+                names.contains(name) ? [.cooperative, .threading] : []
             })
     }
 }
-
 
 extension ComponentKey where Component == ThreadGroup {
     /// Threads and timers that belong together.

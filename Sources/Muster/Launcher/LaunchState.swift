@@ -2,15 +2,16 @@
 
 /// The life of a ``ServiceLauncher``: events in, actions out. Pure: no clock, no signal, no service.
 ///
-/// | state     | started | startFailed | terminate | interrupt | hangUp  | restarted | ended      | stopped    | deadline |
-/// |-----------|---------|-------------|-----------|-----------|---------|-----------|------------|------------|----------|
-/// | starting  | running | → stopping  | stopping¹ | exit 1    | –       | –         | –          | –          | –        |
-/// | running   | –       | –           | stopping  | exit 1    | restart | –         | → stopping | –          | –        |
-/// | restarting| –       | → stopping  | stopping¹ | exit 1    | –       | running   | –          | –          | –        |
-/// | stopping  | –       | –           | exit 1    | exit 1    | –       | –         | –          | finish     | exit 1   |
-/// | finished  | –       | –           | –         | –         | –       | –         | –          | –          | –        |
+/// | phase      | started | startFailed | terminate | end      | interrupt | hangUp  | restarted | stopped | deadline |
+/// |------------|---------|-------------|-----------|----------|-----------|---------|-----------|---------|----------|
+/// | starting   | running | stopping    | stopping¹ | stopping¹| exit 1    | –       | –         | –       | –        |
+/// | running    | –       | –           | stopping  | stopping | exit 1    | restart | –         | –       | –        |
+/// | restarting | –       | stopping    | stopping¹ | stopping¹| exit 1    | –       | running   | –       | –        |
+/// | stopping   | –       | –²          | exit 1    | –        | exit 1    | –       | –         | finish  | exit 1   |
+/// | finished   | –       | –           | –         | –        | –         | –       | –         | –       | –        |
 ///
-/// ¹ The start under way is let finish, or fail, by the services' own stop, which comes after it.
+/// ¹ The services' stop begins when their start under way is over.
+/// ² The status becomes 1.
 struct LaunchState: Sendable {
     /// What happens to a launcher.
     enum Event: Hashable, Sendable {
@@ -18,16 +19,16 @@ struct LaunchState: Sendable {
         case started
         /// A service has not started; those before it have been stopped.
         case startFailed
-        /// A graceful end is asked for (SIGTERM, `stop()`).
+        /// SIGTERM: a graceful end; the second one, an end at once.
         case terminate
+        /// The program asks for a graceful end; asking again changes nothing.
+        case end(ExitStatus)
         /// An end at once is asked for (SIGINT).
         case interrupt
         /// A reload is asked for (SIGHUP).
         case hangUp
         /// The reload is over.
         case restarted
-        /// All services have ended by themselves, with or without an error.
-        case ended(withError: Bool)
         /// All services have been stopped.
         case stopped
         /// The graceful end has taken too long.
@@ -79,8 +80,8 @@ struct LaunchState: Sendable {
         case (.running, .hangUp):
             phase = .restarting
             return .restart
-        case (.running, .ended(let withError)):
-            phase = .stopping(withError ? .failure : .success)
+        case (.starting, .end(let status)), (.running, .end(let status)), (.restarting, .end(let status)):
+            phase = .stopping(status)
             return .stop
         case (.stopping, .startFailed):
             phase = .stopping(.failure)

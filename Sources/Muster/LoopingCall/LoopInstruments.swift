@@ -55,7 +55,8 @@ struct LoopInstruments: Sendable {
         ).labels(backend, loop)
         let skipped = try registry.counterFamily(
             "muster_loop_skipped_total",
-            help: "Runs left out: 'overrun' because the one before lasted too long, 'late' because the loop woke too late.",
+            help:
+                "Runs left out: 'overrun' because the one before lasted too long, 'late' because the loop woke too late.",
             labelNames: names + ["reason"])
         skippedLate = skipped.labels(backend, loop, "late")
         skippedOverrun = skipped.labels(backend, loop, "overrun")

@@ -54,7 +54,7 @@ public struct RetryDecorator: Sendable, BackendComponent {
         while true {
             do {
                 return try await function()
-            } catch where isRetryable(error) {
+            } catch  where isRetryable(error) {
                 if let maxRetryCount, retries >= maxRetryCount {
                     logger.debug(
                         "no retries left", metadata: ["retries": "\(retries)", "error": "\(error)"])

@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: Apache-2.0
+
+public import Logging
+public import MusterEndpoint
+import MusterExecution
+public import MusterMetrics
+import MusterPlatform
+
+/// The eyes of one process: its metrics and health checks, and the endpoint that serves them.
+public final class Monitoring: Sendable {
+    /// The health checks: `hub` and `looping-calls`, and those that the application registers.
+    public let health: HealthRegistry
+    /// All that is exported.
+    public let exposition: Exposition
+
+    private let endpoint: Endpoint?
+
+    /// Sets up the metrics and health checks of a backend; serves nothing yet.
+    ///
+    /// - Parameters:
+    ///   - backend: The backend to watch.
+    ///   - workerGroup: The value of the label `worker_group`.
+    ///   - settings: Where to serve, and what counts as alive.
+    ///   - logger: Where it logs.
+    /// - Throws: `ArenaError` when the backend's metrics cannot be read; `HealthError`.
+    public init(backend: Backend, workerGroup: String, settings: MusterSettings, logger: Logger) throws {
+        let health = HealthRegistry(
+            runner: { name, work in
+                do {
+                    try backend.engine.spawn(name: name, work)
+                } catch {
+                    // The check then fails at its time-out.
+                    logger.warning(
+                        "health check has no job", metadata: ["check": "\(name)", "error": "\(error)"])
+                }
+            }, clock: backend.engine.clock, logger: logger)
+        self.health = health
+        let labels = [("worker", "0"), ("worker_group", workerGroup)]
+        let reader = try ArenaReader(descriptor: backend.metrics.arena.descriptor.rawValue)
+        exposition = Exposition(
+            sources: [
+                ArenaSource(reader: reader, constantLabels: labels),
+                ProcessSource(),
+                CollectorSource { Self.workerFamilies(labels: labels) },
+                CollectorSource { Self.buildFamilies() },
+            ])
+        let exposition = exposition
+        endpoint = settings.endpoint.map { configuration in
+            Endpoint(
+                configuration: configuration, metrics: exposition, health: health, registry: backend.metrics,
+                logger: logger)
+        }
+        try registerChecks(backend: backend, limit: settings.livenessLimit)
+    }
+
+    private func registerChecks(backend: Backend, limit: Duration) throws {
+        try health.register(
+            .probe("hub", .live) {
+                let stalled = backend.engine.stalledTime
+                return stalled > limit
+                    ? .fail("the hub has been in one job for \(stalled.inWholeMilliseconds); the limit is \(limit)")
+                    : .pass
+            })
+        try health.register(
+            .probe("looping-calls", .live) {
+                let overdue = backend.loops.overdue(by: limit, at: backend.engine.clock.now)
+                guard let worst = overdue.first else { return .pass }
+                let others = overdue.count > 1 ? ", and \(overdue.count - 1) more" : ""
+                return .fail(
+                    "looping call '\(worst.loop)' is overdue by \(worst.by.inWholeMilliseconds)\(others); the limit is \(limit)"
+                )
+            })
+    }
+
+    /// Begins to serve.
+    ///
+    /// - Throws: `EndpointError`, which names the address, the setting and the remedy.
+    public func start() throws {
+        try endpoint?.start()
+    }
+
+    /// Ends serving; returns when the port is free.
+    public func stop() {
+        endpoint?.stop()
+    }
+
+    /// The address served at, with its real port; `nil` while nothing is served.
+    public var address: EndpointAddress? { endpoint?.address }
+
+    /// The address as a URL.
+    public var url: String? { endpoint?.url }
+
+    // MARK: Figures taken at a scrape
+
+    private static let workerThreads = FamilyDescriptor(
+        name: "muster_worker_threads", type: .gauge, help: "Threads of the operating system.")
+    private static let workerUp = FamilyDescriptor(
+        name: "muster_worker_up", type: .gauge, help: "Whether the worker's process is there.")
+    private static let workerCPU = FamilyDescriptor(
+        name: "muster_worker_cpu_seconds_total", type: .counter, help: "User and system time spent.", unit: .seconds)
+    private static let workerMemory = FamilyDescriptor(
+        name: "muster_worker_resident_memory_bytes", type: .gauge, help: "Memory in RAM.", unit: .bytes)
+    private static let workerDescriptors = FamilyDescriptor(
+        name: "muster_worker_open_fds", type: .gauge, help: "Open file descriptors.")
+    private static let workerStart = FamilyDescriptor(
+        name: "muster_worker_start_time_seconds", type: .gauge, help: "When the worker's process started.",
+        unit: .seconds)
+
+    private static func workerFamilies(labels: [(String, String)]) -> [CollectedFamily] {
+        let process = ProcessStatistics()
+        let figures: [(FamilyDescriptor, Double?)] = [
+            (workerThreads, process.threads.map(Double.init)),
+            (workerUp, 1),
+            (workerCPU, process.cpuSeconds),
+            (workerMemory, process.residentMemoryBytes),
+            (workerDescriptors, process.openDescriptors.map(Double.init)),
+            (workerStart, process.startTimeSeconds),
+        ]
+        return figures.compactMap { descriptor, value in
+            value.map { CollectedFamily(descriptor, samples: [(labels.map { (name: $0.0, value: $0.1) }, $0)]) }
+        }
+    }
+
+    private static func buildFamilies() -> [CollectedFamily] {
+        [
+            CollectedFamily(
+                FamilyDescriptor(name: "muster_build_info", type: .info, help: "The version of Muster."),
+                samples: [([("version", MusterVersion.current), ("swift", MusterVersion.swift)], 1)])
+        ]
+    }
+}
+
+extension Duration {
+    /// The duration rounded to milliseconds, as people read it.
+    fileprivate var inWholeMilliseconds: Duration {
+        .milliseconds((inSeconds * 1000).rounded())
+    }
+}
