@@ -134,10 +134,9 @@ public final class ServiceLauncher: Sendable, BackendComponent {
     /// - Returns: The status that the process should exit with.
     public func wait() -> ExitStatus {
         let loop: EventLoop
-        var mainQueue: EventLoop.Watch?
         do {
             loop = try loopForThisThread()
-            if NativeThread.isMain { mainQueue = try loop.serveMainQueue() }
+            if NativeThread.isMain { try loop.serveMainQueue() }
         } catch {
             return refuse(error)
         }
@@ -148,7 +147,6 @@ public final class ServiceLauncher: Sendable, BackendComponent {
         } catch {
             return refuse(error)
         }
-        if let mainQueue { loop.unwatch(mainQueue) }
         return over.value ?? .failure
     }
 
