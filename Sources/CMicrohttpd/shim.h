@@ -4,7 +4,8 @@
 
 #include <microhttpd.h>
 
-// `MHD_get_daemon_info` and `MHD_set_connection_option` are variadic; these say the calls that Swift needs.
+// The library's variadic calls, said for Swift.
+
 static inline int cmicrohttpd_epoll_descriptor(struct MHD_Daemon *daemon) {
     const union MHD_DaemonInfo *info = MHD_get_daemon_info(daemon, MHD_DAEMON_INFO_EPOLL_FD);
     return info ? info->epoll_fd : -1;
@@ -13,6 +14,42 @@ static inline int cmicrohttpd_epoll_descriptor(struct MHD_Daemon *daemon) {
 static inline unsigned int cmicrohttpd_connection_count(struct MHD_Daemon *daemon) {
     const union MHD_DaemonInfo *info = MHD_get_daemon_info(daemon, MHD_DAEMON_INFO_CURRENT_CONNECTIONS);
     return info ? info->num_connections : 0;
+}
+
+// The connection's socket, or -1.
+static inline int cmicrohttpd_connection_descriptor(struct MHD_Connection *connection) {
+    const union MHD_ConnectionInfo *info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
+    return info ? info->connect_fd : -1;
+}
+
+// What the connection callback has stored for the connection, or NULL.
+static inline void *cmicrohttpd_socket_context(struct MHD_Connection *connection) {
+    const union MHD_ConnectionInfo *info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
+    return info ? info->socket_context : NULL;
+}
+
+// Starts a daemon without a thread, driven by MHD_run() whenever its epoll descriptor is ready. It takes over the
+// listening socket unless it cannot be started (NULL).
+static inline struct MHD_Daemon *cmicrohttpd_start(
+    int listening_socket, unsigned int connection_limit, unsigned int per_address_limit, size_t memory_limit,
+    MHD_AccessHandlerCallback handler, MHD_RequestCompletedCallback completed, MHD_NotifyConnectionCallback connected,
+    void *context) {
+    return MHD_start_daemon(
+        MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME, 0, NULL, NULL, handler, context,
+        MHD_OPTION_LISTEN_SOCKET, listening_socket,
+        MHD_OPTION_CONNECTION_LIMIT, connection_limit,
+        MHD_OPTION_PER_IP_CONNECTION_LIMIT, per_address_limit,
+        MHD_OPTION_CONNECTION_MEMORY_LIMIT, memory_limit,
+        MHD_OPTION_STRICT_FOR_CLIENT, 1,
+        MHD_OPTION_NOTIFY_COMPLETED, completed, context,
+        MHD_OPTION_NOTIFY_CONNECTION, connected, context,
+        MHD_OPTION_END);
+}
+
+// The iterator's key and value kinds are the same for all kinds of values; query arguments are what Muster reads.
+static inline void cmicrohttpd_each_argument(
+    struct MHD_Connection *connection, MHD_KeyValueIterator iterator, void *context) {
+    MHD_get_connection_values(connection, MHD_GET_ARGUMENT_KIND, iterator, context);
 }
 
 #endif

@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import MusterMetrics
+
+/// What the endpoint counts of itself. Belongs to the endpoint's thread.
+final class EndpointMetrics {
+    /// Why the endpoint ended a connection.
+    enum Closing: String, CaseIterable {
+        case idle
+        case slowReader = "slow_reader"
+        case evicted
+    }
+
+    private struct HealthKey: Hashable {
+        var check: String
+        var level: HealthLevel
+    }
+
+    private let requests: CounterFamily
+    private let closings: CounterFamily
+    private let health: GaugeFamily
+    private var requestCounters: [Int: CounterMetric] = [:]
+    private var healthGauges: [HealthKey: GaugeMetric] = [:]
+
+    init(_ registry: MetricRegistry) throws(MetricError) {
+        requests = try registry.counterFamily(
+            "muster_endpoint_requests_total", help: "HTTP requests answered by the endpoint.",
+            labelNames: ["route", "code"])
+        closings = try registry.counterFamily(
+            "muster_endpoint_connections_closed_total",
+            help: "Connections that the endpoint ended because of a limit.", labelNames: ["reason"])
+        health = try registry.gaugeFamily(
+            "muster_health_check_status", help: "Whether a health check passed when it was last asked (1) or not (0).",
+            labelNames: ["check", "level"])
+        for closing in Closing.allCases { _ = closings.labels(closing.rawValue) }
+        for route in RouteLabel.allCases {
+            _ = counter(route, route == .other ? 404 : 200)
+            if route != .other, route != .index { _ = counter(route, 503) }
+        }
+    }
+
+    private func counter(_ route: RouteLabel, _ status: Int) -> CounterMetric {
+        let key = status << 8 | route.rawValue
+        if let known = requestCounters[key] { return known }
+        let counter = requests.labels(route.text, String(status))
+        requestCounters[key] = counter
+        return counter
+    }
+
+    func countRequest(_ route: RouteLabel, _ status: Int) {
+        counter(route, status).increment()
+    }
+
+    func countClosing(_ closing: Closing) {
+        closings.labels(closing.rawValue).increment()
+    }
+
+    func note(_ report: HealthReport) {
+        for entry in report.entries where !entry.isExcluded {
+            let key = HealthKey(check: entry.name, level: report.level)
+            let gauge = healthGauges[key] ?? health.labels(entry.name, report.level.rawValue)
+            healthGauges[key] = gauge
+            gauge.set(entry.result.isPassing ? 1 : 0)
+        }
+    }
+}

@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: Apache-2.0
+
+/// The responses that are the same each time; they are built once.
+enum FixedResponse: Int, CaseIterable {
+    case healthy
+    case index
+    case notFound
+    case methodNotAllowed
+    case bodyRefused
+    case tooManyExclusions
+    case tooManyScrapes
+    case stopping
+
+    var status: Int {
+        switch self {
+        case .healthy, .index: 200
+        case .notFound: 404
+        case .methodNotAllowed: 405
+        case .bodyRefused: 413
+        case .tooManyExclusions: 400
+        case .tooManyScrapes, .stopping: 503
+        }
+    }
+
+    var headers: [(String, String)] {
+        switch self {
+        case .healthy:
+            [("Content-Type", "text/plain; charset=utf-8"), ("Cache-Control", "no-cache"), ("Vary", "Accept")]
+        case .index:
+            [
+                ("Content-Type", "text/html; charset=utf-8"), ("Cache-Control", "no-cache"),
+                (
+                    "Content-Security-Policy",
+                    "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+                ),
+                ("Referrer-Policy", "no-referrer"),
+            ]
+        case .methodNotAllowed: Self.plain + [("Allow", "GET, HEAD")]
+        case .tooManyScrapes, .stopping: Self.plain + [("Cache-Control", "no-cache"), ("Retry-After", "1")]
+        case .notFound, .bodyRefused, .tooManyExclusions: Self.plain
+        }
+    }
+
+    private static let plain = [("Content-Type", "text/plain; charset=utf-8")]
+
+    /// - Parameter configuration: The limits that the texts name.
+    func body(_ configuration: EndpointConfiguration) -> String {
+        switch self {
+        case .healthy: "ok"
+        case .index: Self.page
+        case .notFound: "not found\n"
+        case .methodNotAllowed: "only GET and HEAD are served\n"
+        case .bodyRefused: "a request body is not accepted here\n"
+        case .tooManyExclusions: "more than \(Query.mostExclusions) checks cannot be excluded at once\n"
+        case .tooManyScrapes:
+            "too many scrapes are under way (the limit is \(configuration.concurrentScrapeLimit)); try again\n"
+        case .stopping: "the endpoint is stopping\n"
+        }
+    }
+
+    private static let page = """
+        <!doctype html>
+        <html lang="en">
+        <head><meta charset="utf-8"><title>Muster</title></head>
+        <body>
+        <h1>Muster</h1>
+        <ul>
+        <li><a href="/metrics">metrics</a></li>
+        <li><a href="/livez?verbose">live</a></li>
+        <li><a href="/readyz?verbose">ready</a></li>
+        <li><a href="/startupz?verbose">startup</a></li>
+        </ul>
+        </body>
+        </html>
+
+        """
+}

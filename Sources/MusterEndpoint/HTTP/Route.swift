@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: Apache-2.0
+
+/// What a path asks for.
+enum Route: Equatable {
+    case index
+    case metrics
+    /// A level's checks, or one of them. `endpointName` is as the path spells it.
+    case health(HealthLevel, endpointName: String, check: String?)
+    case unknown
+
+    /// Reads a path.
+    ///
+    /// - Parameter path: The path, unescaped, without the query.
+    init(path: String) {
+        switch path {
+        case "/": self = .index
+        case "/metrics": self = .metrics
+        default:
+            self = .unknown
+            for (name, level) in Self.endpoints where path.hasPrefix("/\(name)") {
+                let rest = path.dropFirst(name.count + 1)
+                if rest.isEmpty {
+                    self = .health(level, endpointName: name, check: nil)
+                } else if rest.first == "/", rest.count > 1, !rest.dropFirst().contains("/") {
+                    self = .health(level, endpointName: name, check: String(rest.dropFirst()))
+                }
+                return
+            }
+        }
+    }
+
+    /// `healthz` is the oldest of them, and means the same as `livez`.
+    static let endpoints: [(name: String, level: HealthLevel)] = [
+        ("livez", .live), ("readyz", .ready), ("startupz", .startup), ("healthz", .live),
+    ]
+
+    /// The route's name in metrics; there are a few of them only, whatever is asked for.
+    var label: RouteLabel {
+        switch self {
+        case .index: .index
+        case .metrics: .metrics
+        case .health(let level, _, _): Self.label(of: level)
+        case .unknown: .other
+        }
+    }
+
+    /// A level's route in metrics.
+    static func label(of level: HealthLevel) -> RouteLabel {
+        switch level {
+        case .live: .live
+        case .ready: .ready
+        case .startup: .startup
+        }
+    }
+}
