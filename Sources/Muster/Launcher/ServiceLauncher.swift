@@ -25,8 +25,6 @@ public final class ServiceLauncher: Sendable, BackendComponent {
         var machine = LaunchState()
         var hasBegun = false
         var subscriptions: [SignalCenter.Subscription] = []
-        /// The start or restart under way; the services' stop waits for it.
-        var transition: Job?
         var deadline: EventLoop.ScheduledAction?
         var failure: (any Error)?
         var onReady: [@Sendable () -> Void] = []
@@ -133,22 +131,22 @@ public final class ServiceLauncher: Sendable, BackendComponent {
     ///
     /// - Returns: The status that the process should exit with.
     public func wait() -> ExitStatus {
-        let loop: EventLoop
-        var mainQueue: EventLoop.Watch?
+        guard takeUp() else { return refuse(ServicesError.alreadyStarted) }
         do {
-            loop = try loopForThisThread()
-            if NativeThread.isMain { mainQueue = try loop.serveMainQueue() }
-        } catch {
-            return refuse(error)
-        }
-        guard begin() else { return refuse(ServicesError.alreadyStarted) }
-        over.whenComplete { _ in loop.leave() }
-        do {
+            let loop = try loopForThisThread()
+            let mainQueue = NativeThread.isMain ? try loop.serveMainQueue() : nil
+            begin()
+            over.whenComplete { _ in
+                // On the loop's thread: what the loop still has to do may go on elsewhere as soon as it is left.
+                loop.submit {
+                    if let mainQueue { loop.unwatch(mainQueue) }
+                    loop.leave()
+                }
+            }
             try loop.run()
         } catch {
             return refuse(error)
         }
-        if let mainQueue { loop.unwatch(mainQueue) }
         return over.value ?? .failure
     }
 
@@ -157,7 +155,8 @@ public final class ServiceLauncher: Sendable, BackendComponent {
     ///
     /// - Returns: The status that the process should exit with.
     public func run() async -> ExitStatus {
-        guard begin() else { return refuse(ServicesError.alreadyStarted) }
+        guard takeUp() else { return refuse(ServicesError.alreadyStarted) }
+        begin()
         return await withTaskCancellationHandler {
             // Its own end is what is waited for, however the task fares: a cancelled task stops the launcher.
             await withCheckedContinuation { continuation in
@@ -191,25 +190,25 @@ public final class ServiceLauncher: Sendable, BackendComponent {
         return try EventLoop(name: "muster-main")
     }
 
-    private func begin() -> Bool {
-        let isFirst = state.withLock { state in
+    private func takeUp() -> Bool {
+        state.withLock { state in
             defer { state.hasBegun = true }
             return !state.hasBegun
         }
-        guard isFirst else { return false }
+    }
+
+    private func begin() {
         if settings.logOptions { logger.debug("settings", metadata: ["settings": "\(settings)"]) }
         do {
             try subscribe()
             try monitoring.start()
         } catch {
-            fail(error)
-            return true
+            return fail(error)
         }
         transition("start") { [self] in
             try await services.start()
             handle(.started)
         }
-        return true
     }
 
     private func subscribe() throws {
@@ -230,10 +229,15 @@ public final class ServiceLauncher: Sendable, BackendComponent {
     /// Runs a start or a restart as a job.
     private func transition(_ name: String, _ body: @escaping @Sendable () async throws -> Void) {
         do {
-            let job = try backend.engine.spawn(name: "muster-\(name)") { [self] in
-                do { try await body() } catch { fail(error) }
+            try backend.engine.spawn(name: "muster-\(name)") { [self] in
+                do {
+                    try await body()
+                } catch ServicesError.stoppedWhileStarting {
+                    // The end was asked for meanwhile: nothing has failed.
+                } catch {
+                    fail(error)
+                }
             }
-            state.withLock { $0.transition = job }
         } catch {
             fail(error)
         }
@@ -295,8 +299,8 @@ public final class ServiceLauncher: Sendable, BackendComponent {
         }
         do {
             try backend.engine.spawn(name: "muster-stop") { [self] in
-                _ = try? await state.withLock({ $0.transition })?.wait()
-                await services.stop(graceful: true, until: nil)
+                // Waits for the start or restart under way, which starts no further service.
+                await services.close(graceful: true, until: nil)
                 handle(.stopped)
             }
         } catch {

@@ -43,11 +43,12 @@ struct FixedIntervalPlan: LoopPlan {
         }
         return LoopRunStart(
             lateness: .nanoseconds(now.nanoseconds - due.nanoseconds), skipped: skipped,
-            nextDue: MonotonicInstant(nanoseconds: due.nanoseconds + step))
+            nextDue: due.advanced(by: .nanoseconds(step)))
     }
 
     mutating func runEnded(at now: MonotonicInstant, output: Void?) -> LoopRunEnd {
-        due.nanoseconds += step
+        // An interval of centuries must not overflow the clock.
+        due = due.advanced(by: .nanoseconds(step))
         let over = now.nanoseconds - due.nanoseconds
         guard over > 0 else { return LoopRunEnd(due: due) }
         switch policy {
