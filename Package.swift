@@ -9,24 +9,24 @@ let swiftSettings: [SwiftSetting] = [
     .enableUpcomingFeature("MemberImportVisibility"),
 ]
 
+// The sanitizers' runs leave the executables, and what only they depend on, out.
+let hasExecutables = Context.environment["MUSTER_WITHOUT_EXECUTABLES"] == nil
+
 let package = Package(
     name: "muster",
     products: [
         .library(name: "Muster", targets: ["Muster"]),
         .library(name: "MusterTestKit", targets: ["MusterTestKit"]),
         .library(name: "MusterMetrics", targets: ["MusterMetrics"]),
-        .executable(name: "muster-demo", targets: ["muster-demo"]),
     ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-log.git", from: "1.6.0"),
         .package(url: "https://github.com/apple/swift-metrics.git", from: "2.13.0"),
-        .package(url: "https://github.com/apple/swift-argument-parser.git", from: "1.5.0"),
         .package(
             url: "https://github.com/apple/swift-configuration.git", from: "1.0.0",
             traits: [.defaults, "CommandLineArguments"]),
         .package(url: "https://github.com/apple/swift-collections.git", from: "1.2.0"),
         .package(url: "https://github.com/apple/swift-system.git", from: "1.5.0"),
-        .package(url: "https://github.com/apple/swift-nio.git", from: "2.80.0"),
     ],
     targets: [
         // Floor 0: the C world.
@@ -83,29 +83,6 @@ let package = Package(
             dependencies: ["MusterPlatform", "MusterMetrics", "MusterExecution", "Muster"],
             swiftSettings: swiftSettings),
 
-        // Floor 4: executables.
-        .executableTarget(
-            name: "muster-demo",
-            dependencies: [
-                "Muster",
-                .product(name: "ArgumentParser", package: "swift-argument-parser"),
-                .product(name: "Logging", package: "swift-log"),
-                .product(name: "NIOCore", package: "swift-nio"),
-                .product(name: "NIOPosix", package: "swift-nio"),
-                .product(name: "NIOHTTP1", package: "swift-nio"),
-            ],
-            swiftSettings: swiftSettings),
-        .target(name: "CMusterBench"),
-        .executableTarget(
-            name: "muster-bench",
-            dependencies: [
-                "CMusterBench", "CMicrohttpd", "MusterPlatform", "MusterMetrics", "MusterExecution",
-                "MusterEndpoint", "Muster",
-                .product(name: "ArgumentParser", package: "swift-argument-parser"),
-                .product(name: "Logging", package: "swift-log"),
-            ],
-            swiftSettings: swiftSettings),
-
         .testTarget(
             name: "MusterPlatformTests", dependencies: ["MusterPlatform"], swiftSettings: swiftSettings),
         .testTarget(
@@ -141,3 +118,39 @@ let package = Package(
             swiftSettings: swiftSettings),
     ]
 )
+
+if hasExecutables {
+    // Floor 4: executables.
+    package.products.append(.executable(name: "muster-demo", targets: ["muster-demo"]))
+    package.dependencies += [
+        .package(url: "https://github.com/apple/swift-argument-parser.git", from: "1.5.0"),
+        .package(url: "https://github.com/apple/swift-nio.git", from: "2.80.0"),
+    ]
+    package.targets += [
+        .executableTarget(
+            name: "muster-demo",
+            dependencies: [
+                "Muster",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+                .product(name: "Logging", package: "swift-log"),
+                .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "NIOPosix", package: "swift-nio"),
+                .product(name: "NIOHTTP1", package: "swift-nio"),
+            ],
+            swiftSettings: swiftSettings),
+        .target(name: "CMusterBench"),
+        .executableTarget(
+            name: "muster-bench",
+            dependencies: [
+                "CMusterBench", "CMicrohttpd", "MusterPlatform", "MusterMetrics", "MusterExecution",
+                "MusterEndpoint", "Muster",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+                .product(name: "Logging", package: "swift-log"),
+            ],
+            swiftSettings: swiftSettings),
+    ]
+}
+
+if Context.environment["MUSTER_DOCS"] != nil {
+    package.dependencies.append(.package(url: "https://github.com/swiftlang/swift-docc-plugin.git", from: "1.4.0"))
+}

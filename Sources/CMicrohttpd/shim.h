@@ -16,6 +16,13 @@ static inline unsigned int cmicrohttpd_connection_count(struct MHD_Daemon *daemo
     return info ? info->num_connections : 0;
 }
 
+// accept4(2), which the C library declares on request only: a non-blocking, close-on-exec connection, or -1 with errno
+// set. Marking it afterwards would let a process that is spawned meanwhile inherit it.
+int accept4(int socket, struct sockaddr *address, socklen_t *length, int flags);
+static inline int cmicrohttpd_accept(int listening_socket, struct sockaddr *address, socklen_t *length) {
+    return accept4(listening_socket, address, length, SOCK_NONBLOCK | SOCK_CLOEXEC);
+}
+
 // The connection's socket, or -1.
 static inline int cmicrohttpd_connection_descriptor(struct MHD_Connection *connection) {
     const union MHD_ConnectionInfo *info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
@@ -28,15 +35,14 @@ static inline void *cmicrohttpd_socket_context(struct MHD_Connection *connection
     return info ? info->socket_context : NULL;
 }
 
-// Starts a daemon without a thread, driven by MHD_run() whenever its epoll descriptor is ready. It takes over the
-// listening socket unless it cannot be started (NULL).
+// Starts a daemon without a thread and without a listening socket: it is given connections by MHD_add_connection() and
+// driven by MHD_run() whenever its epoll descriptor is ready. NULL when it cannot be started.
 static inline struct MHD_Daemon *cmicrohttpd_start(
-    int listening_socket, unsigned int connection_limit, unsigned int per_address_limit, size_t memory_limit,
+    unsigned int connection_limit, unsigned int per_address_limit, size_t memory_limit,
     MHD_AccessHandlerCallback handler, MHD_RequestCompletedCallback completed, MHD_NotifyConnectionCallback connected,
     void *context) {
     return MHD_start_daemon(
-        MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME, 0, NULL, NULL, handler, context,
-        MHD_OPTION_LISTEN_SOCKET, listening_socket,
+        MHD_USE_EPOLL | MHD_USE_NO_LISTEN_SOCKET | MHD_ALLOW_SUSPEND_RESUME, 0, NULL, NULL, handler, context,
         MHD_OPTION_CONNECTION_LIMIT, connection_limit,
         MHD_OPTION_PER_IP_CONNECTION_LIMIT, per_address_limit,
         MHD_OPTION_CONNECTION_MEMORY_LIMIT, memory_limit,

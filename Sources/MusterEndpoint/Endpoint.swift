@@ -10,7 +10,8 @@ import MusterPlatform
 /// a client that reads slowly keeps nobody waiting. What a client can use up is bounded by the configuration.
 public final class Endpoint: Sendable {
     private enum Phase {
-        case stopped
+        /// With the end of the last run's thread, which may be still to come.
+        case stopped(ThreadEnd?)
         case running(EndpointServer, address: EndpointAddress, end: ThreadEnd)
     }
 
@@ -19,7 +20,7 @@ public final class Endpoint: Sendable {
     private let health: HealthRegistry
     private let registry: MetricRegistry?
     private let logger: Logger
-    private let phase = Locked(Phase.stopped)
+    private let phase = Locked(Phase.stopped(nil))
 
     /// Creates an endpoint that does not listen yet.
     ///
@@ -49,6 +50,8 @@ public final class Endpoint: Sendable {
     ///
     /// - Throws: ``EndpointError``, whose text says what to do.
     public func start() throws(EndpointError) {
+        let before = phase.withLock { $0 }
+        if case .stopped(let end?) = before { end.wait() }
         let address = try phase.withLock { phase throws(EndpointError) in
             if case .running(_, let address, _) = phase { throw .alreadyStarted(address) }
             let started = try launch()
@@ -102,12 +105,17 @@ public final class Endpoint: Sendable {
     /// Called by a check on the endpoint's own thread it does not wait.
     public func stop() {
         let ended = phase.withLock { phase in
-            defer { phase = .stopped }
-            return phase
+            let ended = phase
+            if case .running(_, _, let end) = phase { phase = .stopped(end) }
+            return ended
         }
-        guard case .running(let server, let address, let end) = ended else { return }
+        guard case .running(let server, let address, let end) = ended else {
+            if case .stopped(let end?) = ended, EventLoop.current?.name != EndpointServer.loopName { end.wait() }
+            return
+        }
         server.loop.submit { server.stop() }
-        if !server.loop.isCurrent { end.wait() }
+        if server.loop.isCurrent { return }
+        end.wait()
         logger.info("the endpoint has stopped", metadata: ["address": "\(address)"])
     }
 }

@@ -48,7 +48,8 @@ public final class BlockingPool: Sendable {
         let threads = instruments.threads
         threadPool = ThreadPool(
             ThreadPool.Configuration(
-                name: "muster-blocking", limit: self.limit, idleLimit: self.limit, keepAlive: keepAlive,
+                // The pool's own count of active threads is the limit.
+                name: "muster-blocking", limit: .max, idleLimit: self.limit, keepAlive: keepAlive,
                 stackSize: stackSize)
         ) { threads.set(Double($0)) }
         instruments.limit.set(Double(self.limit))
@@ -110,22 +111,28 @@ public final class BlockingPool: Sendable {
         do {
             let loop = try threadPool.lease()
             loop.submit { [self] in
-                serve(first: item)
-                threadPool.release(loop)
+                serve(first: item, on: loop)
             }
         } catch {
-            // Without a thread of its own the item may still be served by one that is at work.
-            let isLeft = state.withLock { state in
+            // Without a thread of its own the item may still be served by one that is at work. Where there is none,
+            // what was queued in the meantime has nobody either.
+            let refused: [Item] = state.withLock { state in
                 state.active -= 1
-                guard state.active > 0 else { return false }
+                instruments.busy.set(Double(state.active))
                 state.queue.append(item)
-                return true
+                var refused: [Item] = []
+                if state.active == 0 {
+                    refused = Array(state.queue)
+                    state.queue.removeAll()
+                }
+                instruments.queueLength.set(Double(state.queue.count))
+                return refused
             }
-            if !isLeft { item.refuse(error) }
+            for item in refused { item.refuse(error) }
         }
     }
 
-    private func serve(first: Item) {
+    private func serve(first: Item, on loop: EventLoop) {
         var next: Item? = first
         while let item = next {
             instruments.tasks.increment()
@@ -137,6 +144,8 @@ public final class BlockingPool: Sendable {
                 if item == nil {
                     state.active -= 1
                     instruments.busy.set(Double(state.active))
+                    // Under the lock: whoever takes the place finds this thread instead of starting one more.
+                    threadPool.release(loop)
                 }
                 return item
             }

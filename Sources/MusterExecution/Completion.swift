@@ -86,8 +86,9 @@ public final class Completion<Value: Sendable>: Sendable {
 
     private func register(_ waiter: Waiter, ticket: UInt64) -> Registration {
         state.withLock { state in
+            let isCancelled = state.cancelledEarly.remove(ticket) != nil
             if let value = state.value { return .value(value) }
-            if state.cancelledEarly.remove(ticket) != nil { return .cancelled }
+            if isCancelled { return .cancelled }
             state.waiters[ticket] = waiter
             return .waiting
         }
@@ -112,6 +113,7 @@ public final class Completion<Value: Sendable>: Sendable {
     public func wait(
         until deadline: MonotonicInstant?, clock: any RuntimeClock = SystemClock(), operation: String
     ) async throws -> Value {
+        if let value { return value }
         guard let deadline else { return try await wait() }
         return try await withThrowingTaskGroup(of: Value?.self) { group in
             group.addTask { try await self.wait() }

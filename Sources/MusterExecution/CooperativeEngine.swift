@@ -64,8 +64,8 @@ public final class CooperativeEngine: ExecutionEngine {
         try await blocking.run(work)
     }
 
-    /// The hub's thread and those of the helper pool.
-    public var nativeThreads: Int { 1 + blocking.threads }
+    /// The hub's thread, once there is one, and those of the helper pool.
+    public var nativeThreads: Int { (hub.isRunning ? 1 : 0) + blocking.threads }
 
     /// For how long the hub has been in its present turn.
     public var stalledTime: Duration { hub.busyTime() }

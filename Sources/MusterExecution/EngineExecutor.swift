@@ -6,7 +6,8 @@ public struct EngineExecutor: Sendable {
     public let executor: any TaskExecutor
     /// Called on the executor, as the first thing of the job.
     public let prepare: @Sendable () -> Void
-    /// Called once, as the last thing of the job, on the executor; or at once when no job came of it.
+    /// Called once: on the executor when the job's body is over, before anyone hears of it; or at once when no job
+    /// came of it. What is still to be done on the executor then takes no time.
     public let release: @Sendable () -> Void
 
     /// Creates a placement.
@@ -14,7 +15,7 @@ public struct EngineExecutor: Sendable {
     /// - Parameters:
     ///   - executor: The executor that the job's task prefers.
     ///   - prepare: Called on the executor, as the first thing of the job.
-    ///   - release: Called as the last thing of the job.
+    ///   - release: Called when the job's body is over.
     public init(
         executor: any TaskExecutor, prepare: @escaping @Sendable () -> Void = {},
         release: @escaping @Sendable () -> Void = {}

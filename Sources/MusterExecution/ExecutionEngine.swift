@@ -60,6 +60,7 @@ extension ExecutionEngine {
     public func spawn(
         name: String, group: String? = nil, _ body: @escaping @Sendable () async throws -> Void
     ) throws(EngineError) -> Job {
+        guard !ledger.isClosed else { throw .shutDown(engine: self.name) }
         let placement = try placeJob(named: name)
         guard let job = ledger.open(name: name, group: group) else {
             placement.release()
@@ -68,9 +69,8 @@ extension ExecutionEngine {
         let task = Task(name: name, executorPreference: placement.executor) {
             placement.prepare()
             await Job.$current.withValue(job) {
-                await job.run(body)
+                await job.run(body, release: placement.release)
             }
-            placement.release()
         }
         job.adopt(task)
         return job
@@ -107,9 +107,7 @@ extension ExecutionEngine {
     /// - Throws: `CancellationError` as soon as the task is cancelled; `EventLoopError` when the kernel cannot
     ///   watch the descriptor.
     public func ready(_ descriptor: Int32, for events: DescriptorEvents) async throws {
-        if let loop = EventLoop.current { return try await loop.ready(descriptor, for: events) }
-        let loop = EventLoop.auxiliary
-        try await withTaskExecutorPreference(loop) { try await loop.ready(descriptor, for: events) }
+        try await (EventLoop.current ?? EventLoop.auxiliary).ready(descriptor, for: events)
     }
 
     /// What is alive in the engine.

@@ -42,14 +42,14 @@ public final class Job: Sendable {
     /// Asks the job to end: its task is cancelled, which ends every sleep and wait of the runtime in it. The body of
     /// a job that has not started never runs.
     public func cancel() {
-        let (task, previous): (Task<Void, Never>?, JobState?) = life.withLock { state in
-            guard !state.isCancelled, state.phase != .finished else { return (nil, nil) }
+        let task: Task<Void, Never>? = life.withLock { state in
+            guard !state.isCancelled, state.phase != .finished else { return nil }
             state.isCancelled = true
-            let previous = state.phase
+            // Under this lock, as every move is: the ledger hears of a job's moves in their order.
+            ledger.moved(from: state.phase, to: .stopping)
             state.phase = .stopping
-            return (state.task, previous)
+            return state.task
         }
-        if let previous { ledger.moved(from: previous, to: .stopping) }
         task?.cancel()
     }
 
@@ -83,30 +83,37 @@ public final class Job: Sendable {
         if isCancelled { task.cancel() }
     }
 
-    func run(_ body: @Sendable () async throws -> Void) async {
+    /// Runs the body.
+    ///
+    /// - Parameters:
+    ///   - body: What the job does.
+    ///   - release: Gives back the job's place. Called when the body is over and before anyone hears of it, so that
+    ///     whoever waited for the end can have the place.
+    func run(_ body: @Sendable () async throws -> Void, release: @Sendable () -> Void) async {
         let hasStarted = life.withLock { state in
             guard state.phase == .queued else { return false }
+            ledger.moved(from: .queued, to: .running)
             state.phase = .running
             return true
         }
         var outcome = JobOutcome.finished
         do {
             guard hasStarted else { throw CancellationError() }
-            ledger.moved(from: .queued, to: .running)
             try await body()
         } catch is CancellationError where life.withLock({ $0.isCancelled }) {
             outcome = .cancelled
         } catch {
             outcome = .failed(error)
         }
-        let last = life.withLock { state in
+        release()
+        let waiting = life.withLock { state in
             defer {
                 state.phase = .finished
                 state.task = nil
             }
-            return state.phase
+            return ledger.ended(self, from: state.phase, outcome: outcome)
         }
-        ledger.ended(self, from: last, outcome: outcome)
         completion.complete(with: outcome)
+        for completion in waiting { completion.complete(with: ()) }
     }
 }

@@ -28,7 +28,8 @@ public struct JobInstruments: Sendable {
         queued = alive.labels(backend, JobState.queued.rawValue)
         running = alive.labels(backend, JobState.running.rawValue)
         stopping = alive.labels(backend, JobState.stopping.rawValue)
-        for gauge in [queued, running, stopping] { gauge.set(0) }
+        // Exported from the start, without taking away what another engine of this name has counted.
+        for gauge in [queued, running, stopping] { gauge.add(0) }
     }
 
     func alive(_ state: JobState) -> GaugeMetric {

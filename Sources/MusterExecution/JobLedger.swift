@@ -40,35 +40,41 @@ public final class JobLedger: Sendable {
             guard !state.isClosed else { return false }
             state.alive[id] = job
             state.queued += 1
+            instruments.jobs.increment()
+            instruments.alive(.queued).increment()
             return true
         }
-        guard isOpen else { return nil }
-        instruments.jobs.increment()
-        instruments.alive(.queued).increment()
-        return job
+        return isOpen ? job : nil
     }
 
+    /// Takes note of a job's move. The gauges change under the lock too, or one could be taken down before it was
+    /// put up.
     func moved(from: JobState, to: JobState) {
         state.withLock { state in
             state[from] -= 1
             state[to] += 1
+            instruments.alive(to).increment()
+            instruments.alive(from).decrement()
         }
-        instruments.alive(from).decrement()
-        instruments.alive(to).increment()
     }
 
-    func ended(_ job: Job, from last: JobState, outcome: JobOutcome) {
-        instruments.alive(last).decrement()
+    /// Strikes a job out.
+    ///
+    /// - Returns: The events that happen with the end of the last job, to be completed after the job's own.
+    func ended(_ job: Job, from last: JobState, outcome: JobOutcome) -> [Completion<Void>] {
         if case .failed = outcome { instruments.failures.increment() }
-        let waiting: [Completion<Void>] = state.withLock { state in
+        return state.withLock { state in
             state[last] -= 1
+            instruments.alive(last).decrement()
             state.alive[job.id] = nil
             guard state.alive.isEmpty else { return [] }
             defer { state.emptied = [] }
             return state.emptied
         }
-        for completion in waiting { completion.complete(with: ()) }
     }
+
+    /// Whether new jobs are refused.
+    var isClosed: Bool { state.withLock { $0.isClosed } }
 
     /// The number of jobs by state.
     public var census: Census {
@@ -80,7 +86,7 @@ public final class JobLedger: Sendable {
 
     /// Refuses new jobs from now on and cancels the present ones.
     ///
-    /// - Returns: An event that happens when the last of them is over.
+    /// - Returns: An event that happens when the last of them is over, after that job's own end was announced.
     public func close() -> Completion<Void> {
         let completion = Completion<Void>()
         let jobs = state.withLock { state in

@@ -7,7 +7,9 @@ import MusterPlatform
 final class ThreadPool: Sendable {
     private struct State {
         var idle: [EventLoop] = []
-        var leased = 0
+        var leased: Set<ObjectIdentifier> = []
+        /// Leases whose thread is being started.
+        var starting = 0
         var threads = 0
         var isClosed = false
     }
@@ -37,18 +39,30 @@ final class ThreadPool: Sendable {
     /// The native threads alive.
     var threads: Int { state.withLock { $0.threads } }
 
-    /// Takes a thread.
+    /// Whether a loop is on lease.
+    func hasLeased(_ loop: EventLoop) -> Bool {
+        state.withLock { $0.leased.contains(ObjectIdentifier(loop)) }
+    }
+
+    private enum Place {
+        case idle(EventLoop)
+        case new
+        case full
+    }
+
+    /// Takes a thread. It stays the same one until it is given back, however long it has nothing to do.
     func lease() throws(EngineError) -> EventLoop {
-        enum Place {
-            case idle(EventLoop)
-            case new
-            case full
-        }
         let place: Place = state.withLock { state in
-            guard state.leased < configuration.limit else { return .full }
-            state.leased += 1
-            if let loop = state.idle.popLast() { return .idle(loop) }
-            return .new
+            guard state.leased.count + state.starting < configuration.limit else { return .full }
+            guard let loop = state.idle.popLast() else {
+                state.starting += 1
+                return .new
+            }
+            // Held from here on: a thread that is about to end for lack of a lease stays, or has ended already and
+            // is replaced with the first work.
+            loop.hold()
+            state.leased.insert(ObjectIdentifier(loop))
+            return .idle(loop)
         }
         switch place {
         case .idle(let loop): return loop
@@ -56,9 +70,14 @@ final class ThreadPool: Sendable {
         case .new: break
         }
         do {
-            return try makeLoop()
+            let loop = try makeLoop()
+            state.withLock { state in
+                state.starting -= 1
+                state.leased.insert(ObjectIdentifier(loop))
+            }
+            return loop
         } catch {
-            state.withLock { $0.leased -= 1 }
+            state.withLock { $0.starting -= 1 }
             throw error
         }
     }
@@ -68,7 +87,7 @@ final class ThreadPool: Sendable {
         do {
             loop = try EventLoop(name: configuration.name) { [self] loop in
                 // Something outlived its lease, or the thread ended just as it was leased.
-                entered()
+                changeThreads(by: 1)
                 loop.startThread(
                     name: configuration.name, keepAlive: configuration.keepAlive,
                     stackSize: configuration.stackSize, whenDone: { [self] in left(loop) })
@@ -76,13 +95,14 @@ final class ThreadPool: Sendable {
         } catch {
             throw .eventLoopUnavailable(error)
         }
-        entered()
+        loop.hold()
+        changeThreads(by: 1)
         do {
             try loop.attachThread(
                 name: configuration.name, keepAlive: configuration.keepAlive,
                 stackSize: configuration.stackSize, whenDone: { [self] in left(loop) })
         } catch {
-            left(loop)
+            changeThreads(by: -1)
             throw .threadUnavailable(error)
         }
         return loop
@@ -91,12 +111,14 @@ final class ThreadPool: Sendable {
     /// Gives a thread back.
     func release(_ loop: EventLoop) {
         let isKept = state.withLock { state in
-            state.leased -= 1
+            state.leased.remove(ObjectIdentifier(loop))
             guard !state.isClosed, state.idle.count < configuration.idleLimit else { return false }
             state.idle.append(loop)
             return true
         }
-        if !isKept { loop.stop() }
+        loop.letGo()
+        // Not stopped: a task that has outlived the lease may sleep there.
+        if !isKept { loop.retire() }
     }
 
     /// Ends the threads that nobody leases, and each of the others when it is given back.
@@ -106,23 +128,23 @@ final class ThreadPool: Sendable {
             defer { state.idle = [] }
             return state.idle
         }
-        for loop in idle { loop.stop() }
+        for loop in idle { loop.retire() }
     }
 
-    private func entered() {
-        threadsChanged(
-            state.withLock { state in
-                state.threads += 1
-                return state.threads
-            })
+    private func changeThreads(by difference: Int) {
+        state.withLock { state in
+            state.threads += difference
+            // Under the lock, so that the last figure told is the present one.
+            threadsChanged(state.threads)
+        }
     }
 
     private func left(_ loop: EventLoop) {
-        threadsChanged(
-            state.withLock { state in
-                state.threads -= 1
-                state.idle.removeAll { $0 === loop }
-                return state.threads
-            })
+        state.withLock { state in
+            // A loop that was leased again in the meantime is not among them; one that has been leased and given
+            // back has a thread again, and is merely not reused.
+            state.idle.removeAll { $0 === loop }
+        }
+        changeThreads(by: -1)
     }
 }

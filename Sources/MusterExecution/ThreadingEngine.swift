@@ -77,7 +77,7 @@ public final class ThreadingEngine: ExecutionEngine {
     public func runBlocking<Result: Sendable>(
         _ work: @escaping @Sendable () throws -> Result
     ) async throws -> Result {
-        guard let loop = EventLoop.current, loop !== EventLoop.auxiliary else { return try await blocking.run(work) }
+        guard let loop = EventLoop.current, threadPool.hasLeased(loop) else { return try await blocking.run(work) }
         try Task.checkCancellation()
         return try work()
     }

@@ -5,7 +5,8 @@ import Glibc
 
 /// The epoll side of one event loop. All but `wakeDescriptor` belongs to the loop's thread.
 ///
-/// A task's wait is armed for one event (`EPOLLONESHOT`); a watch is level-triggered and stays.
+/// epoll knows one registration per descriptor, so whatever tasks and watches want of a descriptor is merged into
+/// one: for a single event (`EPOLLONESHOT`) while only tasks wait, level-triggered as long as a watch is there.
 ///
 /// Sound as `@unchecked Sendable`: only the thread that runs the owning loop touches it.
 final class DescriptorPoller: @unchecked Sendable {
@@ -23,8 +24,20 @@ final class DescriptorPoller: @unchecked Sendable {
     }
 
     private struct WatchEntry {
-        let descriptor: Int32
+        let identifier: UInt64
+        let events: DescriptorEvents
         let handler: @Sendable (DescriptorEvents) -> Void
+    }
+
+    /// What one descriptor is wanted for. It is kept once made, so that later waits allocate nothing.
+    private final class Interest {
+        /// Changes whenever somebody takes an interest again, so that an event found for those before is known as
+        /// theirs although the descriptor's number is the same.
+        var generation: UInt32 = 0
+        var waiters: [Waiter] = []
+        var watches: [WatchEntry] = []
+
+        var isEmpty: Bool { waiters.isEmpty && watches.isEmpty }
     }
 
     private enum WaitPhase {
@@ -33,8 +46,7 @@ final class DescriptorPoller: @unchecked Sendable {
         case armed(descriptor: Int32)
     }
 
-    /// epoll's data word: a descriptor for waits, an identifier with this bit for watches.
-    private static let watchBit: UInt64 = 1 << 63
+    /// epoll's data word is a descriptor and its interest's generation, or this, which no descriptor gives.
     private static let wakeWord = UInt64.max
     private static let capacity = 128
 
@@ -45,8 +57,9 @@ final class DescriptorPoller: @unchecked Sendable {
     private var pending = 0
     private var nextIdentifier: UInt64 = 0
     private var phases: [UInt64: WaitPhase] = [:]
-    private var waiters: [Int32: [Waiter]] = [:]
-    private var watches: [UInt64: WatchEntry] = [:]
+    private var interests: [Int32: Interest] = [:]
+    private var waiterCount = 0
+    private var watchedDescriptors: [UInt64: Int32] = [:]
 
     init() throws(SystemError) {
         epoll = epoll_create1(Int32(EPOLL_CLOEXEC))
@@ -57,9 +70,14 @@ final class DescriptorPoller: @unchecked Sendable {
             close(epoll)
             throw error
         }
+        let code = cmuster_epoll_control(epoll, EPOLL_CTL_ADD, wakeDescriptor, EPOLLIN.rawValue, Self.wakeWord)
+        guard code == 0 else {
+            close(wakeDescriptor)
+            close(epoll)
+            throw SystemError("epoll_ctl", code: code)
+        }
         buffer = .allocate(capacity: Self.capacity)
         buffer.initialize(repeating: epoll_event(), count: Self.capacity)
-        _ = cmuster_epoll_control(epoll, EPOLL_CTL_ADD, wakeDescriptor, EPOLLIN.rawValue, Self.wakeWord)
     }
 
     deinit {
@@ -69,24 +87,23 @@ final class DescriptorPoller: @unchecked Sendable {
     }
 
     /// Whether no descriptor is awaited or watched.
-    var isUnused: Bool { waiters.isEmpty && watches.isEmpty }
+    var isUnused: Bool { waiterCount == 0 && watchedDescriptors.isEmpty }
 
     // MARK: Waiting
 
     /// Sleeps until an event, a wake-up or a deadline; what came is kept for ``deliver()``.
     func wait(until deadline: Int64?) {
-        let timeout: Int64
+        var timeout: Int64 = -1
         if let deadline {
-            timeout = max(0, deadline &- cmuster_monotonic_ns())
-        } else {
-            timeout = -1
+            let now = cmuster_monotonic_ns()
+            timeout = deadline > now ? deadline - now : 0
         }
         pending = max(0, Int(cmuster_epoll_wait_ns(epoll, buffer, Int32(Self.capacity), timeout)))
     }
 
     /// Looks for events without sleeping.
     func check() {
-        guard pending == 0, !(waiters.isEmpty && watches.isEmpty) else { return }
+        guard pending == 0, !isUnused else { return }
         pending = max(0, Int(cmuster_epoll_wait_ns(epoll, buffer, Int32(Self.capacity), 0)))
     }
 
@@ -100,28 +117,31 @@ final class DescriptorPoller: @unchecked Sendable {
             if word == Self.wakeWord {
                 var ignored: UInt64 = 0
                 _ = read(wakeDescriptor, &ignored, 8)
-            } else if word & Self.watchBit != 0 {
-                watches[word]?.handler(events)
-            } else {
-                resume(Int32(truncatingIfNeeded: word), events: events)
+                continue
             }
+            let descriptor = Int32(truncatingIfNeeded: word)
+            guard let interest = interests[descriptor], interest.generation == UInt32(word >> 32) else { continue }
+            hand(events, of: descriptor, to: interest)
         }
     }
 
-    private func resume(_ descriptor: Int32, events: DescriptorEvents) {
-        guard let all = waiters.removeValue(forKey: descriptor) else { return }
-        var remaining: [Waiter] = []
-        for waiter in all {
-            if events.isDisjoint(with: waiter.events.union(.trouble)) {
-                remaining.append(waiter)
-            } else {
-                phases[waiter.identifier] = nil
-                waiter.continuation.resume(returning: .ready)
-            }
+    private func hand(_ events: DescriptorEvents, of descriptor: Int32, to interest: Interest) {
+        // A handler may end watches, its own too, and begin others: what is gone by its turn is passed over.
+        for watch in interest.watches where watchedDescriptors[watch.identifier] != nil {
+            let news = events.intersection(watch.events.union(.trouble))
+            if !news.isEmpty { watch.handler(news) }
         }
-        guard !remaining.isEmpty else { return }
-        waiters[descriptor] = remaining
-        rearm(descriptor)
+        let before = interest.waiters.count
+        interest.waiters.removeAll { waiter in
+            guard !events.isDisjoint(with: waiter.events.union(.trouble)) else { return false }
+            phases[waiter.identifier] = nil
+            waiterCount -= 1
+            waiter.continuation.resume(returning: .ready)
+            return true
+        }
+        // What is left when only tasks waited was disarmed by the event; with a watch the waiters' share is over.
+        guard before > 0, !interest.isEmpty else { return }
+        if let error = rearm(descriptor, interest) { failWaiters(of: descriptor, interest, error) }
     }
 
     // MARK: Tasks' waits
@@ -143,12 +163,10 @@ final class DescriptorPoller: @unchecked Sendable {
             return continuation.resume(returning: .cancelled)
         }
         phases[identifier] = .armed(descriptor: descriptor)
-        waiters[descriptor, default: []].append(
-            Waiter(identifier: identifier, events: events, continuation: continuation))
-        guard let error = rearm(descriptor) else { return }
-        remove(identifier, descriptor: descriptor)
-        // A regular file is always ready, says POSIX, and epoll refuses it.
-        continuation.resume(returning: error.code == EPERM ? .ready : .failed(error))
+        let interest = interest(in: descriptor)
+        interest.waiters.append(Waiter(identifier: identifier, events: events, continuation: continuation))
+        waiterCount += 1
+        if let error = rearm(descriptor, interest) { failWaiters(of: descriptor, interest, error) }
     }
 
     /// Ends a wait early.
@@ -159,36 +177,65 @@ final class DescriptorPoller: @unchecked Sendable {
         case .reserved:
             phases[identifier] = .cancelledEarly
         case .armed(let descriptor):
-            let waiter = remove(identifier, descriptor: descriptor)
-            if waiters[descriptor] == nil {
-                _ = cmuster_epoll_control(epoll, EPOLL_CTL_DEL, descriptor, 0, 0)
-            } else {
-                rearm(descriptor)
-            }
-            waiter?.continuation.resume(returning: .cancelled)
+            phases[identifier] = nil
+            guard let interest = interests[descriptor],
+                let index = interest.waiters.firstIndex(where: { $0.identifier == identifier })
+            else { return }
+            let waiter = interest.waiters.remove(at: index)
+            waiterCount -= 1
+            waiter.continuation.resume(returning: .cancelled)
+            withdraw(from: descriptor, interest)
         }
     }
 
-    @discardableResult
-    private func remove(_ identifier: UInt64, descriptor: Int32) -> Waiter? {
-        phases[identifier] = nil
-        guard let index = waiters[descriptor]?.firstIndex(where: { $0.identifier == identifier }) else { return nil }
-        let waiter = waiters[descriptor]?.remove(at: index)
-        if waiters[descriptor]?.isEmpty == true { waiters[descriptor] = nil }
-        return waiter
+    /// Ends every task's wait for a descriptor that the kernel refuses to watch.
+    private func failWaiters(of descriptor: Int32, _ interest: Interest, _ error: SystemError) {
+        // A regular file is always ready, says POSIX, and epoll refuses it.
+        let outcome = error.code == EPERM ? Outcome.ready : .failed(error)
+        for waiter in interest.waiters {
+            phases[waiter.identifier] = nil
+            waiter.continuation.resume(returning: outcome)
+        }
+        waiterCount -= interest.waiters.count
+        interest.waiters.removeAll(keepingCapacity: true)
+        if interest.isEmpty { interests[descriptor] = nil }
     }
 
-    /// Sets a descriptor's interest to the union of what its waiters want.
+    // MARK: Registrations
+
+    private func interest(in descriptor: Int32) -> Interest {
+        if let known = interests[descriptor] {
+            if known.isEmpty { known.generation &+= 1 }
+            return known
+        }
+        let new = Interest()
+        // A generation that no event still in the buffer was found for.
+        nextIdentifier &+= 1
+        new.generation = UInt32(truncatingIfNeeded: nextIdentifier)
+        interests[descriptor] = new
+        return new
+    }
+
+    /// Makes a descriptor's registration what its waiters and watches want.
     ///
     /// The kernel forgets a descriptor when it is closed, so which of the two operations is due is asked of it.
-    @discardableResult
-    private func rearm(_ descriptor: Int32) -> SystemError? {
-        var mask = EPOLLONESHOT.rawValue
-        for waiter in waiters[descriptor] ?? [] { mask |= waiter.events.rawValue }
-        let word = UInt64(UInt32(bitPattern: descriptor))
+    private func rearm(_ descriptor: Int32, _ interest: Interest) -> SystemError? {
+        var mask = interest.watches.isEmpty ? EPOLLONESHOT.rawValue : 0
+        for waiter in interest.waiters { mask |= waiter.events.rawValue }
+        for watch in interest.watches { mask |= watch.events.rawValue }
+        let word = UInt64(interest.generation) << 32 | UInt64(UInt32(bitPattern: descriptor))
         var code = cmuster_epoll_control(epoll, EPOLL_CTL_MOD, descriptor, mask, word)
         if code == ENOENT { code = cmuster_epoll_control(epoll, EPOLL_CTL_ADD, descriptor, mask, word) }
         return code == 0 ? nil : SystemError("epoll_ctl", code: code)
+    }
+
+    /// Brings a registration up to date after somebody has lost interest.
+    private func withdraw(from descriptor: Int32, _ interest: Interest) {
+        if interest.isEmpty {
+            _ = cmuster_epoll_control(epoll, EPOLL_CTL_DEL, descriptor, 0, 0)
+        } else if let error = rearm(descriptor, interest) {
+            failWaiters(of: descriptor, interest, error)
+        }
     }
 
     // MARK: Watches
@@ -197,17 +244,25 @@ final class DescriptorPoller: @unchecked Sendable {
     func watch(
         _ descriptor: Int32, events: DescriptorEvents, handler: @escaping @Sendable (DescriptorEvents) -> Void
     ) throws(SystemError) -> UInt64 {
+        let interest = interest(in: descriptor)
         nextIdentifier &+= 1
-        let identifier = nextIdentifier | Self.watchBit
-        let code = cmuster_epoll_control(epoll, EPOLL_CTL_ADD, descriptor, events.rawValue, identifier)
-        guard code == 0 else { throw SystemError("epoll_ctl", code: code) }
-        watches[identifier] = WatchEntry(descriptor: descriptor, handler: handler)
+        let identifier = nextIdentifier
+        interest.watches.append(WatchEntry(identifier: identifier, events: events, handler: handler))
+        if let error = rearm(descriptor, interest) {
+            interest.watches.removeLast()
+            if interest.isEmpty { interests[descriptor] = nil }
+            throw error
+        }
+        watchedDescriptors[identifier] = descriptor
         return identifier
     }
 
     /// Ends a watch.
     func unwatch(_ identifier: UInt64) {
-        guard let entry = watches.removeValue(forKey: identifier) else { return }
-        _ = cmuster_epoll_control(epoll, EPOLL_CTL_DEL, entry.descriptor, 0, 0)
+        guard let descriptor = watchedDescriptors.removeValue(forKey: identifier),
+            let interest = interests[descriptor]
+        else { return }
+        interest.watches.removeAll { $0.identifier == identifier }
+        withdraw(from: descriptor, interest)
     }
 }

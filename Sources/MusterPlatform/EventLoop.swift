@@ -39,7 +39,16 @@ public final class EventLoop: TaskExecutor, @unchecked Sendable {
         var isParked = false
         var isStopping = false
         var isLeaving = false
+        var isRetiring = false
+        /// How many users want the thread to stay although it is idle.
+        var holds = 0
         var starter: (@Sendable (EventLoop) -> Void)?
+
+        mutating func leave() {
+            attachment = .detached
+            isStopping = false
+            isRetiring = false
+        }
     }
 
     fileprivate enum Timer {
@@ -47,12 +56,16 @@ public final class EventLoop: TaskExecutor, @unchecked Sendable {
         case action(@Sendable () -> Void)
     }
 
+    /// How a native thread is started: name, stack size, body.
+    typealias ThreadSource = @Sendable (String, Int?, @escaping @Sendable () -> Void) throws(SystemError) -> Void
+
     /// The name given at creation, for error messages and thread names.
     public let name: String
 
+    private let threadSource: ThreadSource
     private let observer: (any EventLoopObserver)?
     private let shared: Locked<Shared>
-    private let mutexForParking: ParkingLot
+    private let parkingLot: ParkingLot
     /// Whether `shared` holds work for the runner.
     private let hasRemote = Atomic<Bool>(false)
     /// When the present turn began, in monotonic nanoseconds; 0 while parked, detached or idle.
@@ -64,6 +77,7 @@ public final class EventLoop: TaskExecutor, @unchecked Sendable {
     private var queue = Deque<UnownedJob>()
     private var timers = TimerHeap<Timer>()
     private var poller: DescriptorPoller?
+    private var mainQueue: Watch?
     private var drainedJobs: [UnownedJob] = []
     private var drainedWorks: [@Sendable () -> Void] = []
 
@@ -76,18 +90,31 @@ public final class EventLoop: TaskExecutor, @unchecked Sendable {
     ///   - starter: Called, on any thread, when work arrives while no thread runs the loop; it has to see to it
     ///     that one does (and may do so later).
     /// - Throws: ``SystemError`` when the kernel gives no epoll or event descriptor.
-    public init(
+    public convenience init(
         name: String, parking: Parking = .onDemand, observer: (any EventLoopObserver)? = nil,
         starter: (@Sendable (EventLoop) -> Void)? = nil
     ) throws(SystemError) {
+        try self.init(
+            name: name, parking: parking, observer: observer, starter: starter,
+            threadSource: { (name, stackSize, body) throws(SystemError) in
+                try NativeThread.start(name: name, stackSize: stackSize, body)
+            })
+    }
+
+    /// Creates a detached loop whose threads come from somewhere else than the system.
+    init(
+        name: String, parking: Parking = .onDemand, observer: (any EventLoopObserver)? = nil,
+        starter: (@Sendable (EventLoop) -> Void)? = nil, threadSource: @escaping ThreadSource
+    ) throws(SystemError) {
         self.name = name
+        self.threadSource = threadSource
         self.observer = observer
         shared = Locked(Shared(starter: starter))
-        mutexForParking = ParkingLot()
+        parkingLot = ParkingLot()
         if case .descriptors = parking {
             let poller = try DescriptorPoller()
             self.poller = poller
-            mutexForParking.useDescriptor(poller.wakeDescriptor)
+            parkingLot.useDescriptor(poller.wakeDescriptor)
         }
     }
 
@@ -140,13 +167,14 @@ public final class EventLoop: TaskExecutor, @unchecked Sendable {
         hand { $0.works.append(work) }
     }
 
+    private enum AfterHanding {
+        case nothing
+        case wake
+        case start(@Sendable (EventLoop) -> Void)
+    }
+
     private func hand(_ add: (inout Shared) -> Void) {
-        enum Next {
-            case nothing
-            case wake
-            case start(@Sendable (EventLoop) -> Void)
-        }
-        let next: Next = shared.withLock { state in
+        let next: AfterHanding = shared.withLock { state in
             add(&state)
             hasRemote.store(true, ordering: .releasing)
             if state.isParked {
@@ -161,38 +189,57 @@ public final class EventLoop: TaskExecutor, @unchecked Sendable {
         }
         switch next {
         case .nothing: break
-        case .wake: mutexForParking.unpark()
+        case .wake: parkingLot.unpark()
         case .start(let starter): starter(self)
         }
+    }
+
+    /// Changes what the runner goes by and, when it sleeps, wakes it to take notice; starts no thread.
+    private func tell(_ change: (inout Shared) -> Void) {
+        let wasParked = shared.withLock { state in
+            change(&state)
+            hasRemote.store(true, ordering: .releasing)
+            defer { state.isParked = false }
+            return state.isParked
+        }
+        if wasParked { parkingLot.unpark() }
     }
 
     // MARK: Running
 
     /// Starts a native thread that runs the loop.
     ///
-    /// When the system has no room for a thread, it is tried again every 100 ms by a thread that can be had: work is
-    /// late then, not lost.
+    /// When the system has no room for a thread, it is tried again every 100 ms from the ``auxiliary`` loop: work is
+    /// late then, not lost. When there is no room for that loop's thread either, the caller is held up until there
+    /// is, as libdispatch does it: there is no other thread left that could try again.
     ///
     /// - Parameters:
     ///   - name: The thread's name.
     ///   - keepAlive: How long the thread waits idle before it ends; `nil` for ever.
     ///   - stackSize: The thread's stack in bytes; the system's default when `nil`.
-    ///   - whenDone: Called on the thread when it leaves the loop.
+    ///   - whenDone: Called once, on the thread when it leaves the loop; on the ``auxiliary`` thread when another
+    ///     one has taken the loop over before a thread could be had.
     public func startThread(
         name: String, keepAlive: Duration? = nil, stackSize: Int? = nil,
         whenDone: (@Sendable () -> Void)? = nil
     ) {
-        do {
-            try attachThread(name: name, keepAlive: keepAlive, stackSize: stackSize, whenDone: whenDone)
-        } catch {
-            if self === EventLoop.auxiliary {
-                shared.withLock { $0.attachment = .detached }
-                return
+        markStarting()
+        while true {
+            do {
+                return try launch(name: name, keepAlive: keepAlive, stackSize: stackSize, whenDone: whenDone)
+            } catch {
+                guard self === EventLoop.auxiliary else { break }
+                usleep(10_000)
             }
-            EventLoop.auxiliary.submit {
-                EventLoop.auxiliary.schedule(at: .now.advanced(by: .milliseconds(100))) { [self] in
-                    startThread(name: name, keepAlive: keepAlive, stackSize: stackSize, whenDone: whenDone)
+        }
+        // The loop stays marked as starting, so that work arriving meanwhile begins no second series of tries.
+        EventLoop.auxiliary.submit { [self] in
+            EventLoop.auxiliary.schedule(at: .now.advanced(by: .milliseconds(100))) { [self] in
+                guard !isRunning else {
+                    whenDone?()
+                    return
                 }
+                startThread(name: name, keepAlive: keepAlive, stackSize: stackSize, whenDone: whenDone)
             }
         }
     }
@@ -209,15 +256,26 @@ public final class EventLoop: TaskExecutor, @unchecked Sendable {
         name: String, keepAlive: Duration? = nil, stackSize: Int? = nil,
         whenDone: (@Sendable () -> Void)? = nil
     ) throws(SystemError) {
-        shared.withLock { if case .detached = $0.attachment { $0.attachment = .starting } }
+        markStarting()
         do {
-            try NativeThread.start(name: name, stackSize: stackSize) { [self] in
-                try? run(keepAlive: keepAlive)
-                whenDone?()
-            }
+            try launch(name: name, keepAlive: keepAlive, stackSize: stackSize, whenDone: whenDone)
         } catch {
             shared.withLock { if case .starting = $0.attachment { $0.attachment = .detached } }
             throw error
+        }
+    }
+
+    private func markStarting() {
+        shared.withLock { if case .detached = $0.attachment { $0.attachment = .starting } }
+    }
+
+    private func launch(
+        name: String, keepAlive: Duration?, stackSize: Int?, whenDone: (@Sendable () -> Void)?
+    ) throws(SystemError) {
+        try threadSource(name, stackSize) { [self] in
+            // Whoever runs the loop already does what this thread was started for.
+            try? run(keepAlive: keepAlive)
+            whenDone?()
         }
     }
 
@@ -252,29 +310,50 @@ public final class EventLoop: TaskExecutor, @unchecked Sendable {
         while true {
             runTurn()
             if leaveRequested.load(ordering: .relaxed), takeLeave() { return }
-            guard queue.isEmpty, !hasRemote.load(ordering: .acquiring) else { continue }
-            let isIdle = timers.count == 0 && (poller?.isUnused ?? true)
-            var deadline = timers.earliest
-            if isIdle, let keepAlive {
-                deadline = MonotonicInstant.now.advanced(by: keepAlive).nanoseconds
+            if queue.isEmpty, !hasRemote.load(ordering: .acquiring) {
+                switch park(keepAlive: keepAlive) {
+                case .goOn: continue
+                case .leave: return
+                }
             }
-            switch park(until: deadline, mayLeave: isIdle && keepAlive != nil) {
-            case .goOn: continue
-            case .leave: return
-            }
+            // However busy the loop is, descriptors get their turn.
+            poller?.check()
         }
     }
 
     /// Makes the running thread leave the loop once its queue is empty. Timers and awaited descriptors stay, and
     /// are served again when a thread runs the loop again.
+    ///
+    /// It starts no thread: when none runs the loop, the next one leaves as soon as it has done what is queued.
     public func stop() {
-        hand { $0.isStopping = true }
+        tell { $0.isStopping = true }
+    }
+
+    /// Makes the running thread leave the loop as soon as it is idle, whatever its `keepAlive` is. Unlike
+    /// ``stop()`` it leaves no timer and no awaited descriptor behind.
+    package func retire() {
+        tell { $0.isRetiring = true }
+    }
+
+    /// Keeps the thread from ending although the loop is idle, until ``letGo()`` has been called as often.
+    package func hold() {
+        shared.withLock { $0.holds += 1 }
+    }
+
+    /// Takes back one ``hold()``.
+    package func letGo() {
+        tell { $0.holds -= 1 }
+    }
+
+    /// Whether a thread runs the loop.
+    package var isRunning: Bool {
+        shared.withLock { if case .attached = $0.attachment { true } else { false } }
     }
 
     /// Makes the running thread leave the loop after the present turn, whatever is left. What is left goes on at once
     /// on a thread of the starter's, or, without a starter, when a thread runs the loop again.
     public func leave() {
-        hand { state in
+        tell { state in
             state.isLeaving = true
             leaveRequested.store(true, ordering: .relaxed)
         }
@@ -305,39 +384,49 @@ public final class EventLoop: TaskExecutor, @unchecked Sendable {
         case leave
     }
 
-    private func park(until deadline: Int64?, mayLeave: Bool) -> AfterParking {
+    private enum ParkingDecision {
+        case goOn
+        case leave
+        case sleep(mayLeave: Bool)
+    }
+
+    private func park(keepAlive: Duration?) -> AfterParking {
         turnStart.store(0, ordering: .relaxed)
-        enum Decision {
-            case goOn
-            case leave
-            case sleep
-        }
-        let decision: Decision = shared.withLock { state in
+        let isIdle = timers.count == 0 && (poller?.isUnused ?? true)
+        let idleEnd: Int64? =
+            if isIdle, let keepAlive { MonotonicInstant.now.advanced(by: keepAlive).nanoseconds } else { nil }
+        let decision: ParkingDecision = shared.withLock { state in
             if !state.jobs.isEmpty || !state.works.isEmpty { return .goOn }
-            if state.isStopping {
-                state.isStopping = false
+            if state.isStopping || (state.isRetiring && isIdle && state.holds == 0) {
+                state.leave()
                 hasRemote.store(false, ordering: .relaxed)
-                state.attachment = .detached
                 return .leave
             }
             state.isParked = true
-            return .sleep
+            return .sleep(mayLeave: idleEnd != nil && state.holds == 0)
         }
+        let mayLeave: Bool
         switch decision {
-        case .goOn: return .goOn
-        case .leave: return .leave
-        case .sleep: break
+        case .goOn:
+            poller?.check()
+            return .goOn
+        case .leave:
+            return .leave
+        case .sleep(let isAllowed): mayLeave = isAllowed
         }
+        let deadline = mayLeave ? idleEnd : timers.earliest
         if let poller {
             poller.wait(until: deadline)
         } else {
-            mutexForParking.wait(until: deadline)
+            parkingLot.wait(until: deadline)
         }
+        // A wake-up for something that was taken up before, or an interrupted wait, is not the end of an idle time.
+        let isOver = mayLeave && cmuster_monotonic_ns() >= (idleEnd ?? .max)
         return shared.withLock { state in
             let wasWoken = !state.isParked
             state.isParked = false
-            guard mayLeave, !wasWoken, state.jobs.isEmpty, state.works.isEmpty else { return .goOn }
-            state.attachment = .detached
+            guard isOver, !wasWoken, state.holds == 0, state.jobs.isEmpty, state.works.isEmpty else { return .goOn }
+            state.leave()
             return .leave
         }
     }
@@ -364,7 +453,6 @@ public final class EventLoop: TaskExecutor, @unchecked Sendable {
         if let observer {
             observer.turnEnded(nanoseconds: cmuster_monotonic_ns() &- start, jobs: count)
         }
-        if let poller, !queue.isEmpty { poller.check() }
     }
 
     private func drain() {
@@ -381,7 +469,11 @@ public final class EventLoop: TaskExecutor, @unchecked Sendable {
     }
 
     private func fireTimers(at now: Int64) {
-        while let (_, timer) = timers.popDue(at: now) {
+        // Those that are armed while others fire have to wait for the next turn: an action that schedules itself
+        // in the past would keep everything else from running.
+        var remaining = timers.count
+        while remaining > 0, let (_, timer) = timers.popDue(at: now) {
+            remaining -= 1
             switch timer {
             case .sleeper(let continuation): continuation.resume(returning: true)
             case .action(let action): action()
@@ -465,7 +557,7 @@ public final class EventLoop: TaskExecutor, @unchecked Sendable {
     /// - Returns: A name by which it can be cancelled.
     @discardableResult
     public func schedule(at deadline: MonotonicInstant, _ action: @escaping @Sendable () -> Void) -> ScheduledAction {
-        dispatchPrecondition(isCurrent, "schedule")
+        requireOwnThread("schedule")
         let token = timers.reserve()
         _ = timers.arm(token, deadline: deadline.nanoseconds, payload: .action(action))
         return ScheduledAction(token: token)
@@ -475,28 +567,37 @@ public final class EventLoop: TaskExecutor, @unchecked Sendable {
     ///
     /// - Parameter scheduled: The action's name.
     public func cancel(_ scheduled: ScheduledAction) {
-        dispatchPrecondition(isCurrent, "cancel")
+        requireOwnThread("cancel")
         _ = timers.cancel(scheduled.token)
     }
 
     /// How many timers wait. Exact on the loop's thread only.
     var timerCount: Int { timers.count }
 
-    private func dispatchPrecondition(_ condition: Bool, _ function: String) {
-        precondition(condition, "\(function) of the event loop '\(name)' was called on another thread")
+    private func requireOwnThread(_ function: String, orDetached: Bool = false) {
+        precondition(
+            isCurrent || (orDetached && !isRunning),
+            "\(function) of the event loop '\(name)' was called on another thread")
     }
 
     // MARK: Descriptors
 
-    /// Suspends the calling task until a descriptor is ready. Must be called by a task of this loop.
+    /// Suspends the calling task until a descriptor is ready.
     ///
-    /// The descriptor must stay open meanwhile: closing it leaves the task waiting until it is cancelled.
+    /// Any number of tasks may wait for one descriptor, in either direction. It may have been read or written by
+    /// another one when the task goes on, so the call that follows should be prepared for `EAGAIN`. The descriptor
+    /// must stay open meanwhile: closing it leaves the task waiting until it is cancelled.
     ///
     /// - Parameters:
     ///   - descriptor: The descriptor, which should be non-blocking.
     ///   - events: What to wait for; an error or a hang-up on the descriptor ends every wait.
     /// - Throws: `CancellationError` as soon as the task is cancelled; ``EventLoopError/cannotWatch(descriptor:_:)``.
     public func ready(_ descriptor: Int32, for events: DescriptorEvents) async throws {
+        if isCurrent { return try await readyHere(descriptor, for: events) }
+        try await withTaskExecutorPreference(self) { try await self.readyHere(descriptor, for: events) }
+    }
+
+    private func readyHere(_ descriptor: Int32, for events: DescriptorEvents) async throws {
         let poller = try pollerForUse(descriptor)
         let identifier = poller.reserve()
         let outcome = await withTaskCancellationHandler {
@@ -519,9 +620,10 @@ public final class EventLoop: TaskExecutor, @unchecked Sendable {
     }
 
     /// Calls a closure on the loop's thread whenever a descriptor is ready (level-triggered), until
-    /// ``unwatch(_:)``. To be called on the loop's thread, or before it runs.
+    /// ``unwatch(_:)``. To be called on the loop's thread, or while none runs it.
     ///
-    /// A loop that watches something is not idle.
+    /// A loop that watches something is not idle. A hang-up is reported again and again, so a handler should end
+    /// the watch then. Several watches, and tasks that wait, may share a descriptor.
     ///
     /// - Parameters:
     ///   - descriptor: The descriptor.
@@ -532,6 +634,7 @@ public final class EventLoop: TaskExecutor, @unchecked Sendable {
     public func watch(
         _ descriptor: Int32, for events: DescriptorEvents, _ handler: @escaping @Sendable (DescriptorEvents) -> Void
     ) throws(EventLoopError) -> Watch {
+        requireOwnThread("watch", orDetached: true)
         let poller = try pollerForUse(descriptor)
         do {
             return Watch(identifier: try poller.watch(descriptor, events: events, handler: handler))
@@ -540,10 +643,11 @@ public final class EventLoop: TaskExecutor, @unchecked Sendable {
         }
     }
 
-    /// Ends a watch; the descriptor must still be open. To be called on the loop's thread.
+    /// Ends a watch; the descriptor must still be open. To be called on the loop's thread, or while none runs it.
     ///
     /// - Parameter watch: The watch's name.
     public func unwatch(_ watch: Watch) {
+        requireOwnThread("unwatch", orDetached: true)
         poller?.unwatch(watch.identifier)
     }
 
@@ -556,7 +660,7 @@ public final class EventLoop: TaskExecutor, @unchecked Sendable {
             throw .cannotWatch(descriptor: descriptor, error)
         }
         poller = created
-        mutexForParking.useDescriptor(created.wakeDescriptor)
+        parkingLot.useDescriptor(created.wakeDescriptor)
         return created
     }
 
@@ -565,11 +669,20 @@ public final class EventLoop: TaskExecutor, @unchecked Sendable {
     /// Makes this loop serve libdispatch's main queue, so that `MainActor` code runs while the main thread runs the
     /// loop. To be called on the main thread, before it runs the loop, by a program whose `main` is synchronous.
     ///
-    /// - Returns: A name for ``unwatch(_:)``, which has to end it before another thread runs the loop.
+    /// Should another thread run the loop later, it leaves the main queue alone from then on.
+    ///
     /// - Throws: ``EventLoopError/cannotWatch(descriptor:_:)``.
-    public func serveMainQueue() throws(EventLoopError) -> Watch {
-        let served = try watch(cmuster_main_queue_descriptor(), for: .readable) { _ in cmuster_main_queue_drain() }
-        submit { if NativeThread.isMain { cmuster_main_queue_drain() } }
-        return served
+    public func serveMainQueue() throws(EventLoopError) {
+        if let mainQueue { unwatch(mainQueue) }
+        mainQueue = try watch(cmuster_main_queue_descriptor(), for: .readable) { [unowned self] _ in drainMainQueue() }
+        submit { [self] in drainMainQueue() }
+    }
+
+    private func drainMainQueue() {
+        if cmuster_is_main_thread() {
+            cmuster_main_queue_drain()
+        } else if let watch = mainQueue.take() {
+            unwatch(watch)
+        }
     }
 }

@@ -9,8 +9,8 @@ public enum NativeThread {
     ///
     /// - Parameters:
     ///   - name: The thread's name; the kernel keeps its first 15 bytes.
-    ///   - stackSize: The stack's size in bytes; the system's default when `nil`. The kernel commits it page by
-    ///     page as it is used.
+    ///   - stackSize: The stack's size in bytes, raised to 64 KiB where it is less; the system's default when
+    ///     `nil`. The kernel commits it page by page as it is used.
     ///   - body: What the thread runs.
     /// - Throws: ``SystemError`` when the system has no room for another thread.
     public static func start(
@@ -20,13 +20,18 @@ public enum NativeThread {
         if code != 0 { throw SystemError("pthread_create", code: code) }
     }
 
+    private static let smallestStack = 64 << 10
+
     private static func create(_ start: ThreadStart, stackSize: Int?) -> Int32 {
         var attributes = pthread_attr_t()
         pthread_attr_init(&attributes)
         defer { pthread_attr_destroy(&attributes) }
         pthread_attr_setdetachstate(&attributes, Int32(PTHREAD_CREATE_DETACHED))
         if let stackSize {
-            pthread_attr_setstacksize(&attributes, stackSize)
+            // Rounded up to pages, as the call demands on some systems.
+            let (sum, overflow) = max(stackSize, smallestStack).addingReportingOverflow(4095)
+            let code = pthread_attr_setstacksize(&attributes, (overflow ? Int.max : sum) & ~4095)
+            if code != 0 { return code }
         }
         let argument = Unmanaged.passRetained(start)
         var thread = pthread_t()

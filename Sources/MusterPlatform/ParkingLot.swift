@@ -55,8 +55,10 @@ final class ParkingLot: @unchecked Sendable {
     /// - Parameter deadline: The latest end in monotonic nanoseconds; `nil` for none.
     func wait(until deadline: Int64?) {
         pthread_mutex_lock(mutex)
+        // A negative number would stand for no deadline.
+        let limit = deadline.map { max(0, $0) } ?? -1
         while !isSignalled {
-            if cmuster_condition_wait(condition, mutex, deadline ?? -1) == ETIMEDOUT { break }
+            if cmuster_condition_wait(condition, mutex, limit) == ETIMEDOUT { break }
         }
         isSignalled = false
         pthread_mutex_unlock(mutex)

@@ -67,7 +67,8 @@ struct TimerHeap<Payload> {
     /// - Returns: `false` when it was cancelled in the meantime: the payload is not kept and the slot is free.
     mutating func arm(_ token: Token, deadline: Int64, payload: Payload) -> Bool {
         let index = Int(token.slot)
-        guard slots[index].generation == token.generation, case .reserved(let isCancelled) = slots[index].phase
+        guard index < slots.count, slots[index].generation == token.generation,
+            case .reserved(let isCancelled) = slots[index].phase
         else { return false }
         if isCancelled {
             release(token.slot)
@@ -83,7 +84,7 @@ struct TimerHeap<Payload> {
     /// Cancels a use of a slot.
     mutating func cancel(_ token: Token) -> Cancellation {
         let index = Int(token.slot)
-        guard slots[index].generation == token.generation else { return .stale }
+        guard index < slots.count, slots[index].generation == token.generation else { return .stale }
         switch slots[index].phase {
         case .free:
             return .stale

@@ -136,6 +136,22 @@ struct ArenaTests {
         #expect(bench.writer.droppedSeries == UInt64(10 - bench.reader.seriesCount))
     }
 
+    @Test("An arena whose text would take too much memory is shown up to the limit, and the rest is counted")
+    func textLimit() throws {
+        let bench = try MetricBench()
+        let wait = try bench.registry.histogramFamily("wait_seconds", help: "", labelNames: ["kind"])
+        for index in 0..<10 { wait.labels("\(index)" + String(repeating: "x", count: 1000)).observe(1) }
+        let source = ArenaSource(
+            reader: bench.reader, constantLabels: [], logger: bench.log.logger, textLimit: 50_000)
+        let exposition = Exposition(sources: [source])
+        for _ in 0..<2 {
+            let lines = exposition.text(.text).split(separator: "\n")
+            #expect(lines.filter { $0.hasPrefix("wait_seconds_count") }.count == 3)
+            #expect(lines.contains("muster_metrics_dropped_series_total 7"))
+        }
+        #expect(bench.log.messages.count == 1)
+    }
+
     @Test("A record that was written but not published is invisible, and the next writer overwrites it")
     func truncatedCommit() throws {
         let bench = try MetricBench()

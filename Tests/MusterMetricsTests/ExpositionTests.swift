@@ -148,6 +148,17 @@ struct ExpositionTests {
         #expect(log.messages.count == 3)
     }
 
+    @Test("A family that shows nothing does not keep another one from its name")
+    func emptyFamilyFreesName() throws {
+        let bench = try MetricBench()
+        _ = try bench.registry.gauge("jobs", help: "Never set.")
+        bench.exposition.add(
+            CollectorSource {
+                [CollectedFamily(FamilyDescriptor(name: "jobs_total", type: .counter, help: ""), value: 1)]
+            })
+        #expect(bench.text(.openMetrics) == "# TYPE jobs counter\njobs_total 1\n# EOF\n")
+    }
+
     @Test("A collector's malformed labels are left out, the sample stays")
     func malformedCollectorLabels() throws {
         let exposition = Exposition(sources: [

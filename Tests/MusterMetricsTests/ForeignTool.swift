@@ -25,9 +25,7 @@ enum ForeignTool {
     ///   - input: What it reads.
     /// - Returns: How it ended (-1 for a signal) and all it wrote.
     static func run(_ program: String, _ arguments: [String], input: [UInt8]) throws -> Result {
-        // Files rather than pipes: neither side ever waits for the other.
         let source = try temporaryFile()
-        let sink = try temporaryFile()
         var written = 0
         while written < input.count {
             let count = input[written...].withUnsafeBytes { write(source.rawValue, $0.baseAddress, $0.count) }
@@ -35,10 +33,17 @@ enum ForeignTool {
             written += count
         }
         lseek(source.rawValue, 0, SEEK_SET)
+        return try run(program, arguments, standardInput: source)
+    }
+
+    /// Runs a program to its end with a file as its standard input.
+    static func run(_ program: String, _ arguments: [String], standardInput: OwnedDescriptor) throws -> Result {
+        // Files rather than pipes: neither side ever waits for the other.
+        let sink = try temporaryFile()
         var actions = posix_spawn_file_actions_t()
         posix_spawn_file_actions_init(&actions)
         defer { posix_spawn_file_actions_destroy(&actions) }
-        posix_spawn_file_actions_adddup2(&actions, source.rawValue, 0)
+        posix_spawn_file_actions_adddup2(&actions, standardInput.rawValue, 0)
         posix_spawn_file_actions_adddup2(&actions, sink.rawValue, 1)
         posix_spawn_file_actions_adddup2(&actions, sink.rawValue, 2)
         var strings = ([program] + arguments).map { strdup($0) }

@@ -79,6 +79,8 @@ struct MetricRegistryTests {
         for value in [Double.nan, .infinity, -.infinity] { wait.observe(value) }
         snapshot = wait.snapshot()
         #expect(snapshot.count == 9 && snapshot.sum == 1e300)
+        #expect(bench.reader.histogram(of: "wait_seconds") == snapshot)
+        #expect(bench.reader.histogram(of: "wait") == nil)
         #expect(bench.writer.droppedUpdates == 3)
         #expect(bench.log.messages.count == 1)
     }

@@ -134,15 +134,9 @@ public final class ServiceLauncher: Sendable, BackendComponent {
         guard takeUp() else { return refuse(ServicesError.alreadyStarted) }
         do {
             let loop = try loopForThisThread()
-            let mainQueue = NativeThread.isMain ? try loop.serveMainQueue() : nil
+            if NativeThread.isMain { try loop.serveMainQueue() }
             begin()
-            over.whenComplete { _ in
-                // On the loop's thread: what the loop still has to do may go on elsewhere as soon as it is left.
-                loop.submit {
-                    if let mainQueue { loop.unwatch(mainQueue) }
-                    loop.leave()
-                }
-            }
+            over.whenComplete { _ in loop.leave() }
             try loop.run()
         } catch {
             return refuse(error)

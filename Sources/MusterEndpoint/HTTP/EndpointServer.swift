@@ -32,6 +32,8 @@ final class EndpointServer: @unchecked Sendable {
         var response: OpaquePointer
     }
 
+    static let loopName = "muster-http"
+
     let loop: EventLoop
     private let configuration: EndpointConfiguration
     private let renderer: any MetricsRenderer
@@ -41,6 +43,9 @@ final class EndpointServer: @unchecked Sendable {
 
     private var daemon: OpaquePointer?
     private var watch: EventLoop.Watch?
+    /// `nil` while no more connections are accepted.
+    private var listening: EventLoop.Watch?
+    private var isShortOfDescriptors = false
     private var timer: (action: EventLoop.ScheduledAction, deadline: Int64)?
     private var isStopping = false
     private var isRunning = false
@@ -76,7 +81,7 @@ final class EndpointServer: @unchecked Sendable {
         self.health = health
         self.metrics = metrics
         do {
-            loop = try EventLoop(name: "muster-http", parking: .descriptors)
+            loop = try EventLoop(name: Self.loopName, parking: .descriptors)
         } catch {
             throw .noResources(error)
         }
@@ -93,24 +98,23 @@ final class EndpointServer: @unchecked Sendable {
         for response in FixedResponse.allCases {
             guard let made = make(response) else {
                 tearDown()
-                socket.closeDescriptor()
                 throw .noResources(SystemError("MHD_create_response_from_buffer", code: ENOMEM))
             }
             fixed.append(made)
         }
         daemon = cmicrohttpd_start(
-            socket.descriptor, UInt32(configuration.connectionLimit), UInt32(configuration.perAddressConnectionLimit),
+            UInt32(configuration.connectionLimit), UInt32(configuration.perAddressConnectionLimit),
             configuration.requestSizeLimit, handleRequest, requestCompleted, connectionChanged,
             Unmanaged.passUnretained(self).toOpaque())
         guard let daemon else {
             let error = SystemError("MHD_start_daemon")
             tearDown()
-            socket.closeDescriptor()
             throw .noResources(error)
         }
         do {
             watch = try loop.watch(cmicrohttpd_epoll_descriptor(daemon), for: .readable) { [self] _ in runPass() }
-            try loop.attachThread(name: "muster-http", whenDone: whenDone)
+            listening = try loop.watch(socket.descriptor, for: .readable) { [self] _ in acceptConnections() }
+            try loop.attachThread(name: Self.loopName, whenDone: whenDone)
         } catch let error as EventLoopError {
             tearDown()
             guard case .cannotWatch(_, let cause) = error else { throw .noResources(SystemError("epoll", code: EBUSY)) }
@@ -144,8 +148,9 @@ final class EndpointServer: @unchecked Sendable {
         timer = nil
         if let watch { loop.unwatch(watch) }
         watch = nil
+        pauseAccepting()
         socket.unlinkFile()
-        // Closes the listening socket and all connections.
+        socket.closeDescriptor()
         if let daemon { MHD_stop_daemon(daemon) }
         daemon = nil
         endScrapes()
@@ -169,7 +174,79 @@ final class EndpointServer: @unchecked Sendable {
             isUnfinished = MHD_get_timeout(daemon, &timeout) == .YES && timeout == 0
         }
         if isUnfinished { loop.submit { [self] in runPass() } }
+        resumeAccepting()
         expire()
+    }
+
+    // MARK: Accepting
+
+    private static let longestBatch = 64
+    /// How long to wait when the system has no descriptor for a connection.
+    private static let shortagePause: Duration = .milliseconds(100)
+
+    /// Accepts what waits. It is done here rather than by the library, which in want of descriptors would look for
+    /// connections without pause, or, with some open, not look again.
+    private func acceptConnections() {
+        guard !isStopping, let daemon else { return }
+        let room = configuration.connectionLimit - connectionCount
+        if room <= 0 { return pauseAccepting() }
+        passStart = MonotonicInstant.now.nanoseconds
+        for _ in 0..<min(room, Self.longestBatch) {
+            var address = sockaddr_storage()
+            var length = socklen_t(MemoryLayout<sockaddr_storage>.size)
+            let isLast = withUnsafeMutablePointer(to: &address) { pointer in
+                pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { accept(daemon, $0, &length) }
+            }
+            if isLast { break }
+        }
+        runPass()
+    }
+
+    /// Accepts one connection.
+    ///
+    /// - Returns: Whether there is no other one to be had now.
+    private func accept(
+        _ daemon: OpaquePointer, _ address: UnsafeMutablePointer<sockaddr>, _ length: inout socklen_t
+    ) -> Bool {
+        let descriptor = cmicrohttpd_accept(socket.descriptor, address, &length)
+        if descriptor >= 0 {
+            // Should it fail, the library has closed the connection.
+            _ = MHD_add_connection(daemon, descriptor, address, length)
+            return false
+        }
+        switch errno {
+        case EMFILE, ENFILE, ENOBUFS, ENOMEM:
+            // The kernel says so even if nobody waits.
+            var waiting = pollfd(fd: socket.descriptor, events: Int16(POLLIN), revents: 0)
+            guard poll(&waiting, 1, 0) > 0 else { return true }
+            evictLongestSilent()
+            pauseAccepting()
+            isShortOfDescriptors = true
+            loop.schedule(at: .now.advanced(by: Self.shortagePause)) { [weak self] in
+                self?.isShortOfDescriptors = false
+                self?.resumeAccepting()
+            }
+            return true
+        case EAGAIN:
+            return true
+        default:
+            // The client has given up meanwhile, for example.
+            return false
+        }
+    }
+
+    private func pauseAccepting() {
+        guard let listening else { return }
+        loop.unwatch(listening)
+        self.listening = nil
+    }
+
+    /// The descriptor is watched for its state, not for changes, so who waits is seen.
+    private func resumeAccepting() {
+        guard !isStopping, listening == nil, !isShortOfDescriptors,
+            connectionCount < configuration.connectionLimit
+        else { return }
+        listening = try? loop.watch(socket.descriptor, for: .readable) { [self] _ in acceptConnections() }
     }
 
     /// Ends the connections whose time is over, and sees to the timer for the next.
@@ -207,18 +284,22 @@ final class EndpointServer: @unchecked Sendable {
         let state = ConnectionState(descriptor: cmicrohttpd_connection_descriptor(connection))
         connectionCount += 1
         // One place is kept free, so that whoever comes next gets in.
-        if connectionCount >= configuration.connectionLimit, let longest = silent.head {
-            longest.leave()
-            longest.hangUp()
-            metrics?.countClosing(.evicted)
-        }
+        if connectionCount >= configuration.connectionLimit { evictLongestSilent() }
         silent.append(state, at: passStart)
         return state
+    }
+
+    private func evictLongestSilent() {
+        guard let longest = silent.head else { return }
+        longest.leave()
+        longest.hangUp()
+        metrics?.countClosing(.evicted)
     }
 
     fileprivate func connectionEnded(_ state: ConnectionState) {
         state.leave()
         connectionCount -= 1
+        isShortOfDescriptors = false
     }
 
     private func state(of connection: OpaquePointer) -> ConnectionState? {

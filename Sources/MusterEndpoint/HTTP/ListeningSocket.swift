@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 
+// Both, because the C headers of sockets are seen as the one's or the other's, depending on the order of loading.
+import CMicrohttpd
 import Glibc
 import MusterPlatform
 
 /// A listening socket, made by hand so that what goes wrong can be said exactly.
 ///
-/// The descriptor belongs to whoever takes it; what stays here is the file of a Unix socket, which `unlinkFile`
-/// removes if it is still the one that was made here.
 struct ListeningSocket: Sendable {
     private struct FileIdentity: Hashable, Sendable {
         var device: UInt64
@@ -41,7 +41,7 @@ struct ListeningSocket: Sendable {
         }
     }
 
-    /// Closes the descriptor; to be called only if nobody has taken it.
+    /// Stops listening; to be called once.
     func closeDescriptor() {
         close(descriptor)
     }
@@ -172,7 +172,7 @@ struct ListeningSocket: Sendable {
     // MARK: Inherited sockets
 
     private static func duplicate(_ number: Int32, _ setting: String) throws(EndpointError) -> Int32 {
-        guard option(SO_ACCEPTCONN, of: number) == 1, option(SO_TYPE, of: number) == Int32(SOCK_STREAM.rawValue) else {
+        guard isListening(number), option(SO_TYPE, of: number) == Int32(SOCK_STREAM.rawValue) else {
             throw .notListening(descriptor: number, setting: setting)
         }
         let descriptor = fcntl(number, F_DUPFD_CLOEXEC, 3)
@@ -180,6 +180,11 @@ struct ListeningSocket: Sendable {
         // The flag belongs to the socket, so the other holders see it too; accepting must not block this one.
         _ = fcntl(descriptor, F_SETFL, fcntl(descriptor, F_GETFL) | O_NONBLOCK)
         return descriptor
+    }
+
+    /// Whether a descriptor is a listening socket.
+    static func isListening(_ descriptor: Int32) -> Bool {
+        option(SO_ACCEPTCONN, of: descriptor) == 1
     }
 
     private static func option(_ name: Int32, of descriptor: Int32) -> Int32? {

@@ -29,7 +29,7 @@ extension HealthReport {
             }
         }
         if !unmatchedExclusions.isEmpty {
-            let names = unmatchedExclusions.map { "\"\($0)\"" }.joined(separator: ",")
+            let names = unmatchedExclusions.map { "\"\(HealthResult.line($0))\"" }.joined(separator: ",")
             text += "warn: some health checks cannot be excluded: no matches for \(names)\n"
         }
         text += "\(endpointName ?? level.endpointName) check \(isPassing ? "passed" : "failed")\n"

@@ -26,24 +26,29 @@ public enum HealthResult: Hashable, Sendable {
     var bounded: HealthResult {
         switch self {
         case .pass: .pass
-        case .warn(let reason): .warn(Self.line(reason))
-        case .fail(let reason): .fail(Self.line(reason))
+        case .warn(let reason): .warn(Self.reason(reason))
+        case .fail(let reason): .fail(Self.reason(reason))
         }
     }
 
-    private static let longestReason = 500
+    private static let longestLine = 500
 
-    private static func line(_ text: String) -> String {
+    /// A text with its control characters made spaces, and its end cut off when it is long.
+    static func line(_ text: String) -> String {
         var line = String.UnicodeScalarView()
         var count = 0
         for scalar in text.unicodeScalars {
-            guard count < longestReason else {
+            guard count < longestLine else {
                 line.append("…")
                 break
             }
             line.append(scalar.properties.generalCategory == .control ? " " : scalar)
             count += 1
         }
-        return line.isEmpty ? "no reason given" : String(line)
+        return String(line)
+    }
+
+    private static func reason(_ text: String) -> String {
+        text.isEmpty ? "no reason given" : line(text)
     }
 }

@@ -73,20 +73,7 @@ public final class ArenaReader: Sendable {
     ///   - labels: The series' labels, in any order.
     /// - Returns: The value; `nil` when there is no such series or its gauge is not set.
     public func value(of name: String, labels: [(name: String, value: String)] = []) -> Double? {
-        let found: (definition: FamilyDefinition, offset: Int)? = withIndex { index, _ in
-            for family in index.families where family.definition.name == name {
-                guard family.definition.labelNames.count == labels.count else { return nil }
-                var values: [String] = []
-                for labelName in family.definition.labelNames {
-                    guard let label = labels.first(where: { $0.name == labelName }) else { return nil }
-                    values.append(label.value)
-                }
-                guard let series = family.seriesByLabels[values] else { return nil }
-                return (family.definition, family.series[series].valueOffset)
-            }
-            return nil
-        }
-        guard let (definition, offset) = found else { return nil }
+        guard let (definition, offset) = find(name, labels) else { return nil }
         switch definition.type {
         case .counter:
             let word = mapping.cell(at: offset).pointee.load(ordering: .relaxed)
@@ -94,11 +81,44 @@ public final class ArenaReader: Sendable {
         case .gauge, .info:
             return gauge(at: offset, epoch: epoch)
         case .histogram:
-            var count: UInt64 = 0
-            for cell in 1...definition.bucketBounds.count + 1 {
-                count &+= mapping.cell(at: offset + 8 * cell).pointee.load(ordering: .relaxed)
+            return Double(histogram(definition, at: offset).count)
+        }
+    }
+
+    /// Reads one histogram.
+    ///
+    /// - Parameters:
+    ///   - name: The family's name.
+    ///   - labels: The series' labels, in any order.
+    /// - Returns: Its content; `nil` when there is no such histogram.
+    public func histogram(of name: String, labels: [(name: String, value: String)] = []) -> HistogramSnapshot? {
+        guard let (definition, offset) = find(name, labels), definition.type == .histogram else { return nil }
+        return histogram(definition, at: offset)
+    }
+
+    private func histogram(_ definition: FamilyDefinition, at offset: Int) -> HistogramSnapshot {
+        let sum = Double(bitPattern: mapping.cell(at: offset).pointee.load(ordering: .relaxed))
+        let counts = (1...definition.bucketBounds.count + 1).map {
+            mapping.cell(at: offset + 8 * $0).pointee.load(ordering: .relaxed)
+        }
+        return HistogramSnapshot(
+            count: counts.reduce(0, &+), sum: sum, bounds: definition.bucketBounds, bucketCounts: counts)
+    }
+
+    private func find(
+        _ name: String, _ labels: [(name: String, value: String)]
+    ) -> (definition: FamilyDefinition, offset: Int)? {
+        withIndex { index, _ in
+            guard let family = index.families.first(where: { $0.definition.name == name }),
+                family.definition.labelNames.count == labels.count
+            else { return nil }
+            var values: [String] = []
+            for labelName in family.definition.labelNames {
+                guard let label = labels.first(where: { $0.name == labelName }) else { return nil }
+                values.append(label.value)
             }
-            return Double(count)
+            guard let series = family.seriesByLabels[values] else { return nil }
+            return (family.definition, family.series[series].valueOffset)
         }
     }
 

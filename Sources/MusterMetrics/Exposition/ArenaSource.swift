@@ -16,8 +16,16 @@ public final class ArenaSource: MetricSource {
     private let logger: Logger
     private let cache: Locked<Cache>
 
+    /// How many bytes of rendered text one arena may take. A histogram's labels are repeated on each of its lines,
+    /// so that a small arena of long labels could otherwise take hundreds of times its size.
+    static let defaultTextLimit = 64 << 20
+    private let textLimit: Int
+
     private struct Cache {
         var families: [RenderedFamily] = []
+        var textSize = 0
+        var seriesLeftOut: UInt64 = 0
+        var hasReportedLimit = false
         var descriptors: [FamilyDescriptor] = []
         var slots: [PreparedArena.Slot] = []
         var hasReportedDamage = false
@@ -29,11 +37,17 @@ public final class ArenaSource: MetricSource {
     ///   - reader: The arena.
     ///   - constantLabels: Labels of every sample, for example the worker's slot.
     ///   - logger: Where a damaged arena is reported.
-    public init(
+    public convenience init(
         reader: ArenaReader, constantLabels: [(name: String, value: String)],
         logger: Logger = Logger(label: "muster.metrics")
     ) {
+        self.init(
+            reader: reader, constantLabels: constantLabels, logger: logger, textLimit: Self.defaultTextLimit)
+    }
+
+    init(reader: ArenaReader, constantLabels: [(name: String, value: String)], logger: Logger, textLimit: Int) {
         self.reader = reader
+        self.textLimit = textLimit
         self.logger = logger
         var sound: [(name: String, value: String)] = []
         for label in constantLabels {
@@ -52,23 +66,29 @@ public final class ArenaSource: MetricSource {
 
     /// Looks for new series and fixes the arena's epoch for one scrape.
     public func prepare() -> any PreparedMetrics {
-        let (cache, damage): (Cache, ArenaError?) = cache.withLock { cache in
+        let (cache, damage, isOverLimit): (Cache, ArenaError?, Bool) = cache.withLock { cache in
             let damage = reader.withIndex { index, damage in
                 update(&cache, from: index)
                 return damage
             }
-            guard let damage, !cache.hasReportedDamage else { return (cache, nil) }
-            cache.hasReportedDamage = true
-            return (cache, damage)
+            let news = (damage: cache.hasReportedDamage ? nil : damage, limit: !cache.hasReportedLimit)
+            cache.hasReportedDamage = damage != nil
+            cache.hasReportedLimit = cache.seriesLeftOut > 0
+            return (cache, news.damage, news.limit && cache.hasReportedLimit)
         }
         if let damage {
             logger.error(
                 "a metric arena is damaged; series registered from now on are missing",
                 metadata: ["error": "\(damage)", "pid": "\(reader.writerPid)"])
         }
+        if isOverLimit {
+            logger.error(
+                "a metric arena needs too much text; later series are missing: use shorter label values, fewer buckets",
+                metadata: ["limit": "\(textLimit)", "pid": "\(reader.writerPid)"])
+        }
         return PreparedArena(
-            reader: reader, epoch: reader.epoch, constantLabels: constantLabels, rendered: cache.families,
-            slots: cache.slots, families: cache.descriptors)
+            reader: reader, epoch: reader.epoch, constantLabels: constantLabels, seriesLeftOut: cache.seriesLeftOut,
+            rendered: cache.families, slots: cache.slots, families: cache.descriptors)
     }
 
     private func update(_ cache: inout Cache, from index: borrowing ArenaIndex) {
@@ -77,8 +97,13 @@ public final class ArenaSource: MetricSource {
             if position >= cache.families.count {
                 cache.families.append(RenderedFamily(family.definition))
             }
-            for series in family.series[cache.families[position].seriesCount...] {
-                cache.families[position].append(series, constantLabels: constantLabels)
+            for series in family.series[cache.families[position].seriesSeen...] {
+                if cache.textSize < textLimit {
+                    cache.textSize += cache.families[position].append(series, constantLabels: constantLabels)
+                } else {
+                    cache.families[position].leaveOut()
+                    cache.seriesLeftOut += 1
+                }
             }
         }
         if cache.families.count != known { Self.sort(&cache) }

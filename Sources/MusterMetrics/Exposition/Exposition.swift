@@ -88,7 +88,10 @@ public final class Exposition: Sendable {
                 }
             }
             // A family that has nothing to show at present is not mentioned.
-            if first != nil, writer.count == beforeSamples { writer.rewind(to: beforeMetadata) }
+            if let first, writer.count == beforeSamples {
+                writer.rewind(to: beforeMetadata)
+                written[first.baseName] = nil
+            }
         }
         writer.end()
         writer.finish(into: &buffer)
@@ -119,6 +122,8 @@ public final class Exposition: Sendable {
     private func leaveOut(_ family: FamilyDescriptor, because reason: String) {
         let isNew = state.withLock { state in
             state.leftOut &+= 1
+            // Arenas come and go; what is remembered about them must not grow for ever.
+            guard state.reported.count < 1000 else { return false }
             return state.reported.insert("\(family.name) \(family.type)").inserted
         }
         guard isNew else { return }

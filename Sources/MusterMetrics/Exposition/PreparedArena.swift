@@ -14,6 +14,8 @@ struct PreparedArena: PreparedMetrics {
     let reader: ArenaReader
     let epoch: UInt64
     let constantLabels: [(name: String, value: String)]
+    /// Series that have no text because the arena's text would be too large.
+    let seriesLeftOut: UInt64
     let rendered: [RenderedFamily]
     let slots: [Slot]
     let families: [FamilyDescriptor]
@@ -21,7 +23,8 @@ struct PreparedArena: PreparedMetrics {
     func writeSamples(of index: Int, to writer: inout SampleWriter) {
         switch slots[index] {
         case .droppedSeries:
-            writer.sample(families[index].name, labels: constantLabels, value: Double(reader.droppedSeries))
+            writer.sample(
+                families[index].name, labels: constantLabels, value: Double(reader.droppedSeries &+ seriesLeftOut))
         case .droppedUpdates:
             writer.sample(families[index].name, labels: constantLabels, value: Double(reader.droppedUpdates))
         case .family(let position):

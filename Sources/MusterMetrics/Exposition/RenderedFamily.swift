@@ -14,21 +14,35 @@ struct RenderedFamily: Sendable {
         self.definition = definition
     }
 
-    var seriesCount: Int { valueOffsets.count }
+    /// How many series of the arena were looked at, rendered or not.
+    private(set) var seriesSeen = 0
 
-    mutating func append(_ series: ArenaSeries, constantLabels: [(name: String, value: String)]) {
+    mutating func leaveOut() {
+        seriesSeen += 1
+    }
+
+    /// Renders a series.
+    ///
+    /// - Returns: How many bytes the text has grown by.
+    mutating func append(_ series: ArenaSeries, constantLabels: [(name: String, value: String)]) -> Int {
+        let before = text.count
+        seriesSeen += 1
         var labels = constantLabels
         for (name, value) in zip(definition.labelNames, series.labelValues) {
             labels.append((Self.free(name, among: labels, definition.labelNames), value))
         }
         valueOffsets.append(series.valueOffset)
-        guard definition.type == .histogram else { return appendLine(definition.name, labels) }
+        guard definition.type == .histogram else {
+            appendLine(definition.name, labels)
+            return text.count - before
+        }
         for bound in definition.bucketBounds {
             appendLine(definition.name + "_bucket", labels + [("le", NumberFormat.canonical(bound))])
         }
         appendLine(definition.name + "_bucket", labels + [("le", "+Inf")])
         appendLine(definition.name + "_sum", labels)
         appendLine(definition.name + "_count", labels)
+        return text.count - before
     }
 
     private mutating func appendLine(_ name: String, _ labels: [(name: String, value: String)]) {

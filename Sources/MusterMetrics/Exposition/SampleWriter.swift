@@ -48,7 +48,7 @@ public struct SampleWriter {
         TextEscaping.append(labels: sound, to: &line)
         line.append(UInt8(ascii: " "))
         let prefix = line
-        prefix.withUnsafeBufferPointer { sample(prefix: UnsafeBufferPointer(rebasing: $0[...]), value) }
+        prefix.withUnsafeBufferPointer { sample(prefix: $0, value) }
     }
 
     /// Writes a sample whose name and labels, with the space behind them, were rendered before.

@@ -32,19 +32,23 @@ public final class MetricRegistry: Sendable {
     ///
     /// When the system has no memory file to give, that is logged once and the metrics go nowhere.
     public static var shared: MetricRegistry {
-        sharedRegistry.withLock { shared in
-            if let shared { return shared }
-            let registry: MetricRegistry
-            do {
-                registry = MetricRegistry(arena: try .create(name: "muster-metrics"))
+        let (registry, failure): (MetricRegistry, ArenaError?) = sharedRegistry.withLock { shared in
+            if let shared { return (shared, nil) }
+            do throws(ArenaError) {
+                let registry = MetricRegistry(arena: try .create(name: "muster-metrics"))
+                shared = registry
+                return (registry, nil)
             } catch {
-                Logger(label: "muster.metrics").error(
-                    "metrics are not exported", metadata: ["error": "\(error)"])
-                registry = discarding()
+                let registry = discarding()
+                shared = registry
+                return (registry, error)
             }
-            shared = registry
-            return registry
         }
+        // Said outside the lock, because the log's handler may have metrics of its own.
+        if let failure {
+            Logger(label: "muster.metrics").error("metrics are not exported", metadata: ["error": "\(failure)"])
+        }
+        return registry
     }
 
     /// Makes a registry the one of the process.

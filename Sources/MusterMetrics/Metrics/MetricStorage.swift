@@ -51,13 +51,19 @@ final class MetricStorage: Sendable {
     func refuseUpdate(of cells: UnsafeMutablePointer<Atomic<UInt64>>, because reason: StaticString) {
         arena.countDroppedUpdate()
         let offset = UnsafeRawPointer(cells) - UnsafeRawPointer(arena.mapping.base)
-        guard complaints.withLock({ $0.insert("\(offset) \(reason)").inserted }) else { return }
+        guard isNews("\(offset) \(reason)") else { return }
         logger.warning(
             "an update was ignored: \(reason)", metadata: ["metric": "\(arena.familyName(at: offset) ?? "(refused)")"])
     }
 
     private func complain(about metric: String, _ reason: String) {
-        guard complaints.withLock({ $0.insert("\(metric) \(reason)").inserted }) else { return }
+        guard isNews("\(metric) \(reason)") else { return }
         logger.warning("a series was refused: \(reason)", metadata: ["metric": "\(metric)"])
+    }
+
+    /// Whether something has not been said yet. After a thousand complaints there is silence: names may come from
+    /// outside, and neither the log nor the memory of it must grow with them.
+    private func isNews(_ complaint: String) -> Bool {
+        complaints.withLock { $0.count < 1000 && $0.insert(complaint).inserted }
     }
 }

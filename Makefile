@@ -1,0 +1,41 @@
+# Muster's make targets. Each installs what it needs first (as root, or with sudo) and says so.
+
+SWIFT ?= swift
+RELEASE := -c release --static-swift-stdlib
+DEMO_OPTIONS ?=
+
+.PHONY: help demo test unit sanitize integration bench lint format docs setup clean
+
+help: ## Show this text.
+	@awk -F':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: ## Install the system packages that building needs.
+	@scripts/install-packages build
+
+demo: setup ## Build the demo service as a release and run it, with its endpoint.
+	$(SWIFT) build $(RELEASE) --product muster-demo
+	exec .build/release/muster-demo $(DEMO_OPTIONS)
+
+test: ## Install what is missing and run every test, those against a real Prometheus included.
+	@scripts/install-packages build test
+	@SWIFT=$(SWIFT) scripts/test
+
+sanitize: setup ## Run the tests under the thread and the address sanitizer.
+	@SWIFT=$(SWIFT) scripts/test-sanitized thread
+	@SWIFT=$(SWIFT) scripts/test-sanitized address
+
+bench: setup ## Measure against references in the same run, and print the ratios.
+	$(SWIFT) build $(RELEASE) --product muster-bench
+	.build/release/muster-bench $(BENCH_OPTIONS)
+
+lint: ## Check the form of the sources.
+	$(SWIFT) format lint --strict --recursive Package.swift Sources Tests
+
+format: ## Bring the sources into form.
+	$(SWIFT) format --in-place --recursive Package.swift Sources Tests
+
+docs: setup ## Build the reference documentation into docs/.generated.
+	@SWIFT=$(SWIFT) scripts/build-docs
+
+clean: ## Remove everything built.
+	rm -rf .build .build-* docs/.generated .venv

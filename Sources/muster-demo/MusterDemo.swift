@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import ArgumentParser
+import Glibc
+import Logging
+import Muster
+
+/// The example program: a small key-value store over HTTP, run and watched by Muster.
+@main
+struct MusterDemo: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "muster-demo",
+        abstract: "A small key-value store over HTTP, run and watched by Muster.",
+        discussion: """
+            The store is divided into shards. One looping call per shard removes what has expired and sums the rest \
+            up. Try:
+
+              curl -X PUT --data hello 'http://127.0.0.1:8080/items/greeting?ttl=60'
+              curl http://127.0.0.1:8080/items/greeting
+              curl http://127.0.0.1:9917/metrics
+              curl http://127.0.0.1:9917/livez?verbose
+
+            The backend is taken from the environment: MUSTER_BACKEND=cooperative (the default) or threading.
+            """,
+        version: "muster-demo \(MusterVersion.current)")
+
+    @Option(help: ArgumentHelp("Where the store is served; port 0 takes any free one.", valueName: "host:port"))
+    var http: SocketAddressOption = "127.0.0.1:8080"
+
+    @Option(
+        help: ArgumentHelp("Where metrics and probes are served; port 0 takes any free one.", valueName: "host:port"))
+    var endpoint: SocketAddressOption = "127.0.0.1:9917"
+
+    @Option(help: ArgumentHelp("The number of shards, each with a looping call of its own.", valueName: "n"))
+    var loops = 4
+
+    @Option(help: ArgumentHelp("The interval of each looping call, for example 10ms or 1s.", valueName: "duration"))
+    var interval: DurationOption = "1s"
+
+    @Option(help: ArgumentHelp("How long there may be no progress before /livez fails.", valueName: "duration"))
+    var livenessLimit: DurationOption = "10s"
+
+    @Option(
+        help: ArgumentHelp(
+            "How long a graceful end may take before it is forced; 0 for ever.", valueName: "duration"))
+    var gracefulShutdownTimeout: DurationOption = "60s"
+
+    @Option(
+        help: ArgumentHelp(
+            "A file to write once ready, in one step, with the pid and the URLs as JSON.", valueName: "path"))
+    var readyFile: String?
+
+    @Option(help: ArgumentHelp("The least severe log level shown: trace to critical.", valueName: "level"))
+    var logLevel: Logger.Level = .info
+
+    func validate() throws {
+        guard (1...10_000).contains(loops) else {
+            throw ValidationError("'--loops' must be from 1 to 10000, not \(loops).")
+        }
+        guard interval.duration >= FixedIntervalLoopingCall.shortestInterval else {
+            throw ValidationError(
+                "'--interval' must be \(FixedIntervalLoopingCall.shortestInterval) or more, not \(interval.text).")
+        }
+        guard livenessLimit.duration > .zero else {
+            throw ValidationError("'--liveness-limit' must be above zero.")
+        }
+    }
+
+    func run() throws {
+        let level = logLevel
+        LoggingSystem.bootstrap { label in
+            var handler = StreamLogHandler.standardError(label: label)
+            handler.logLevel = level
+            return handler
+        }
+        // The application's own choice, as every application makes it: there is no option of Muster's for it.
+        Backend.registerDefaultHook {
+            guard let name = getenv("MUSTER_BACKEND").map({ String(cString: $0) }), !name.isEmpty else {
+                return .default
+            }
+            let types: [BackendType] = [.cooperative, .threading]
+            guard let type = types.first(where: { $0.rawValue == name }) else {
+                throw UnknownBackendName(name: name)
+            }
+            return type
+        }
+        var settings = MusterSettings(
+            gracefulShutdownTimeout: gracefulShutdownTimeout.duration, livenessLimit: livenessLimit.duration)
+        settings.endpoint?.address = .tcp(host: endpoint.host, port: endpoint.port)
+        let launcher = try ServiceLauncher(name: "muster-demo", settings: settings)
+        let service = try StoreService(
+            host: http.host, port: http.port, shards: loops, interval: interval.duration, metrics: .shared)
+        try launcher.launchService(service)
+        let file = readyFile
+        launcher.whenReady { announce(service: service, launcher: launcher, file: file) }
+        launcher.wait().exit()
+    }
+}
+
+/// Tells the user, and whoever waits for the file, where everything is.
+private func announce(service: StoreService, launcher: ServiceLauncher, file: String?) {
+    let http = service.url ?? ""
+    let endpoint = launcher.monitoring.url ?? ""
+    let selection = Backend.selection
+    print(
+        """
+        muster-demo is ready, pid \(getpid()), backend \(selection?.type.rawValue ?? "?") \
+        (chosen by: \(selection?.source.rawValue ?? "?"))
+          store     \(http)/
+          metrics   \(endpoint)/metrics
+          liveness  \(endpoint)/livez?verbose
+          readiness \(endpoint)/readyz?verbose
+        Ctrl-C ends it at once, SIGTERM gracefully.
+        """)
+    fflush(nil)
+    guard let file else { return }
+    do {
+        try ReadyFile(pid: getpid(), http: http, endpoint: endpoint).write(to: file)
+    } catch {
+        Logger(label: "muster-demo").error("ready file is not written", metadata: ["error": "\(error)"])
+        launcher.stop(.failure)
+    }
+}
