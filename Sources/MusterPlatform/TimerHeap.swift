@@ -47,6 +47,9 @@ struct TimerHeap<Payload> {
     /// The number of armed timers.
     var count: Int { nodes.count }
 
+    /// The number of slots ever needed at a time.
+    var slotCount: Int { slots.count }
+
     /// The earliest armed deadline in nanoseconds.
     var earliest: Int64? { nodes.first?.deadline }
 

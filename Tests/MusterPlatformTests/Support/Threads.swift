@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Glibc
+import MusterPlatform
+
+/// Runs a closure on a native thread of its own, without holding up the caller's.
+func onThread<Result: Sendable>(
+    _ name: String = "test", _ body: @escaping @Sendable () throws -> Result
+) async throws -> Result {
+    try await withCheckedThrowingContinuation { continuation in
+        do {
+            try NativeThread.start(name: name) {
+                continuation.resume(with: Swift.Result(catching: body))
+            }
+        } catch {
+            continuation.resume(throwing: error)
+        }
+    }
+}
+
+/// Keeps the processor busy for some rounds, so that threads meet at ever different moments.
+@inline(never)
+func spin(_ rounds: Int) {
+    for _ in 0..<rounds { sched_yield() }
+}
