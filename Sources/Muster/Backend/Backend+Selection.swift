@@ -18,7 +18,8 @@ extension Backend {
     ///
     /// Upstream: `register_backend_default_hook`.
     ///
-    /// - Parameter hook: Returns the backend to take. When it throws, the error is logged and the default taken.
+    /// - Parameter hook: Returns the backend to take. When it throws, or names a backend that is not registered, the
+    ///   error is logged and the default taken.
     public static func registerDefaultHook(_ hook: @escaping @Sendable () throws -> BackendType) {
         BackendSelector.shared.registerDefaultHook(hook)
     }

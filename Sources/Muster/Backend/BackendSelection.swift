@@ -16,4 +16,14 @@ public struct BackendSelection: Hashable, Sendable {
     public let type: BackendType
     /// Who chose it.
     public let source: Source
+
+    /// Creates a description of a selection.
+    ///
+    /// - Parameters:
+    ///   - type: The backend.
+    ///   - source: Who chose it.
+    public init(type: BackendType, source: Source) {
+        self.type = type
+        self.source = source
+    }
 }

@@ -12,7 +12,8 @@ import MusterPlatform
 /// 1. what is selected stays selected;
 /// 2. an explicit ``initialize(_:)`` selects;
 /// 3. without one, the first use asks the registered default hook;
-/// 4. without a hook, or when it throws, ``BackendType/default`` is taken.
+/// 4. without a hook, or when it throws or names a backend that is not registered, the error is logged and
+///    ``BackendType/default`` is taken.
 ///
 /// Any number of threads may be first: one of them selects, the others wait for it. A selection that fails leaves
 /// nothing behind, so that it can be tried again.
@@ -118,6 +119,7 @@ public final class BackendSelector: @unchecked Sendable {
             guard let hook = withState({ $0.hook }) else { return (.default, .default) }
             do {
                 let type = try hook()
+                guard withState({ $0.makers[type] != nil }) else { throw unknown(type) }
                 logger.info("default hook chose a backend", metadata: ["backend": "\(type)"])
                 return (type, .hook)
             } catch {
@@ -149,10 +151,7 @@ public final class BackendSelector: @unchecked Sendable {
     /// - Returns: The backend.
     /// - Throws: ``BackendError``.
     public func make(_ context: BackendContext) throws(BackendError) -> Backend {
-        let (maker, registered) = withState {
-            ($0.makers[context.type], $0.makers.keys.sorted { $0.rawValue < $1.rawValue })
-        }
-        guard let maker else { throw .unknown(context.type, registered: registered) }
+        guard let maker = withState({ $0.makers[context.type] }) else { throw unknown(context.type) }
         do {
             return try maker(context)
         } catch let error as BackendError {
@@ -160,6 +159,10 @@ public final class BackendSelector: @unchecked Sendable {
         } catch {
             throw .failed(context.type, reason: "\(error)")
         }
+    }
+
+    private func unknown(_ type: BackendType) -> BackendError {
+        .unknown(type, registered: withState { $0.makers.keys.sorted { $0.rawValue < $1.rawValue } })
     }
 
     /// Forgets the selection, the hook and the registered backends. For tests: whoever holds the old backend keeps

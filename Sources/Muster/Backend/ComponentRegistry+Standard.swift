@@ -1,21 +1,27 @@
 // SPDX-License-Identifier: Apache-2.0
 
 extension ComponentRegistry {
+    private static let standardComponents: [any BackendComponent.Type] = [
+        ThreadGroup.self, Job.self,
+        FixedIntervalLoopingCall.self, FixedIntervalWithTimeoutLoopingCall.self, DynamicLoopingCall.self,
+        BackOffLoopingCall.self, RetryDecorator.self, LoopingCallDone.self, LoopingCallTimeOut.self,
+        Service.self, Services.self, Launcher.self, ServiceLauncher.self, SignalHandler.self,
+    ]
+
     /// Muster's own components; both backends have all of them.
     static func standard(backend: BackendType) -> ComponentRegistry {
-        let all: [any BackendComponent.Type] = [
-            ThreadGroup.self, Job.self,
-            FixedIntervalLoopingCall.self, FixedIntervalWithTimeoutLoopingCall.self, DynamicLoopingCall.self,
-            BackOffLoopingCall.self, RetryDecorator.self, LoopingCallDone.self, LoopingCallTimeOut.self,
-            Service.self, Services.self, Launcher.self, ServiceLauncher.self, SignalHandler.self,
-        ]
-        let names = Set(all.map { $0.componentName })
-        return ComponentRegistry(
+        ComponentRegistry(
             backend: backend,
-            components: Dictionary(all.map { ($0.componentName, $0) }, uniquingKeysWith: { first, _ in first }),
-            holders: { name in
-                names.contains(name) ? [.cooperative, .threading] : []
-            })
+            components: Dictionary(
+                standardComponents.map { ($0.componentName, $0) }, uniquingKeysWith: { first, _ in first }))
+    }
+
+    /// The backends of Muster's own that have a component of a name.
+    ///
+    /// - Parameter name: The component's name.
+    /// - Returns: Both or none.
+    public static func standardHolders(of name: String) -> [BackendType] {
+        standardComponents.contains { $0.componentName == name } ? [.cooperative, .threading] : []
     }
 }
 

@@ -14,10 +14,10 @@ public struct ComponentRegistry: Sendable {
     /// - Parameters:
     ///   - backend: The backend that the components belong to.
     ///   - components: The components by name; one that is `nil` counts as missing.
-    ///   - holders: The backends that have a component of a name, for the error's text.
+    ///   - holders: The backends that have a component of a name, for the error's text; Muster's own unless given.
     public init(
         backend: BackendType, components: [String: (any BackendComponent.Type)?],
-        holders: @escaping @Sendable (String) -> [BackendType] = { _ in [] }
+        holders: @escaping @Sendable (String) -> [BackendType] = standardHolders
     ) {
         self.backend = backend
         self.components = components.compactMapValues { $0 }

@@ -11,10 +11,13 @@ public struct SettingsError: Error, Hashable, Sendable, CustomStringConvertible 
 
     /// Names the setting in all its spellings, its value and the remedy.
     public var description: String {
+        "setting \(Self.spellings(of: key)) is '\(value)': expected \(expected)"
+    }
+
+    /// The key, the environment variable and the argument of a setting.
+    static func spellings(of key: String) -> String {
         let environment = String(key.map { $0 == "." || $0 == "-" ? "_" : Character($0.uppercased()) })
         let argument = "--" + String(key.map { $0 == "." ? "-" : $0 })
-        return """
-            setting '\(key)' (environment \(environment), argument \(argument)) is '\(value)': expected \(expected)
-            """
+        return "'\(key)' (environment \(environment), argument \(argument))"
     }
 }

@@ -10,12 +10,22 @@ import SystemPackage
 struct SettingsReader {
     let config: ConfigReader
 
-    func text(_ key: String) -> String? {
-        config.string(forKey: ConfigKey(key))
+    /// A value as text, however it is written: a JSON file may have a number or a boolean where the environment has
+    /// text, and an argument without a value is a flag.
+    func text(_ key: String) throws(SettingsError) -> String? {
+        let configKey = ConfigKey(key)
+        if let text = config.string(forKey: configKey) { return text }
+        if let flag = config.bool(forKey: configKey) { return flag ? "true" : "false" }
+        if let number = config.int(forKey: configKey) { return "\(number)" }
+        if let number = config.double(forKey: configKey) { return "\(number)" }
+        if let several = config.stringArray(forKey: configKey) {
+            throw SettingsError(key: key, value: several.joined(separator: " "), expected: "one value")
+        }
+        return nil
     }
 
     func duration(_ key: String) throws(SettingsError) -> Duration? {
-        guard let text = text(key) else { return nil }
+        guard let text = try text(key) else { return nil }
         guard let value = Duration(parsing: text) else {
             throw SettingsError(key: key, value: text, expected: "a duration such as 500ms, 10s or 2m")
         }
@@ -23,7 +33,7 @@ struct SettingsReader {
     }
 
     func boolean(_ key: String) throws(SettingsError) -> Bool? {
-        guard let text = text(key) else { return nil }
+        guard let text = try text(key) else { return nil }
         switch text.lowercased() {
         case "true", "yes", "on", "1": return true
         case "false", "no", "off", "0": return false
@@ -34,7 +44,7 @@ struct SettingsReader {
     func choice<Value: CaseIterable & RawRepresentable>(
         _ key: String
     ) throws(SettingsError) -> Value? where Value.RawValue == String {
-        guard let text = text(key) else { return nil }
+        guard let text = try text(key) else { return nil }
         guard let value = Value(rawValue: text) else {
             let all = Value.allCases.map { "'\($0.rawValue)'" }.joined(separator: ", ")
             throw SettingsError(key: key, value: text, expected: "one of \(all)")
@@ -47,6 +57,7 @@ struct SettingsReader {
         do {
             var configuration = EndpointConfiguration()
             configuration.address = try EndpointAddress(parsing: text)
+            configuration.addressSetting = SettingsError.spellings(of: key)
             return configuration
         } catch {
             throw SettingsError(key: key, value: text, expected: "HOST:PORT, unix:PATH or off (\(error))")

@@ -25,8 +25,6 @@ public final class ServiceLauncher: Sendable, BackendComponent {
         var machine = LaunchState()
         var hasBegun = false
         var subscriptions: [SignalCenter.Subscription] = []
-        /// The start or restart under way; the services' stop waits for it.
-        var transition: Job?
         var deadline: EventLoop.ScheduledAction?
         var failure: (any Error)?
         var onReady: [@Sendable () -> Void] = []
@@ -133,16 +131,12 @@ public final class ServiceLauncher: Sendable, BackendComponent {
     ///
     /// - Returns: The status that the process should exit with.
     public func wait() -> ExitStatus {
-        let loop: EventLoop
+        guard takeUp() else { return refuse(ServicesError.alreadyStarted) }
         do {
-            loop = try loopForThisThread()
+            let loop = try loopForThisThread()
             if NativeThread.isMain { try loop.serveMainQueue() }
-        } catch {
-            return refuse(error)
-        }
-        guard begin() else { return refuse(ServicesError.alreadyStarted) }
-        over.whenComplete { _ in loop.leave() }
-        do {
+            begin()
+            over.whenComplete { _ in loop.leave() }
             try loop.run()
         } catch {
             return refuse(error)
@@ -155,7 +149,8 @@ public final class ServiceLauncher: Sendable, BackendComponent {
     ///
     /// - Returns: The status that the process should exit with.
     public func run() async -> ExitStatus {
-        guard begin() else { return refuse(ServicesError.alreadyStarted) }
+        guard takeUp() else { return refuse(ServicesError.alreadyStarted) }
+        begin()
         return await withTaskCancellationHandler {
             // Its own end is what is waited for, however the task fares: a cancelled task stops the launcher.
             await withCheckedContinuation { continuation in
@@ -189,25 +184,25 @@ public final class ServiceLauncher: Sendable, BackendComponent {
         return try EventLoop(name: "muster-main")
     }
 
-    private func begin() -> Bool {
-        let isFirst = state.withLock { state in
+    private func takeUp() -> Bool {
+        state.withLock { state in
             defer { state.hasBegun = true }
             return !state.hasBegun
         }
-        guard isFirst else { return false }
+    }
+
+    private func begin() {
         if settings.logOptions { logger.debug("settings", metadata: ["settings": "\(settings)"]) }
         do {
             try subscribe()
             try monitoring.start()
         } catch {
-            fail(error)
-            return true
+            return fail(error)
         }
         transition("start") { [self] in
             try await services.start()
             handle(.started)
         }
-        return true
     }
 
     private func subscribe() throws {
@@ -228,10 +223,15 @@ public final class ServiceLauncher: Sendable, BackendComponent {
     /// Runs a start or a restart as a job.
     private func transition(_ name: String, _ body: @escaping @Sendable () async throws -> Void) {
         do {
-            let job = try backend.engine.spawn(name: "muster-\(name)") { [self] in
-                do { try await body() } catch { fail(error) }
+            try backend.engine.spawn(name: "muster-\(name)") { [self] in
+                do {
+                    try await body()
+                } catch ServicesError.stoppedWhileStarting {
+                    // The end was asked for meanwhile: nothing has failed.
+                } catch {
+                    fail(error)
+                }
             }
-            state.withLock { $0.transition = job }
         } catch {
             fail(error)
         }
@@ -293,8 +293,8 @@ public final class ServiceLauncher: Sendable, BackendComponent {
         }
         do {
             try backend.engine.spawn(name: "muster-stop") { [self] in
-                _ = try? await state.withLock({ $0.transition })?.wait()
-                await services.stop(graceful: true, until: nil)
+                // Waits for the start or restart under way, which starts no further service.
+                await services.close(graceful: true, until: nil)
                 handle(.stopped)
             }
         } catch {

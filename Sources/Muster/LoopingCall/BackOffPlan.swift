@@ -6,6 +6,9 @@ import MusterPlatform
 ///
 /// Upstream: `BackOffLoopingCall._idle_for`, whose figures it reproduces.
 struct BackOffPlan: LoopPlan {
+    /// In seconds, some 290 years: what fits the clock.
+    private static let longest = 9.2e9
+
     private let loop: String
     private let settings: BackOffLoopingCall.Settings
     /// Draws |N(jitter, 0.1)|.
@@ -44,15 +47,17 @@ struct BackOffPlan: LoopPlan {
             failedSeconds = 0
             idle = seconds * random
         } else {
-            idle = min(max(seconds * 2 * random, shortest), settings.maxInterval.inSeconds)
-            seconds = max(seconds * 2 * settings.jitter, shortest)
+            let grown = seconds * 2 * random
+            idle = grown.isFinite ? min(max(grown, shortest), settings.maxInterval.inSeconds) : .infinity
+            seconds = min(max(seconds * 2 * settings.jitter, shortest), Self.longest)
             let timeout = settings.timeout.inSeconds
             if timeout > 0, failedSeconds + idle > timeout {
                 throw LoopingCallTimeOut(loop: loop, elapsed: .seconds(failedSeconds + idle))
             }
             failedSeconds += idle
         }
-        idle = max(idle, shortest)
+        // Numbers of the application's own (a jitter that is no number) must not bring the process down.
+        idle = idle.isFinite ? min(max(idle, shortest), Self.longest) : settings.maxInterval.inSeconds
         due = now.advanced(by: .seconds(idle))
         return LoopRunEnd(due: due)
     }

@@ -10,6 +10,7 @@ struct FixedIntervalPlan: LoopPlan {
     private let initialDelay: Duration
     private let policy: OverrunPolicy
     private var due = MonotonicInstant(nanoseconds: 0)
+    private var began = MonotonicInstant(nanoseconds: 0)
     private var slipped: Int64 = 0
 
     /// Creates the plan.
@@ -35,24 +36,37 @@ struct FixedIntervalPlan: LoopPlan {
 
     mutating func runBegan(at now: MonotonicInstant) -> LoopRunStart {
         let late = max(0, now.nanoseconds - due.nanoseconds)
+        let lateness: Duration
         var skipped = 0
-        if policy == .skip, late >= step {
+        began = now
+        switch policy {
+        case .skip where late >= step:
             // It woke on or after a later point of the grid: that one is the start, and those before it are gone.
             skipped = Int(late / step)
             due.nanoseconds += Int64(skipped) * step
+            lateness = .nanoseconds(now.nanoseconds - due.nanoseconds)
+        case .delay where late >= step:
+            // Whole intervals have passed unused: the grid goes on from here.
+            lateness = .nanoseconds(late)
+            slipped += late
+            due = now
+        case .burst, .delay, .skip:
+            lateness = .nanoseconds(now.nanoseconds - due.nanoseconds)
         }
         return LoopRunStart(
-            lateness: .nanoseconds(now.nanoseconds - due.nanoseconds), skipped: skipped,
-            nextDue: MonotonicInstant(nanoseconds: due.nanoseconds + step))
+            lateness: lateness, skipped: skipped, nextDue: due.advanced(by: .nanoseconds(step)))
     }
 
     mutating func runEnded(at now: MonotonicInstant, output: Void?) -> LoopRunEnd {
-        due.nanoseconds += step
+        // An interval of centuries must not overflow the clock.
+        due = due.advanced(by: .nanoseconds(step))
         let over = now.nanoseconds - due.nanoseconds
         guard over > 0 else { return LoopRunEnd(due: due) }
+        // A run of a burst that began after this point has not lasted too long: it is one of those made up for.
+        let isOverrun = began <= due || began.duration(to: now) > .nanoseconds(step)
         switch policy {
         case .burst:
-            return LoopRunEnd(due: due, overrun: .nanoseconds(over))
+            return LoopRunEnd(due: due, overrun: isOverrun ? .nanoseconds(over) : nil)
         case .delay:
             slipped += over
             due = now

@@ -35,10 +35,10 @@ final class LoopDriver<Plan: LoopPlan>: Sendable {
     func start(_ plan: Plan, stopOnException: Bool, spawn: Spawn? = nil) throws {
         let backend = try chosenBackend ?? Backend.current
         let run = LoopRun()
-        let isFree = current.withLock { current in
-            if let current, current.completion.value == nil { return false }
-            current = run
-            return true
+        let (isFree, previous) = current.withLock { current in
+            if let current, current.completion.value == nil { return (false, current as LoopRun?) }
+            defer { current = run }
+            return (true, current)
         }
         guard isFree else { throw LoopingCallError.alreadyRunning(loop: name) }
         let body: @Sendable () async throws -> Void = { [self] in
@@ -48,7 +48,9 @@ final class LoopDriver<Plan: LoopPlan>: Sendable {
         do {
             job = try spawn?(name, body) ?? backend.engine.spawn(name: name, body)
         } catch {
-            current.withLock { $0 = nil }
+            current.withLock { $0 = previous }
+            // For whoever has begun to wait meanwhile.
+            run.end(.failure(error))
             throw error
         }
         run.adopt(job)
@@ -142,7 +144,7 @@ final class LoopDriver<Plan: LoopPlan>: Sendable {
             instruments.runEnded(took: began.duration(to: ended))
             if run.isStopping { return .stopped }
             let end = try plan.runEnded(at: ended, output: output)
-            instruments.scheduled(end, drift: plan.drift)
+            instruments.scheduled(end, interval: plan.interval, drift: plan.drift)
             due = end.due
             progress.expected = due
             if let overrun = end.overrun {

@@ -83,11 +83,13 @@ struct LoopInstruments: Sendable {
         duration.observe(took.inSeconds)
     }
 
-    func scheduled(_ end: LoopRunEnd, drift slipped: Duration) {
+    func scheduled(_ end: LoopRunEnd, interval fixed: Duration?, drift slipped: Duration) {
         nextRun.set(WallClock.secondsSinceEpoch(at: end.due))
+        // Set anew each time: the end of another loop of this name has cleared them.
+        if let fixed { interval.set(fixed.inSeconds) }
+        drift.set(slipped.inSeconds)
         guard end.overrun != nil else { return }
         overruns.increment()
-        drift.set(slipped.inSeconds)
         if end.skipped > 0 { skippedOverrun.increment(by: end.skipped) }
     }
 

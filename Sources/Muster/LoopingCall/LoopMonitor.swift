@@ -18,7 +18,7 @@ public final class LoopMonitor: Sendable {
     /// The number of loops that run now.
     public var count: Int { entries.withLock { $0.count } }
 
-    /// The loops that are overdue by more than a limit, the worst first.
+    /// The loops that are overdue by more than a limit, the worst first, equals by name.
     ///
     /// - Parameters:
     ///   - limit: The longest time that is in order; a loop with a limit of its own is held to that.
@@ -28,7 +28,7 @@ public final class LoopMonitor: Sendable {
         return all.compactMap { progress in
             let by = progress.expected.duration(to: now)
             return by > progress.stallLimit ?? limit ? Overdue(loop: progress.loop, by: by) : nil
-        }.sorted { $0.by > $1.by }
+        }.sorted { ($1.by, $0.loop) < ($0.by, $1.loop) }
     }
 
     func add(_ progress: LoopProgress) {

@@ -18,15 +18,28 @@ public final class Services: Sendable, BackendComponent {
         case stopped
     }
 
+    private struct Entry {
+        let id: UInt64
+        let service: any ServiceBase
+        /// Whether its start has begun, and its stop has not.
+        var isStarted = false
+    }
+
     private struct State {
-        var services: [any ServiceBase] = []
-        /// How many of them, from the front, have been started and not stopped.
-        var started = 0
+        var entries: [Entry] = []
+        var lastID: UInt64 = 0
         var phase = Phase.idle
+        /// How many stops are asked for and not over; meanwhile no further service starts.
+        var stops = 0
+        var isClosed = false
+
+        var mayStart: Bool { phase == .started && stops == 0 && !isClosed }
     }
 
     private let backend: Backend
     private let state = Locked(State())
+    /// Starting, stopping and restarting take turns.
+    private let turns = Turns()
 
     /// Creates an empty list of services.
     ///
@@ -37,85 +50,171 @@ public final class Services: Sendable, BackendComponent {
     }
 
     /// The services, in the order in which they start.
-    public var all: [any ServiceBase] { state.withLock { $0.services } }
+    public var all: [any ServiceBase] { state.withLock { $0.entries.map(\.service) } }
+
+    private var clock: any RuntimeClock { backend.engine.clock }
+
+    // MARK: Starting
 
     /// Adds a service; starts it at once when the others run.
     ///
     /// - Parameter service: The service.
-    /// - Throws: ``ServicesError``.
+    /// - Throws: ``ServicesError``. A service that is started at once and fails is stopped and taken off the list
+    ///   again; the others go on. `CancellationError` when the calling task is cancelled before it is its turn.
     public func add(_ service: any ServiceBase) async throws {
-        try register(service)
-        if state.withLock({ $0.phase == .started }) { try await startNext() }
+        let id = try register(service)
+        guard state.withLock({ $0.phase == .started }) else { return }
+        let turn: Turns.Turn?
+        do {
+            turn = try await turns.take(clock: clock)
+        } catch {
+            state.withLock { state in state.entries.removeAll { $0.id == id && !$0.isStarted } }
+            throw error
+        }
+        defer { turn?.end() }
+        // The start that was under way may have started it, or have failed.
+        let (isStarted, isMine) = state.withLock { state in
+            guard let index = state.entries.firstIndex(where: { $0.id == id }) else { return (false, false) }
+            if state.entries[index].isStarted { return (true, false) }
+            guard state.mayStart else { return (false, false) }
+            state.entries[index].isStarted = true
+            return (true, true)
+        }
+        guard isStarted else { throw ServicesError.stopped(service: service.name) }
+        guard isMine else { return }
+        try await Turns.$current.withValue(turn ?? Turns.current) {
+            do {
+                try await begin(service)
+            } catch {
+                state.withLock { state in state.entries.removeAll { $0.id == id } }
+                await end(service, graceful: false, until: nil)
+                throw ServicesError.startFailed(service: service.name, error)
+            }
+            try await endIfStopped(id, service)
+        }
     }
 
     /// Adds a service that is to start with the others.
-    func register(_ service: any ServiceBase) throws(ServicesError) {
-        let isOpen = state.withLock { state in
-            if state.phase == .stopped { return false }
-            state.services.append(service)
-            return true
+    @discardableResult
+    func register(_ service: any ServiceBase) throws(ServicesError) -> UInt64 {
+        let id: UInt64? = state.withLock { state in
+            if state.phase == .stopped || state.isClosed { return nil }
+            state.lastID += 1
+            state.entries.append(Entry(id: state.lastID, service: service))
+            return state.lastID
         }
-        if !isOpen { throw .stopped(service: service.name) }
+        guard let id else { throw .stopped(service: service.name) }
+        return id
     }
 
     /// Starts the services one after the other.
     ///
-    /// - Throws: ``ServicesError``; when a service fails to start, those before it are stopped first.
+    /// - Throws: ``ServicesError``; when a service fails to start, it and those before it are stopped first.
+    ///   `CancellationError` when the calling task is cancelled before it is its turn.
     public func start() async throws {
+        let turn = try await turns.take(clock: clock)
+        defer { turn?.end() }
         let isFirst = state.withLock { state in
             guard state.phase != .started else { return false }
             state.phase = .started
             return true
         }
         guard isFirst else { throw ServicesError.alreadyStarted }
-        while state.withLock({ $0.started < $0.services.count }) { try await startNext() }
+        try await Turns.$current.withValue(turn ?? Turns.current) { try await startAll() }
     }
 
-    private func startNext() async throws {
-        let next: (any ServiceBase)? = state.withLock { state in
-            guard state.started < state.services.count else { return nil }
-            state.started += 1
-            return state.services[state.started - 1]
+    private func startAll() async throws {
+        while let (id, service) = takeNext() {
+            do {
+                try await begin(service)
+            } catch {
+                // What it had begun before it failed ends with it.
+                await stopAll(graceful: false, until: nil)
+                state.withLock { $0.phase = .stopped }
+                throw ServicesError.startFailed(service: service.name, error)
+            }
+            try await endIfStopped(id, service)
         }
-        guard let service = next else { return }
+        guard state.withLock({ $0.mayStart }) else { throw ServicesError.stoppedWhileStarting }
+    }
+
+    private func takeNext() -> (id: UInt64, service: any ServiceBase)? {
+        state.withLock { state in
+            guard state.mayStart, let index = state.entries.firstIndex(where: { !$0.isStarted }) else { return nil }
+            state.entries[index].isStarted = true
+            return (state.entries[index].id, state.entries[index].service)
+        }
+    }
+
+    private func begin(_ service: any ServiceBase) async throws {
         backend.logger.debug("starting service", metadata: ["service": "\(service.name)"])
         do {
             try await service.start()
         } catch {
             backend.logger.error(
                 "service failed to start", metadata: ["service": "\(service.name)", "error": "\(error)"])
-            // What it had begun before it failed ends with it.
-            await stop(graceful: false, until: nil)
-            throw ServicesError.startFailed(service: service.name, error)
+            throw error
         }
     }
 
+    /// Stops a service again that was stopped before its start was over, by a caller that could not wait for that.
+    private func endIfStopped(_ id: UInt64, _ service: any ServiceBase) async throws {
+        if state.withLock({ state in state.entries.contains { $0.id == id && $0.isStarted } }) { return }
+        await end(service, graceful: false, until: nil)
+        throw ServicesError.stoppedWhileStarting
+    }
+
+    // MARK: Stopping
+
     /// Stops the services one after the other, the last started first. An error of one is logged and keeps none of
     /// the others running. Stopping again changes nothing.
+    ///
+    /// A start under way starts no further service and is waited for, until the deadline.
     ///
     /// - Parameters:
     ///   - graceful: Whether to let work that has begun finish.
     ///   - deadline: The latest end; `nil` for none.
     public func stop(graceful: Bool, until deadline: MonotonicInstant?) async {
-        while let service = takeLastStarted() {
-            backend.logger.debug("stopping service", metadata: ["service": "\(service.name)"])
-            do {
-                try await service.stop(graceful: graceful, until: deadline)
-            } catch {
-                backend.logger.error(
-                    "service failed to stop", metadata: ["service": "\(service.name)", "error": "\(error)"])
-            }
+        state.withLock { $0.stops += 1 }
+        // Whoever cannot wait for its turn stops what there is all the same.
+        let turn = (try? await turns.take(until: deadline, clock: clock)) ?? nil
+        defer { turn?.end() }
+        await Turns.$current.withValue(turn ?? Turns.current) { await stopAll(graceful: graceful, until: deadline) }
+        state.withLock { state in
+            state.stops -= 1
+            state.phase = .stopped
         }
-        state.withLock { $0.phase = .stopped }
+    }
+
+    /// Stops the services for good: nothing can be added or started afterwards.
+    func close(graceful: Bool, until deadline: MonotonicInstant?) async {
+        state.withLock { $0.isClosed = true }
+        await stop(graceful: graceful, until: deadline)
+    }
+
+    private func stopAll(graceful: Bool, until deadline: MonotonicInstant?) async {
+        while let service = takeLastStarted() { await end(service, graceful: graceful, until: deadline) }
     }
 
     private func takeLastStarted() -> (any ServiceBase)? {
         state.withLock { state in
-            guard state.started > 0 else { return nil }
-            state.started -= 1
-            return state.services[state.started]
+            guard let index = state.entries.lastIndex(where: \.isStarted) else { return nil }
+            state.entries[index].isStarted = false
+            return state.entries[index].service
         }
     }
+
+    private func end(_ service: any ServiceBase, graceful: Bool, until deadline: MonotonicInstant?) async {
+        backend.logger.debug("stopping service", metadata: ["service": "\(service.name)"])
+        do {
+            try await service.stop(graceful: graceful, until: deadline)
+        } catch {
+            backend.logger.error(
+                "service failed to stop", metadata: ["service": "\(service.name)", "error": "\(error)"])
+        }
+    }
+
+    // MARK: While they run
 
     /// Waits until every service has nothing more to do.
     ///
@@ -129,17 +228,24 @@ public final class Services: Sendable, BackendComponent {
     /// - Parameters:
     ///   - method: Which of the two.
     ///   - deadline: The latest end of stopping; `nil` for none.
-    /// - Throws: ``ServicesError`` when a service does not start again.
+    /// - Throws: ``ServicesError`` when a service does not start again, or the services are stopped meanwhile;
+    ///   `CancellationError` when the calling task is cancelled before it is its turn.
     public func restart(_ method: RestartMethod, until deadline: MonotonicInstant? = nil) async throws {
-        if method == .reload { await stop(graceful: true, until: deadline) }
-        for service in all {
-            do {
-                try await service.reset()
-            } catch {
-                backend.logger.error(
-                    "service failed to reset", metadata: ["service": "\(service.name)", "error": "\(error)"])
+        let turn = try await turns.take(clock: clock)
+        defer { turn?.end() }
+        try await Turns.$current.withValue(turn ?? Turns.current) {
+            if method == .reload { await stopAll(graceful: true, until: deadline) }
+            for service in all {
+                do {
+                    try await service.reset()
+                } catch {
+                    backend.logger.error(
+                        "service failed to reset", metadata: ["service": "\(service.name)", "error": "\(error)"])
+                }
             }
+            guard method == .reload else { return }
+            state.withLock { $0.phase = .started }
+            try await startAll()
         }
-        if method == .reload { try await start() }
     }
 }

@@ -2,10 +2,12 @@
 
 /// Why services could not be run.
 public enum ServicesError: Error, Sendable, CustomStringConvertible {
-    /// A service's `start()` threw. The services started before it have been stopped again.
+    /// A service's `start()` threw. It has been stopped; when all were starting, so have those before it.
     case startFailed(service: String, any Error)
     /// Services were started twice.
     case alreadyStarted
+    /// The services were stopped before all of them had started.
+    case stoppedWhileStarting
     /// A service was added after the others had been stopped.
     case stopped(service: String)
     /// More than one worker was asked for in a launcher that runs services in its own process.
@@ -18,6 +20,8 @@ public enum ServicesError: Error, Sendable, CustomStringConvertible {
             "service '\(service)' failed to start: \(error)"
         case .alreadyStarted:
             "the services have been started already"
+        case .stoppedWhileStarting:
+            "the services were stopped before all of them had started"
         case .stopped(let service):
             "service '\(service)' was added after its services had been stopped: add it before, or start them again"
         case .workersNotSupported(let service, let workers):

@@ -17,7 +17,7 @@ final class SignalCenter: Sendable {
         fileprivate let number: UInt64
     }
 
-    private struct State {
+    fileprivate struct State {
         var receivers: [UnixSignal: [(number: UInt64, receive: Receiver)]] = [:]
         var lastNumber: UInt64 = 0
         var isWatching = false
@@ -28,22 +28,21 @@ final class SignalCenter: Sendable {
     private let state = Locked(State())
 
     /// Calls a closure for each delivery of a signal, in no job and on a thread that must not be blocked.
+    ///
+    /// The signal's action is changed under the lock, so that one subscriber's end cannot undo another's begin.
     func subscribe(_ signal: UnixSignal, _ receive: @escaping Receiver) throws(SignalError) -> Subscription {
-        let (subscription, isFirst, mustWatch) = state.withLock { state in
-            state.lastNumber += 1
-            let isFirst = state.receivers[signal, default: []].isEmpty
-            state.receivers[signal, default: []].append((state.lastNumber, receive))
+        let mustWatch = state.withLock { state in
             defer { state.isWatching = true }
-            return (Subscription(signal: signal, number: state.lastNumber), isFirst, !state.isWatching)
+            return !state.isWatching
         }
         if mustWatch { try watchPipe(for: signal) }
-        guard isFirst else { return subscription }
-        let code = cmuster_signal_install(signal.rawValue)
-        if code != 0 {
-            _ = remove(subscription)
-            throw .notHandleable(signal, SystemError("sigaction", code: code))
+        return try state.withLock { state throws(SignalError) in
+            let code = cmuster_signal_install(signal.rawValue)
+            if code != 0 { throw .notHandleable(signal, SystemError("sigaction", code: code)) }
+            state.lastNumber += 1
+            state.receivers[signal, default: []].append((state.lastNumber, receive))
+            return Subscription(signal: signal, number: state.lastNumber)
         }
-        return subscription
     }
 
     private func watchPipe(for signal: UnixSignal) throws(SignalError) {
@@ -65,15 +64,28 @@ final class SignalCenter: Sendable {
 
     /// Ends a subscription; the last one of a signal gives the signal its default action back.
     func unsubscribe(_ subscription: Subscription) {
-        if remove(subscription) { _ = cmuster_signal_restore_default(subscription.signal.rawValue) }
+        state.withLock { state in
+            if state.remove(subscription) { _ = cmuster_signal_restore_default(subscription.signal.rawValue) }
+        }
     }
 
-    private func remove(_ subscription: Subscription) -> Bool {
+    /// Makes the process ignore a signal, with no moment in between at which its default action would be taken.
+    ///
+    /// - Parameters:
+    ///   - signal: The signal.
+    ///   - subscription: A subscription of it that ends with this.
+    func ignore(_ signal: UnixSignal, ending subscription: Subscription?) throws(SignalError) {
+        try state.withLock { state throws(SignalError) in
+            let code = cmuster_signal_ignore(signal.rawValue)
+            if code != 0 { throw .notHandleable(signal, SystemError("sigaction", code: code)) }
+            if let subscription { _ = state.remove(subscription) }
+        }
+    }
+
+    /// Gives a signal that was ignored its default action back, unless somebody has subscribed to it since.
+    func endIgnoring(_ signal: UnixSignal) {
         state.withLock { state in
-            guard var receivers = state.receivers[subscription.signal] else { return false }
-            receivers.removeAll { $0.number == subscription.number }
-            state.receivers[subscription.signal] = receivers.isEmpty ? nil : receivers
-            return receivers.isEmpty
+            if state.receivers[signal] == nil { _ = cmuster_signal_restore_default(signal.rawValue) }
         }
     }
 
@@ -88,5 +100,17 @@ final class SignalCenter: Sendable {
                 for (_, receive) in receivers.reversed() { receive(signal) }
             }
         }
+    }
+}
+
+extension SignalCenter.State {
+    /// Ends a subscription.
+    ///
+    /// - Returns: Whether it was the signal's last one.
+    fileprivate mutating func remove(_ subscription: SignalCenter.Subscription) -> Bool {
+        guard var receivers = receivers[subscription.signal] else { return false }
+        receivers.removeAll { $0.number == subscription.number }
+        self.receivers[subscription.signal] = receivers.isEmpty ? nil : receivers
+        return receivers.isEmpty
     }
 }

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import CMuster
 import Logging
 import MusterExecution
 import MusterMetrics
@@ -66,20 +65,15 @@ public final class SignalHandler: Sendable, BackendComponent {
     ///   - handler: What handles it.
     /// - Throws: ``SignalError`` for a signal that cannot be handled (SIGKILL, SIGSTOP).
     public func addHandler(for signal: UnixSignal, _ handler: @escaping Handler) throws(SignalError) {
-        let isFirst = state.withLock { state in
+        try state.withLock { state throws(SignalError) in
+            if state.subscriptions[signal] == nil {
+                let subscription = try SignalCenter.shared.subscribe(signal) { [weak self] in self?.received($0) }
+                state.subscriptions[signal] = subscription
+            }
             state.handlers[signal, default: []].append(handler)
             state.ignored.remove(signal)
-            return state.subscriptions[signal] == nil
         }
-        guard isFirst else { return }
         deliveries.labels(signal.description).increment(by: 0)
-        do {
-            let subscription = try SignalCenter.shared.subscribe(signal) { [weak self] in self?.received($0) }
-            state.withLock { $0.subscriptions[signal] = subscription }
-        } catch {
-            state.withLock { $0.handlers[signal] = nil }
-            throw error
-        }
     }
 
     /// Adds one handler for several signals.
@@ -107,7 +101,7 @@ public final class SignalHandler: Sendable, BackendComponent {
             return (Array(state.subscriptions.values), state.ignored)
         }
         for subscription in subscriptions { SignalCenter.shared.unsubscribe(subscription) }
-        for signal in ignored { _ = cmuster_signal_restore_default(signal.rawValue) }
+        for signal in ignored { SignalCenter.shared.endIgnoring(signal) }
     }
 
     /// Removes a signal's handlers and ignores the signal.
@@ -117,14 +111,12 @@ public final class SignalHandler: Sendable, BackendComponent {
     /// - Parameter signal: The signal.
     /// - Throws: ``SignalError`` for a signal that cannot be ignored (SIGKILL, SIGSTOP).
     public func ignore(_ signal: UnixSignal) throws(SignalError) {
-        let subscription = state.withLock { state in
+        try state.withLock { state throws(SignalError) in
+            try SignalCenter.shared.ignore(signal, ending: state.subscriptions[signal])
+            state.subscriptions[signal] = nil
             state.handlers[signal] = nil
-            return state.subscriptions.removeValue(forKey: signal)
+            state.ignored.insert(signal)
         }
-        if let subscription { SignalCenter.shared.unsubscribe(subscription) }
-        let code = cmuster_signal_ignore(signal.rawValue)
-        if code != 0 { throw .notHandleable(signal, SystemError("sigaction", code: code)) }
-        state.withLock { _ = $0.ignored.insert(signal) }
     }
 
     private func received(_ signal: UnixSignal) {

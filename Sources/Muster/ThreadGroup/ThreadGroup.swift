@@ -18,7 +18,7 @@ public final class ThreadGroup: Sendable, BackendComponent {
     /// The component's name.
     public static let componentName = "ThreadGroup"
     /// How many timers that have ended are kept listed.
-    private static let endedTimersKept = 64
+    fileprivate static let endedTimersKept = 64
 
     fileprivate struct State {
         var members: ThreadGroupState
@@ -28,6 +28,8 @@ public final class ThreadGroup: Sendable, BackendComponent {
         var binding: Binding?
         /// How many ungraceful stops are under way; what comes in meanwhile is cancelled at once.
         var stops = 0
+        /// How many stops of the timers are under way, graceful ones too; a timer that comes in meanwhile is stopped.
+        var timerStops = 0
     }
 
     fileprivate struct Binding: Sendable {
@@ -69,6 +71,11 @@ public final class ThreadGroup: Sendable, BackendComponent {
 
     /// The group of services that have none: always empty, and refuses what is added.
     public static let none = ThreadGroup(name: "none", capacity: 0, whenFull: .reject, backend: nil, isNone: true)
+
+    deinit {
+        // Nobody is in it any more: its threads and timers hold it.
+        if let binding = state.withLock({ $0.binding }) { binding.instruments.limit.add(-Double(capacity)) }
+    }
 
     private func bind() throws -> Binding {
         if isNone { throw ThreadGroupError.none }
@@ -181,12 +188,12 @@ public final class ThreadGroup: Sendable, BackendComponent {
         }
         binding.instruments.tasks.increment()
         binding.instruments.threads.increment()
-        let mustCancel = state.withLock { state in
-            state.members.entered(thread: job.id)
+        let (mustCancel, released) = state.withLock { state in
             state.jobs[job.id] = job
-            return state.stops > 0
+            return (state.stops > 0, state.take(state.members.entered(thread: job.id)))
         }
         if mustCancel { job.cancel() }
+        wake(released)
         // Linked after it is registered: a thread that is over by now leaves at once.
         job.link { [self] outcome in
             binding.instruments.threads.decrement()
@@ -297,18 +304,12 @@ public final class ThreadGroup: Sendable, BackendComponent {
     }
 
     private func list(_ timer: any LoopingCall) {
-        state.withLock { state in
+        let mustStop = state.withLock { state in
             state.timers.append(timer)
-            guard state.timers.count > 2 * Self.endedTimersKept else { return }
-            let surplus = state.timers.count { !$0.isRunning } - Self.endedTimersKept
-            guard surplus > 0 else { return }
-            var toDrop = surplus
-            state.timers.removeAll { timer in
-                guard toDrop > 0, !timer.isRunning else { return false }
-                toDrop -= 1
-                return true
-            }
+            defer { state.dropEndedTimers() }
+            return state.timerStops > 0
         }
+        if mustStop { timer.stop() }
     }
 
     /// Takes a timer off the list; one that is not on it is left alone.
@@ -328,12 +329,24 @@ public final class ThreadGroup: Sendable, BackendComponent {
     /// - Throws: `TimeLimitExceeded` at the deadline; `CancellationError` when the calling task is cancelled.
     public func stopTimers(wait: Bool = false, until deadline: MonotonicInstant? = nil) async throws {
         requestStopOfTimers()
+        defer { endStopOfTimers() }
         if wait { try await waitForMembers(.timers, until: deadline) }
-        state.withLock { $0.timers = [] }
     }
 
     private func requestStopOfTimers() {
+        let timers = state.withLock { state in
+            state.timerStops += 1
+            return state.timers
+        }
         for timer in timers { timer.stop() }
+    }
+
+    private func endStopOfTimers() {
+        // All that are listed have been stopped: by the request, or as they came in.
+        state.withLock { state in
+            state.timerStops -= 1
+            state.timers = []
+        }
     }
 
     // MARK: Together
@@ -351,6 +364,7 @@ public final class ThreadGroup: Sendable, BackendComponent {
     ///   task is cancelled.
     public func stop(graceful: Bool = false, until deadline: MonotonicInstant? = nil) async throws {
         requestStopOfTimers()
+        defer { endStopOfTimers() }
         if graceful {
             do {
                 try await waitForMembers(.all, until: deadline)
@@ -364,7 +378,6 @@ public final class ThreadGroup: Sendable, BackendComponent {
             cancelMembers()
             try await waitForMembers(.all, until: deadline)
         }
-        state.withLock { $0.timers = [] }
     }
 
     private func cancelMembers() {
@@ -422,5 +435,17 @@ public final class ThreadGroup: Sendable, BackendComponent {
 extension ThreadGroup.State {
     fileprivate mutating func take(_ released: ThreadGroupState.Released) -> [Completion<Void>] {
         (released.admitted + released.finished).compactMap { tickets.removeValue(forKey: $0) }
+    }
+
+    /// Keeps the list from growing in a group whose timers end by themselves: the oldest that have ended go.
+    fileprivate mutating func dropEndedTimers() {
+        guard timers.count > 2 * ThreadGroup.endedTimersKept else { return }
+        var surplus = timers.count { !$0.isRunning } - ThreadGroup.endedTimersKept
+        guard surplus > 0 else { return }
+        timers.removeAll { timer in
+            guard surplus > 0, !timer.isRunning else { return false }
+            surplus -= 1
+            return true
+        }
     }
 }

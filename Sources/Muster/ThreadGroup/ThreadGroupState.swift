@@ -77,9 +77,12 @@ struct ThreadGroupState: Sendable {
     }
 
     /// A thread that was admitted is in.
-    mutating func entered(thread: UInt64) {
+    ///
+    /// - Returns: What may go on: the thread may already wait for its own group, and others wait for it until now.
+    mutating func entered(thread: UInt64) -> Released {
         admittedButNotIn -= 1
         threads.insert(thread)
+        return release()
     }
 
     /// A timer is in.

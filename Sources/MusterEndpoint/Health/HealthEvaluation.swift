@@ -65,7 +65,8 @@ public final class HealthEvaluation: Sendable {
     func seal(clock: any RuntimeClock, executor: (any TaskExecutor)?) {
         finish { $0.isSealed = true }
         guard nextDeadline != nil else { return }
-        let timer = Task(executorPreference: executor) { [self] in
+        // Not on the global pool, which may be blocked: this is what such blocking is found by.
+        let timer = Task(executorPreference: executor ?? EventLoop.auxiliary) { [self] in
             while let deadline = nextDeadline {
                 do {
                     try await clock.sleep(until: deadline)

@@ -137,7 +137,7 @@ public final class HealthRegistry: Sendable {
     ///   - level: The level.
     ///   - excluded: Checks not to ask.
     ///   - name: The only check to ask; all of them when `nil`. The report of an unknown one has no entries.
-    ///   - executor: Where the task that watches the time-outs runs.
+    ///   - executor: Where the task that watches the time-outs runs; a thread of its own when `nil`.
     ///   - completion: Receives the report.
     /// - Returns: The wait, which can be given up; `nil` when there is nothing to wait for.
     @discardableResult

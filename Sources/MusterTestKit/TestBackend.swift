@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: Apache-2.0
+
+public import Logging
+public import Muster
+public import MusterExecution
+public import MusterMetrics
+public import MusterPlatform
+
+/// Backends for tests: nothing is selected, and each has a registry of its own, so that tests run side by side.
+public enum TestBackend {
+    /// Sets up a backend.
+    ///
+    /// - Parameters:
+    ///   - type: `.cooperative` or `.threading`.
+    ///   - clock: The clock of everything that runs on it.
+    ///   - metrics: Where its metrics are kept; a new registry when `nil`.
+    ///   - configuration: The limits of its engine.
+    ///   - logger: Where it logs.
+    /// - Returns: The backend. Its engine's `shutDown()` gives its threads back.
+    /// - Throws: `BackendError.unknown` for another type; `ArenaError` when the system gives no memory file.
+    public static func make(
+        _ type: BackendType, clock: any RuntimeClock = SystemClock(), metrics: MetricRegistry? = nil,
+        configuration: EngineConfiguration = EngineConfiguration(), logger: Logger = Logger(label: "muster.test")
+    ) throws -> Backend {
+        let metrics = try metrics ?? .forTesting()
+        let context = BackendContext(type: type, metrics: metrics, engine: configuration, logger: logger)
+        let engine: any ExecutionEngine
+        switch type {
+        case .cooperative:
+            engine = try CooperativeEngine(
+                name: type.rawValue, configuration: configuration, metrics: metrics, clock: clock)
+        case .threading:
+            engine = try ThreadingEngine(
+                name: type.rawValue, configuration: configuration, metrics: metrics, clock: clock)
+        default: throw BackendError.unknown(type, registered: [.cooperative, .threading])
+        }
+        return Backend(context: context, engine: engine)
+    }
+
+    /// Sets up a backend, uses it, and shuts its engine down, which cancels what still runs.
+    ///
+    /// - Parameters:
+    ///   - type: `.cooperative` or `.threading`.
+    ///   - clock: The clock of everything that runs on it.
+    ///   - configuration: The limits of its engine.
+    ///   - logger: Where it logs.
+    ///   - body: The test.
+    /// - Returns: What the test returns.
+    /// - Throws: What the test throws; as ``make(_:clock:metrics:configuration:logger:)``.
+    public static func with<Result: Sendable>(
+        _ type: BackendType, clock: any RuntimeClock = SystemClock(),
+        configuration: EngineConfiguration = EngineConfiguration(), logger: Logger = Logger(label: "muster.test"),
+        _ body: (Backend) async throws -> Result
+    ) async throws -> Result {
+        let backend = try make(type, clock: clock, configuration: configuration, logger: logger)
+        let result: Result
+        do {
+            result = try await body(backend)
+        } catch {
+            try? await backend.engine.shutDown()
+            throw error
+        }
+        try await backend.engine.shutDown()
+        return result
+    }
+}

@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import MusterExecution
+import MusterMetrics
+import MusterPlatform
+
+/// The engines that share one suite.
+enum EngineKind: String, CaseIterable, Sendable {
+    case cooperative
+    case threading
+
+    func make(
+        _ configuration: EngineConfiguration = EngineConfiguration(), registry: MetricRegistry
+    ) throws -> any ExecutionEngine {
+        switch self {
+        case .cooperative: try CooperativeEngine(configuration: configuration, metrics: registry)
+        case .threading: try ThreadingEngine(configuration: configuration, metrics: registry)
+        }
+    }
+}
+
+/// Runs a test against a new engine with metrics of its own, and shuts it down afterwards.
+func withEngine<Result: Sendable>(
+    _ kind: EngineKind, _ configuration: EngineConfiguration = EngineConfiguration(),
+    registry: MetricRegistry? = nil, _ body: (any ExecutionEngine) async throws -> Result
+) async throws -> Result {
+    let engine = try kind.make(configuration, registry: registry ?? makeRegistry())
+    do {
+        let result = try await body(engine)
+        try await engine.shutDown()
+        return result
+    } catch {
+        try? await engine.shutDown()
+        throw error
+    }
+}
+
+/// A registry that nobody else writes to.
+func makeRegistry() throws -> MetricRegistry {
+    MetricRegistry(arena: try .create(name: "muster-test"))
+}
+
+/// Waits for a state that is reached without an event that could be awaited, letting everybody else run meanwhile.
+func until(_ condition: @escaping @Sendable () -> Bool) async throws {
+    let clock = SystemClock()
+    while !condition() { try await clock.sleep(for: .microseconds(200)) }
+}

@@ -1,0 +1,1 @@
+../../MusterPlatformTests/Support/SeededGenerator.swift

@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Muster
+import MusterExecution
+import MusterTestKit
+import Testing
+
+@Suite("A backend's components")
+struct ComponentRegistryTests {
+    @Test("Both backends have the same components", arguments: bothBackends)
+    func standard(type: BackendType) throws {
+        let components = try TestBackend.make(type).components
+        #expect(
+            components.names == [
+                "BackOffLoopingCall", "DynamicLoopingCall", "FixedIntervalLoopingCall",
+                "FixedIntervalWithTimeoutLoopingCall", "Launcher", "LoopingCallDone", "LoopingCallTimeOut",
+                "RetryDecorator", "Service", "ServiceLauncher", "Services", "SignalHandler", "Thread", "ThreadGroup",
+            ])
+        #expect(components.backend == type)
+    }
+
+    @Test("A component is found by name and by key", arguments: bothBackends)
+    func found(type: BackendType) throws {
+        let components = try TestBackend.make(type).components
+        #expect(try components["ThreadGroup"] == ThreadGroup.self)
+        #expect(try components["Thread"] == Job.self)
+        #expect(try components[.threadGroup] == ThreadGroup.self)
+        #expect(try components[.thread] == Job.self)
+        #expect(try components[.fixedIntervalLoopingCall] == FixedIntervalLoopingCall.self)
+        #expect(
+            try components[.fixedIntervalWithTimeoutLoopingCall] == FixedIntervalWithTimeoutLoopingCall.self)
+        #expect(try components[.dynamicLoopingCall] == DynamicLoopingCall.self)
+        #expect(try components[.backOffLoopingCall] == BackOffLoopingCall.self)
+        #expect(try components[.retryDecorator] == RetryDecorator.self)
+        #expect(try components[.service] == Service.self)
+        #expect(try components[.services] == Services.self)
+        #expect(try components[.launcher] == Launcher.self)
+        #expect(try components[.serviceLauncher] == ServiceLauncher.self)
+        #expect(try components[.signalHandler] == SignalHandler.self)
+        #expect(components.contains("ThreadGroup"))
+        #expect(!components.contains("Eventlet"))
+    }
+
+    @Test("What is found works without a cast")
+    func typed() async throws {
+        try await TestBackend.with(.threading) { backend in
+            let group = try backend.components[.threadGroup].init(name: "typed", backend: backend)
+            let job = try await group.addThread(name: "one") {}
+            guard case .finished = try await job.wait() else {
+                Issue.record("the thread did not finish")
+                return
+            }
+        }
+    }
+
+    @Test("A missing component's error names it, the backend and who has it")
+    func missing() throws {
+        let registry = ComponentRegistry(backend: BackendType("custom"), components: [:])
+        let error = #expect(throws: BackendComponentNotAvailable.self) { try registry["ThreadGroup"] }
+        #expect(error?.component == "ThreadGroup")
+        #expect(error?.backend == BackendType("custom"))
+        #expect(error?.availableIn == bothBackends)
+        #expect(
+            error.map { "\($0)" }
+                == "Component 'ThreadGroup' is not available in backend 'custom'; it is available in: 'cooperative', 'threading'"
+        )
+        #expect(throws: BackendComponentNotAvailable.self) { try registry[.threadGroup] }
+    }
+
+    @Test("A component that nobody has is missing everywhere", arguments: bothBackends)
+    func missingEverywhere(type: BackendType) throws {
+        let components = try TestBackend.make(type).components
+        let error = #expect(throws: BackendComponentNotAvailable.self) { try components["eventlet_backdoor"] }
+        #expect(
+            error.map { "\($0)" }
+                == "Component 'eventlet_backdoor' is not available in backend '\(type)'; no registered backend has it")
+    }
+
+    @Test("A component that is nil counts as missing")
+    func isNil() {
+        let registry = ComponentRegistry(
+            backend: .threading, components: ["ThreadGroup": nil, "Service": Service.self])
+        #expect(!registry.contains("ThreadGroup"))
+        #expect(registry.names == ["Service"])
+        #expect(throws: BackendComponentNotAvailable.self) { try registry["ThreadGroup"] }
+    }
+
+    @Test("Another type under a component's name is not handed out as that component")
+    func wrongType() {
+        let registry = ComponentRegistry(backend: .threading, components: ["ThreadGroup": Service.self])
+        #expect(registry.contains("ThreadGroup"))
+        #expect(throws: BackendComponentNotAvailable.self) { try registry[.threadGroup] }
+    }
+}

@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Muster
+import MusterTestKit
+import Testing
+
+@Suite("Retrying", .timeLimit(.minutes(1)))
+struct RetryDecoratorTests {
+    private let clock = RecordedClock()
+
+    private func decorator(
+        _ max: Int? = nil, inc: Duration = .seconds(2), longest: Duration = .seconds(60)
+    ) -> RetryDecorator {
+        RetryDecorator(maxRetryCount: max, incSleepTime: inc, maxSleepTime: longest, clock: clock) {
+            $0 is TestFailure
+        }
+    }
+
+    @Test("A result is passed on without a retry")
+    func result() async throws {
+        let decorator = decorator()
+        #expect(try await decorator { 42 } == 42)
+        #expect(clock.sleeps.isEmpty)
+    }
+
+    @Test("Two failures, then a value")
+    func twoFailures() async throws {
+        let calls = Recorder<Void>()
+        let decorator = decorator(inc: .milliseconds(10))
+        let value = try await decorator {
+            if calls.append(()) < 3 { throw TestFailure() }
+            return "value"
+        }
+        #expect(value == "value")
+        #expect(clock.sleeps == [.milliseconds(10), .milliseconds(20)])
+    }
+
+    @Test("Three retries sleep 2, 4 and 6 seconds")
+    func threeRetries() async throws {
+        let calls = Recorder<Void>()
+        let decorator = decorator(3)
+        await #expect(throws: TestFailure()) {
+            try await decorator {
+                calls.append(())
+                throw TestFailure()
+            }
+        }
+        #expect(clock.sleeps == [.seconds(2), .seconds(4), .seconds(6)])
+        #expect(calls.count == 4)
+    }
+
+    @Test("The delay grows no further than the longest")
+    func longest() async throws {
+        let decorator = decorator(4, longest: .seconds(5))
+        await #expect(throws: TestFailure()) { try await decorator { throw TestFailure() } }
+        #expect(clock.sleeps == [.seconds(2), .seconds(4), .seconds(5), .seconds(5)])
+    }
+
+    @Test("Another error is thrown on at once")
+    func unexpected() async throws {
+        let decorator = decorator(3)
+        await #expect(throws: CancellationError.self) { try await decorator { throw CancellationError() } }
+        #expect(clock.sleeps.isEmpty)
+    }
+
+    @Test("No retries, and fewer than none, mean one attempt", arguments: [0, -1])
+    func none(count: Int) async throws {
+        let decorator = decorator(count)
+        await #expect(throws: TestFailure()) { try await decorator { throw TestFailure() } }
+        #expect(clock.sleeps.isEmpty)
+    }
+
+    @Test("Each call has its own count and delay")
+    func reuse() async throws {
+        let decorator = decorator(2)
+        for _ in 0..<2 {
+            await #expect(throws: TestFailure()) { try await decorator { throw TestFailure() } }
+        }
+        #expect(clock.sleeps == [.seconds(2), .seconds(4), .seconds(2), .seconds(4)])
+    }
+
+    @Test("A delay of zero does not spin")
+    func zero() async throws {
+        let decorator = decorator(2, inc: .zero)
+        await #expect(throws: TestFailure()) { try await decorator { throw TestFailure() } }
+        #expect(clock.sleeps == [.milliseconds(1), .milliseconds(1)])
+    }
+
+    @Test("A cancelled task stops retrying")
+    func cancelled() async throws {
+        let manual = ManualClock()
+        let decorator = RetryDecorator(clock: manual) { _ in true }
+        let task = Task { try await decorator { throw TestFailure() } }
+        await manual.sleepers(atLeast: 1)
+        task.cancel()
+        await #expect(throws: CancellationError.self) { try await task.value }
+    }
+}

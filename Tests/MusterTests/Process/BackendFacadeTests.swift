@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Muster
+import MusterExecution
+import MusterTestKit
+import Testing
+
+extension ProcessWide {
+    @Suite("The process' backend", .timeLimit(.minutes(1)))
+    struct BackendFacadeTests {
+        init() {
+            Backend.resetForTesting()
+        }
+
+        @Test("The short forms reach the process' selector")
+        func selection() throws {
+            defer { Backend.resetForTesting() }
+            #expect(Backend.selection == nil)
+            try Backend.initialize(.threading)
+            #expect(Backend.selection == BackendSelection(type: .threading, source: .explicit))
+            #expect(try Backend.current === BackendSelector.shared.backend())
+            #expect(throws: BackendAlreadySelected.self) { try Backend.initialize(.cooperative) }
+        }
+
+        @Test("Looking a component up selects a backend")
+        func component() throws {
+            defer { Backend.resetForTesting() }
+            Backend.registerDefaultHook { .threading }
+            #expect(try Backend.component(.threadGroup) == ThreadGroup.self)
+            #expect(Backend.selection == BackendSelection(type: .threading, source: .hook))
+            #expect(try Backend.component(named: "Service") == Service.self)
+            #expect(throws: BackendComponentNotAvailable.self) { try Backend.component(named: "wsgi") }
+        }
+
+        @Test("A backend of the application's own can be registered")
+        func register() throws {
+            defer { Backend.resetForTesting() }
+            let type = BackendType("own")
+            try Backend.register(type) { context in
+                Backend(context: context, engine: try ThreadingEngine(name: "own", metrics: context.metrics))
+            }
+            #expect(throws: BackendError.nameTaken(type)) { try Backend.register(type) { _ in throw TestFailure() } }
+            try Backend.initialize(type)
+            #expect(try Backend.current.type == type)
+        }
+
+        @Test("Making a backend selects none", arguments: bothBackends)
+        func make(type: BackendType) throws {
+            let backend = try Backend.make(type, metrics: .forTesting())
+            #expect(backend.type == type)
+            #expect(Backend.selection == nil)
+            #expect(throws: BackendError.self) { try Backend.make(BackendType("none"), metrics: .forTesting()) }
+        }
+
+        @Test("Creating groups, loops and services selects nothing, using them does")
+        func lazyUse() async throws {
+            defer { Backend.resetForTesting() }
+            let group = ThreadGroup(name: "lazy")
+            let service = Service(name: "lazy") { _ in }
+            let loop = DynamicLoopingCall(name: "lazy") { nil }
+            loop.stop()
+            try await group.stop()
+            try await service.wait()
+            #expect(Backend.selection == nil)
+            let job = try await group.addThread(name: "first") {}
+            try await job.wait()
+            #expect(Backend.selection?.source == .default)
+            try await Backend.current.engine.shutDown()
+        }
+    }
+}
