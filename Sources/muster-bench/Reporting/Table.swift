@@ -2,7 +2,7 @@
 
 /// The results for people.
 enum Table {
-    private static let widths = (figure: 44, value: 11, ratio: 7, range: 12, limit: 12, verdict: 7)
+    private static let widths = (figure: 52, value: 11, ratio: 7, range: 12, limit: 12, verdict: 7)
 
     static var heading: String {
         row("figure", "measured", "reference", "ratio", "10-90 %", "limit", "verdict", "others  reference is")

@@ -8,8 +8,10 @@ import MusterPlatform
 final class WitnessedLoop {
     private let clock = WitnessClock()
     private let backend: Backend
+    private let overrun: OverrunPolicy
 
-    init(_ type: BackendType) throws {
+    init(_ type: BackendType, overrun: OverrunPolicy = .delay) throws {
+        self.overrun = overrun
         backend = try Backends.make(type, clock: clock)
     }
 
@@ -25,7 +27,7 @@ final class WitnessedLoop {
         let recorder = WakingRecorder(interval: interval, capacity: count)
         let clock = clock
         clock.forget()
-        let loop = FixedIntervalLoopingCall(name: "bench", backend: backend) {
+        let loop = FixedIntervalLoopingCall(name: "bench", overrun: overrun, backend: backend) {
             let now = MonotonicInstant.now.nanoseconds
             let due = clock.lastDeadline
             // The first run follows the start at once; it was not slept for.
