@@ -1,37 +1,28 @@
 // SPDX-License-Identifier: Apache-2.0
 
-public import Glibc
+import Glibc
 
 /// A value behind a mutex.
 ///
 /// It wraps `pthread_mutex_t` rather than `Synchronization.Mutex`, because the thread sanitizer sees the former
 /// and reports false races around the latter on Linux (its futex is invisible to the sanitizer).
 ///
-/// It is inlinable, as otherwise each use in another module would go through code for a state of any type.
-///
 /// Sound as `@unchecked Sendable`: `state` is reached only in `withLock`, under the mutex.
 public final class Locked<State>: @unchecked Sendable {
-    @usableFromInline let mutex: UnsafeMutablePointer<pthread_mutex_t>
-    // Behind a pointer, so that the mutex is all that an access costs: a stored property would also be checked for
-    // overlapping accesses at run time.
-    @usableFromInline let state: UnsafeMutablePointer<State>
+    private let mutex: UnsafeMutablePointer<pthread_mutex_t>
+    private var state: State
 
     /// Creates the lock around a first value.
     ///
     /// - Parameter state: The value to protect.
-    @inlinable
     public init(_ state: consuming sending State) {
         mutex = .allocate(capacity: 1)
         mutex.initialize(to: pthread_mutex_t())
         pthread_mutex_init(mutex, nil)
-        self.state = .allocate(capacity: 1)
-        self.state.initialize(to: state)
+        self.state = state
     }
 
-    @inlinable
     deinit {
-        state.deinitialize(count: 1)
-        state.deallocate()
         pthread_mutex_destroy(mutex)
         mutex.deinitialize(count: 1)
         mutex.deallocate()
@@ -44,13 +35,12 @@ public final class Locked<State>: @unchecked Sendable {
     /// - Parameter body: What to do with the value.
     /// - Returns: What the closure returns.
     /// - Throws: What the closure throws.
-    @inlinable
     @inline(__always)
     public func withLock<Result: ~Copyable, Failure: Error>(
         _ body: (inout State) throws(Failure) -> sending Result
     ) throws(Failure) -> sending Result {
         pthread_mutex_lock(mutex)
         defer { pthread_mutex_unlock(mutex) }
-        return try body(&state.pointee)
+        return try body(&state)
     }
 }
