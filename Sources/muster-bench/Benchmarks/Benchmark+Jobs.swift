@@ -162,8 +162,13 @@ extension Benchmark {
     }
 
     private static func holdThreads(count: Int) throws -> (time: Double, bytes: Double) {
+        let threads = ThreadCount.now
         let backend = try Backends.make(.threading)
-        defer { try? Backends.shutDown(backend) }
+        defer {
+            try? Backends.shutDown(backend)
+            // Or the reference would begin with what these have not given back yet.
+            ThreadCount.wait(untilAtMost: threads)
+        }
         let engine = backend.engine
         ResidentMemory.trim()
         let before = ResidentMemory.bytes()
