@@ -27,7 +27,7 @@ enum GroupUse: String, CaseIterable, Sendable {
         case .stopGracefully: try await group.stop(graceful: true)
         case .stopTimers: try await group.stopTimers()
         case .stopTimersAndWait: try await group.stopTimers(wait: true)
-        case .timerDone: for timer in group.timers where !timer.isRunning { group.timerDone(timer) }
+        case .timerDone: for timer in group.timers { group.timerDone(timer) }
         case .cancel: try await group.cancel()
         }
     }

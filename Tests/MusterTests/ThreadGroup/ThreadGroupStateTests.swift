@@ -86,10 +86,33 @@ struct ThreadGroupStateTests {
         #expect(state.entered(thread: 1) == .init(finished: [ticket]))
     }
 
+    @Test("A timer may wait for its group before the group knows of it")
+    func timerWaitsBeforeEntering() {
+        var state = group(capacity: 4, threads: 1)
+        let (timer, released) = state.wait(.all, job: 7)
+        #expect(released == .init())
+        // Thread 1 waits as well: for nobody, because the timer is not in yet.
+        let (thread, next) = state.wait(.all, job: 1)
+        #expect(next == .init(finished: [thread]))
+        #expect(state.entered(timer: 7) == .init())
+        #expect(state.left(1) == .init(finished: [timer]))
+    }
+
+    @Test("Who waits from outside waits for those that wait inside, too")
+    func waitFromOutside() {
+        var state = group(capacity: 4, threads: 2)
+        let (outside, _) = state.wait(.all, job: nil)
+        let (other, _) = state.wait(.all, job: 99)
+        let (inside, released) = state.wait(.all, job: 1)
+        #expect(released == .init())
+        #expect(state.left(2) == .init(finished: [inside]))
+        #expect(state.left(1) == .init(finished: [outside, other]))
+    }
+
     @Test("A wait for the timers leaves the threads out")
     func timersOnly() {
         var state = group(capacity: 4, threads: 1)
-        state.entered(timer: 2)
+        #expect(state.entered(timer: 2) == .init())
         let (timers, _) = state.wait(.timers, job: nil)
         let (all, _) = state.wait(.all, job: nil)
         #expect(state.left(2) == .init(finished: [timers]))
@@ -131,9 +154,11 @@ struct ThreadGroupStateTests {
         var hasRoom: Bool { threads.count + pending < capacity }
         var isStuck: Bool { pending == 0 && threads.allSatisfy(isHeld) }
 
-        func isOver(_ scope: ThreadGroupState.Scope) -> Bool {
-            guard timers.allSatisfy(isHeld) else { return false }
-            return scope == .timers || (pending == 0 && queue.isEmpty && threads.allSatisfy(isHeld))
+        func isOver(_ scope: ThreadGroupState.Scope, for job: UInt64?) -> Bool {
+            let isInside = (threads + timers).contains { $0 == job }
+            let relevant = scope == .timers ? timers : timers + threads
+            guard relevant.allSatisfy({ isInside && isHeld($0) }) else { return false }
+            return scope == .timers || (pending == 0 && queue.isEmpty)
         }
 
         /// Who goes on now.
@@ -144,7 +169,7 @@ struct ThreadGroupStateTests {
                 queue.removeFirst()
                 pending += 1
             }
-            released.finished = waits.filter { isOver($0.scope) }.map(\.ticket)
+            released.finished = waits.filter { isOver($0.scope, for: $0.job) }.map(\.ticket)
             waits.removeAll { released.finished.contains($0.ticket) }
             return released
         }
@@ -187,8 +212,7 @@ struct ThreadGroupStateTests {
             case 4:
                 lastJob += 1
                 model.timers.append(lastJob)
-                state.entered(timer: lastJob)
-                continue
+                released = state.entered(timer: lastJob)
             case 5:
                 guard let inside else { continue }
                 model.threads.removeAll { $0 == inside }
@@ -227,7 +251,7 @@ struct ThreadGroupStateTests {
             #expect(state.queueLength == model.queue.count)
             // Nobody who could go on waits.
             #expect(model.queue.isEmpty || !(model.hasRoom || model.isStuck))
-            #expect(!model.waits.contains { model.isOver($0.scope) })
+            #expect(!model.waits.contains { model.isOver($0.scope, for: $0.job) })
             if released != expected { return }
         }
     }
