@@ -2,7 +2,8 @@
 
 extension Duration {
     private static let units: [(suffix: String, nanoseconds: Double)] = [
-        ("ns", 1), ("us", 1e3), ("\u{B5}s", 1e3), ("\u{3BC}s", 1e3), ("ms", 1e6), ("s", 1e9), ("m", 60e9), ("h", 3600e9), ("d", 86400e9),
+        ("ns", 1), ("us", 1e3), ("\u{B5}s", 1e3), ("\u{3BC}s", 1e3), ("ms", 1e6), ("s", 1e9), ("m", 60e9),
+        ("h", 3600e9), ("d", 86400e9),
     ]
 
     /// Reads a duration as people write it in settings: `10ms`, `1s`, `1.5m`, `2h`; a bare number is in seconds.

@@ -33,7 +33,9 @@ struct ServicesTests {
         }
     }
 
-    @Test("A service that fails to start is stopped with those before it, and the error says which", arguments: bothBackends)
+    @Test(
+        "A service that fails to start is stopped with those before it, and the error says which",
+        arguments: bothBackends)
     func failingStart(type: BackendType) async throws {
         let log = CapturedLog()
         try await TestBackend.with(type, logger: log.logger) { backend in
@@ -110,7 +112,8 @@ struct ServicesTests {
             try await services.start()
             #expect(calls.all == ["parent.start", "child.start", "sibling.start"])
             await services.stop(graceful: true, until: nil)
-            #expect(Set(calls.all.suffix(3)) == ["parent.stopGracefully", "child.stopGracefully", "sibling.stopGracefully"])
+            #expect(
+                Set(calls.all.suffix(3)) == ["parent.stopGracefully", "child.stopGracefully", "sibling.stopGracefully"])
             #expect(calls.count == 6)
         }
     }
@@ -328,7 +331,8 @@ struct ServicesTests {
         }
     }
 
-    @Test("Without graceful, a service's work is cut short; with it, it finishes", arguments: bothBackends, [true, false])
+    @Test(
+        "Without graceful, a service's work is cut short; with it, it finishes", arguments: bothBackends, [true, false])
     func graceful(type: BackendType, graceful: Bool) async throws {
         let clock = ManualClock()
         try await TestBackend.with(type, clock: clock) { backend in
