@@ -145,18 +145,28 @@ extension ProcessWide {
                 let kept = try SignalHandler(backend: backend)
                 let calls = Recorder<String>()
                 try kept.addHandler(for: .user1) { _ in calls.append("kept") }
-                do {
-                    let dropped = try SignalHandler(backend: backend)
-                    try dropped.addHandler(for: .user1) { _ in calls.append("dropped") }
-                    raise(SIGUSR1)
-                    #expect(Set(try await calls.first(2)) == ["kept", "dropped"])
-                }
+                let other = try SignalHandler(backend: backend)
+                try other.addHandler(for: .user1) { _ in calls.append("other") }
+                raise(SIGUSR1)
+                #expect(Set(try await calls.first(2)) == ["kept", "other"])
+                other.clear()
                 raise(SIGUSR1)
                 #expect(try await calls.first(3).last == "kept")
                 #expect(Disposition(of: .user1) == .handled)
                 kept.clear()
                 #expect(Disposition(of: .user1) == .byDefault)
             }
+        }
+
+        @Test("An owner that is let go gives its signals back")
+        func letGo() throws {
+            let backend = try TestBackend.make(.threading)
+            do {
+                let signals = try SignalHandler(backend: backend)
+                try signals.addHandler(for: .user1) { _ in }
+                withExtendedLifetime(signals) { #expect(Disposition(of: .user1) == .handled) }
+            }
+            #expect(Disposition(of: .user1) == .byDefault)
         }
 
         @Test("Handlers added at once from many tasks are each called once", arguments: bothBackends)
