@@ -395,6 +395,8 @@ public final class EventLoop: TaskExecutor, @unchecked Sendable {
         let isIdle = timers.count == 0 && (poller?.isUnused ?? true)
         let idleEnd: Int64? =
             if isIdle, let keepAlive { MonotonicInstant.now.advanced(by: keepAlive).nanoseconds } else { nil }
+        // Going to sleep for a deadline that has passed would give the processor away.
+        let isDue = timers.earliest.map { $0 <= cmuster_monotonic_ns() } ?? false
         let decision: ParkingDecision = shared.withLock { state in
             if !state.jobs.isEmpty || !state.works.isEmpty { return .goOn }
             if state.isStopping || (state.isRetiring && isIdle && state.holds == 0) {
@@ -402,6 +404,7 @@ public final class EventLoop: TaskExecutor, @unchecked Sendable {
                 hasRemote.store(false, ordering: .relaxed)
                 return .leave
             }
+            if isDue { return .goOn }
             state.isParked = true
             return .sleep(mayLeave: idleEnd != nil && state.holds == 0)
         }

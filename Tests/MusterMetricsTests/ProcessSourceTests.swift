@@ -16,7 +16,7 @@ struct ProcessSourceTests {
                 "process_cpu_seconds_total", "process_max_fds", "process_open_fds", "process_resident_memory_bytes",
                 "process_start_time_seconds", "process_threads", "process_virtual_memory_bytes",
             ])
-        let statistics = ProcessStatistics()
+        let statistics = ProcessStatistics(pid: nil)
         let started = try #require(statistics.startTimeSeconds)
         #expect(started > 1.6e9 && started < WallClock.secondsSinceEpoch + 2)
         #expect(try #require(statistics.threads) >= 1)
@@ -32,7 +32,41 @@ struct ProcessSourceTests {
 
     @Test("The process can be named by its number")
     func byNumber() {
-        #expect(ProcessStatistics(pid: getpid()).startTimeSeconds == ProcessStatistics().startTimeSeconds)
+        #expect(ProcessStatistics(pid: getpid()).startTimeSeconds == ProcessStatistics(pid: nil).startTimeSeconds)
+    }
+
+    @Test("A descriptor that is opened is counted, and one that is closed is not any more")
+    func descriptors() throws {
+        // Others open and close descriptors meanwhile, so many are opened to be told from theirs.
+        let sampler = ProcessSampler()
+        let before = try #require(sampler.sample().openDescriptors)
+        let opened = (0..<500).map { _ in dup(0) }.filter { $0 >= 0 }
+        let during = try #require(sampler.sample().openDescriptors)
+        for descriptor in opened { close(descriptor) }
+        let after = try #require(sampler.sample().openDescriptors)
+        #expect(during - before > 250 && during - after > 250)
+    }
+
+    @Test("A process that is gone shows nothing, also to a sampler that knew it")
+    func gone() throws {
+        var pid = pid_t()
+        var arguments: [UnsafeMutablePointer<CChar>?] = [strdup("/bin/cat"), nil]
+        defer { free(arguments[0]) }
+        var pipes: [Int32] = [0, 0]
+        try #require(pipe(&pipes) == 0)
+        for descriptor in pipes { _ = fcntl(descriptor, F_SETFD, FD_CLOEXEC) }
+        var actions = posix_spawn_file_actions_t()
+        posix_spawn_file_actions_init(&actions)
+        posix_spawn_file_actions_adddup2(&actions, pipes[0], 0)
+        try #require(posix_spawn(&pid, "/bin/cat", &actions, nil, &arguments, nil) == 0)
+        posix_spawn_file_actions_destroy(&actions)
+        close(pipes[0])
+        let sampler = ProcessSampler(pid: pid)
+        #expect(sampler.sample().threads == 1)
+        close(pipes[1])
+        var status: Int32 = 0
+        #expect(waitpid(pid, &status, 0) == pid)
+        #expect(sampler.sample() == ProcessStatistics())
     }
 
     @Test("A process that does not exist shows nothing")

@@ -47,6 +47,9 @@ int cmuster_thread_id(void);
 void cmuster_set_thread_name(const char *name);
 void cmuster_set_timer_slack(unsigned long nanoseconds);
 
+// The soft limit of a process' open descriptors: -1 for none, -2 where it may not be read.
+int64_t cmuster_descriptor_limit(int pid);
+
 // A sealed memory file: a new descriptor of `size` bytes that can neither shrink nor grow, or -1 with errno set.
 int cmuster_memory_file_create(const char *name, int64_t size);
 // The seals of a memory file, or -1 with errno set.

@@ -35,13 +35,17 @@ public final class Monitoring: Sendable {
                 }
             }, clock: backend.engine.clock, logger: logger)
         self.health = health
-        let labels = [("worker", "0"), ("worker_group", workerGroup)]
+        let labels = [(name: "worker", value: "0"), (name: "worker_group", value: workerGroup)]
         let reader = try ArenaReader(descriptor: backend.metrics.arena.descriptor.rawValue)
+        let sampler = ProcessSampler()
         exposition = Exposition(
             sources: [
                 ArenaSource(reader: reader, constantLabels: labels),
-                ProcessSource(),
-                CollectorSource { Self.workerFamilies(labels: labels) },
+                // In one process the worker is the process itself: one reading serves both.
+                CollectorSource {
+                    let process = sampler.sample()
+                    return ProcessSource.families(of: process) + Self.workerFamilies(of: process, labels: labels)
+                },
                 CollectorSource { Self.buildFamilies() },
             ])
         let exposition = exposition
@@ -106,8 +110,9 @@ public final class Monitoring: Sendable {
         name: "muster_worker_start_time_seconds", type: .gauge, help: "When the worker's process started.",
         unit: .seconds)
 
-    private static func workerFamilies(labels: [(String, String)]) -> [CollectedFamily] {
-        let process = ProcessStatistics()
+    private static func workerFamilies(
+        of process: ProcessStatistics, labels: [(name: String, value: String)]
+    ) -> [CollectedFamily] {
         let figures: [(FamilyDescriptor, Double?)] = [
             (workerThreads, process.threads.map(Double.init)),
             (workerUp, 1),
@@ -117,7 +122,7 @@ public final class Monitoring: Sendable {
             (workerStart, process.startTimeSeconds),
         ]
         return figures.compactMap { descriptor, value in
-            value.map { CollectedFamily(descriptor, samples: [(labels.map { (name: $0.0, value: $0.1) }, $0)]) }
+            value.map { CollectedFamily(descriptor, samples: [(labels, $0)]) }
         }
     }
 

@@ -24,6 +24,17 @@ final class ConnectionState {
         shutdown(descriptor, Int32(SHUT_RDWR))
     }
 
+    /// Wakes the library if the client has said that it will send no more.
+    ///
+    /// The library watches for changes, and takes a read that fills less than its buffer for the last one, so that it
+    /// does not see an end that has come before that read. What it still has to answer is answered.
+    func noticeEnd() {
+        var byte: UInt8 = 0
+        if recv(descriptor, &byte, 1, Int32(MSG_PEEK) | Int32(MSG_DONTWAIT)) == 0 {
+            shutdown(descriptor, Int32(SHUT_RD))
+        }
+    }
+
     /// Leaves the list it is in.
     func leave() {
         list?.remove(self)

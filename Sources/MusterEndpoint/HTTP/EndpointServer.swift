@@ -188,6 +188,7 @@ final class EndpointServer: @unchecked Sendable {
     /// connections without pause, or, with some open, not look again.
     private func acceptConnections() {
         guard !isStopping, let daemon else { return }
+        if connectionCount >= configuration.connectionLimit { makeRoom() }
         let room = configuration.connectionLimit - connectionCount
         if room <= 0 { return pauseAccepting() }
         passStart = MonotonicInstant.now.nanoseconds
@@ -199,6 +200,16 @@ final class EndpointServer: @unchecked Sendable {
             }
             if isLast { break }
         }
+        runPass()
+    }
+
+    /// Somebody waits for a connection and there are as many as allowed: the one that has been silent for longest
+    /// has to go, so that idle clients cannot keep a probe out.
+    private func makeRoom() {
+        // Those that have sent a request already do not count as silent.
+        runPass()
+        guard connectionCount >= configuration.connectionLimit else { return }
+        evictLongestSilent()
         runPass()
     }
 
@@ -244,7 +255,7 @@ final class EndpointServer: @unchecked Sendable {
     /// The descriptor is watched for its state, not for changes, so who waits is seen.
     private func resumeAccepting() {
         guard !isStopping, listening == nil, !isShortOfDescriptors,
-            connectionCount < configuration.connectionLimit
+            connectionCount < configuration.connectionLimit || silent.head != nil
         else { return }
         listening = try? loop.watch(socket.descriptor, for: .readable) { [self] _ in acceptConnections() }
     }
@@ -283,8 +294,6 @@ final class EndpointServer: @unchecked Sendable {
     fileprivate func connectionStarted(_ connection: OpaquePointer) -> ConnectionState {
         let state = ConnectionState(descriptor: cmicrohttpd_connection_descriptor(connection))
         connectionCount += 1
-        // One place is kept free, so that whoever comes next gets in.
-        if connectionCount >= configuration.connectionLimit { evictLongestSilent() }
         silent.append(state, at: passStart)
         return state
     }
@@ -335,7 +344,8 @@ final class EndpointServer: @unchecked Sendable {
     }
 
     fileprivate func completed(
-        _ connection: OpaquePointer, mark: UnsafeMutablePointer<UnsafeMutableRawPointer?>
+        _ connection: OpaquePointer, mark: UnsafeMutablePointer<UnsafeMutableRawPointer?>,
+        reason: MHD_RequestTerminationCode
     ) {
         if mark.pointee == Mark.scrape {
             scrapesUnderWay -= 1
@@ -345,7 +355,10 @@ final class EndpointServer: @unchecked Sendable {
             request.evaluation?.cancel()
         }
         mark.pointee = nil
-        if let state = state(of: connection) { silent.append(state, at: passStart) }
+        guard let state = state(of: connection) else { return }
+        silent.append(state, at: passStart)
+        // The library overlooks an end of the stream that comes together with the request.
+        if reason == .REQUEST_TERMINATED_COMPLETED_OK { state.noticeEnd() }
     }
 
     private func isServed(_ method: UnsafePointer<CChar>) -> Bool {
@@ -571,7 +584,7 @@ private func requestCompleted(
     _ mark: UnsafeMutablePointer<UnsafeMutableRawPointer?>?, _ reason: MHD_RequestTerminationCode
 ) {
     guard let server = server(context), let connection, let mark else { return }
-    server.completed(connection, mark: mark)
+    server.completed(connection, mark: mark, reason: reason)
 }
 
 private func connectionChanged(

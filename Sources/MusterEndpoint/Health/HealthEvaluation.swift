@@ -41,6 +41,11 @@ public final class HealthEvaluation: Sendable {
         state.withLock { $0.holes.append(Hole(index: index, deadline: deadline, timeout: timeout)) }
     }
 
+    /// Sets an entry that turned out to need no run. To be called before sealing only.
+    func set(index: Int, _ entry: HealthReport.Entry) {
+        state.withLock { $0.entries[index] = entry }
+    }
+
     /// Fills a hole with a run's result, if it is still open.
     func fill(index: Int, _ entry: HealthReport.Entry) {
         finish { state in
@@ -65,7 +70,8 @@ public final class HealthEvaluation: Sendable {
     func seal(clock: any RuntimeClock, executor: (any TaskExecutor)?) {
         finish { $0.isSealed = true }
         guard nextDeadline != nil else { return }
-        let timer = Task(executorPreference: executor) { [self] in
+        // Not on the global pool, which may be blocked: this is what such blocking is found by.
+        let timer = Task(executorPreference: executor ?? EventLoop.auxiliary) { [self] in
             while let deadline = nextDeadline {
                 do {
                     try await clock.sleep(until: deadline)

@@ -2,41 +2,51 @@
 
 /// Exposes the standard `process_*` metrics of one process; what cannot be read is left out.
 public final class ProcessSource: MetricSource {
-    private let pid: Int32?
+    private let sampler: ProcessSampler
 
     /// Creates a source.
     ///
     /// - Parameter pid: The process; the calling one when `nil`.
     public init(pid: Int32? = nil) {
-        self.pid = pid
+        sampler = ProcessSampler(pid: pid)
     }
 
-    /// Reads `/proc`.
+    /// Reads the figures for one scrape.
     public func prepare() -> any PreparedMetrics {
-        let statistics = ProcessStatistics(pid: pid)
-        var families: [CollectedFamily] = []
-        func add(_ name: String, _ type: MetricType, _ unit: MetricUnit?, _ help: String, _ value: Double?) {
-            guard let value else { return }
-            families.append(
-                CollectedFamily(FamilyDescriptor(name: name, type: type, help: help, unit: unit), value: value))
-        }
-        add(
-            "process_cpu_seconds_total", .counter, .seconds, "Total user and system CPU time spent in seconds.",
-            statistics.cpuSeconds)
-        add(
-            "process_open_fds", .gauge, nil, "Number of open file descriptors.",
-            statistics.openDescriptors.map(Double.init))
-        add("process_max_fds", .gauge, nil, "Maximum number of open file descriptors.", statistics.maximumDescriptors)
-        add(
-            "process_virtual_memory_bytes", .gauge, .bytes, "Virtual memory size in bytes.",
-            statistics.virtualMemoryBytes)
-        add(
-            "process_resident_memory_bytes", .gauge, .bytes, "Resident memory size in bytes.",
-            statistics.residentMemoryBytes)
-        add(
-            "process_start_time_seconds", .gauge, .seconds,
-            "Start time of the process since unix epoch in seconds.", statistics.startTimeSeconds)
-        add("process_threads", .gauge, nil, "Number of OS threads in the process.", statistics.threads.map(Double.init))
-        return PreparedCollection(families)
+        PreparedCollection(Self.families(of: sampler.sample()))
     }
+
+    /// The families of figures that were read elsewhere, for a collector that needs them for more than these.
+    ///
+    /// - Parameter statistics: The figures.
+    /// - Returns: A family for each figure that is known.
+    public static func families(of statistics: ProcessStatistics) -> [CollectedFamily] {
+        let figures: [(FamilyDescriptor, Double?)] = [
+            (cpu, statistics.cpuSeconds),
+            (maximumDescriptors, statistics.maximumDescriptors),
+            (openDescriptors, statistics.openDescriptors.map(Double.init)),
+            (residentMemory, statistics.residentMemoryBytes),
+            (startTime, statistics.startTimeSeconds),
+            (threads, statistics.threads.map(Double.init)),
+            (virtualMemory, statistics.virtualMemoryBytes),
+        ]
+        return figures.compactMap { descriptor, value in value.map { CollectedFamily(descriptor, value: $0) } }
+    }
+
+    private static let cpu = FamilyDescriptor(
+        name: "process_cpu_seconds_total", type: .counter, help: "Total user and system CPU time spent in seconds.",
+        unit: .seconds)
+    private static let maximumDescriptors = FamilyDescriptor(
+        name: "process_max_fds", type: .gauge, help: "Maximum number of open file descriptors.")
+    private static let openDescriptors = FamilyDescriptor(
+        name: "process_open_fds", type: .gauge, help: "Number of open file descriptors.")
+    private static let residentMemory = FamilyDescriptor(
+        name: "process_resident_memory_bytes", type: .gauge, help: "Resident memory size in bytes.", unit: .bytes)
+    private static let startTime = FamilyDescriptor(
+        name: "process_start_time_seconds", type: .gauge,
+        help: "Start time of the process since unix epoch in seconds.", unit: .seconds)
+    private static let threads = FamilyDescriptor(
+        name: "process_threads", type: .gauge, help: "Number of OS threads in the process.")
+    private static let virtualMemory = FamilyDescriptor(
+        name: "process_virtual_memory_bytes", type: .gauge, help: "Virtual memory size in bytes.", unit: .bytes)
 }

@@ -1,0 +1,233 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Glibc
+import MusterPlatform
+import Testing
+
+@testable import MusterEndpoint
+
+@Suite("Endpoint: limits and rude clients")
+struct EndpointLimitTests {
+    @Test(
+        "A request body is refused, however it is announced",
+        arguments: [
+            "Content-Length: 5\r\n\r\nhello", "Content-Length: 1000000000\r\n\r\n",
+            "Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
+            "Content-Length: 5\r\nExpect: 100-continue\r\n\r\n",
+        ])
+    func body(rest: String) throws {
+        let bench = try EndpointBench()
+        for (method, status) in [("GET", 413), ("POST", 405)] {
+            let client = try bench.client()
+            client.send("\(method) /metrics HTTP/1.1\r\nHost: x\r\n\(rest)")
+            let response = try client.response()
+            #expect(response.status == status)
+            #expect(response.header("connection") == "close")
+            #expect(try client.rest() == "")
+        }
+        #expect(bench.renderer.count == 0)
+        #expect(try bench.get("/livez").text == "ok")
+    }
+
+    @Test("A line too long is refused with 414, headers too long with 431")
+    func tooLong() throws {
+        let bench = try EndpointBench { $0.requestSizeLimit = 4096 }
+        let long = String(repeating: "a", count: 10_000)
+        #expect(try bench.get("/" + long).status == 414)
+        #expect(try bench.get("/livez?" + long).status == 414)
+        #expect(try bench.get("/livez", ["X-Long: " + long]).status == 431)
+        #expect(try bench.get("/livez", (0..<500).map { "X-\($0): aaaaaaaaaa" }).status == 431)
+        #expect(try bench.get("/livez").text == "ok")
+    }
+
+    @Test(
+        "Garbage ends its own connection only",
+        arguments: [
+            "\r\n\r\n\r\n\r\n", "GET\r\n\r\n", "GET / HTTP/9.9\r\n\r\n", "\u{0}\u{1}\u{2}\r\n\r\n",
+            "GET  /  HTTP/1.1\r\n\r\n",
+            "GET /livez HTTP/1.1\r\n\r\n", "GET /livez HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n",
+            "GET /%zz%1 HTTP/1.1\r\nHost: x\r\n\r\n",
+            "GET /livez HTTP/1.1\r\nHost: x\r\n: empty\r\n\r\n", "GET /livez HTTP/1.1\r\nHost: x\r\nNoColon\r\n\r\n",
+            "GET /livez?%00=%00&&&==&exclude=%ff HTTP/1.1\r\nHost: x\r\n\r\n", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+            "GET http://x/livez HTTP/1.1\r\nHost: x\r\n\r\n", "CONNECT x:1 HTTP/1.1\r\nHost: x\r\n\r\n",
+            "\u{16}\u{3}\u{1}\u{2}\u{0}",
+            "GET /livez HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n", "GET /livez HTTP/1.0\r\n\r\n",
+            "GET /livez HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999999999999999999\r\n\r\n",
+            "GET /metrics HTTP/1.1\r\nHost: x\r\nAccept: ;;;,,,\"\"\"q=\r\nAccept-Encoding: ;q=;,\"\r\n\r\n",
+        ])
+    func garbage(text: String) throws {
+        let bench = try EndpointBench { $0.idleTimeout = .milliseconds(100) }
+        let client = try bench.client()
+        client.send(text)
+        shutdown(client.descriptor, Int32(SHUT_WR))
+        _ = try client.rest()
+        #expect(try bench.get("/livez").text == "ok")
+    }
+
+    @Test("Random bytes end their own connections only")
+    func noise() throws {
+        let bench = try EndpointBench { $0.idleTimeout = .milliseconds(10) }
+        var generator = SystemRandomNumberGenerator()
+        let words = [
+            "GET ", "/metrics", "/livez", "?", "exclude=", " HTTP/1.1", "\r\n", "Host: x", "Accept: ", ";q=", "%", ":",
+            "\r\n\r\n",
+        ]
+        for _ in 0..<200 {
+            let client = try bench.client()
+            var bytes: [UInt8] = []
+            for _ in 0..<Int.random(in: 1...20, using: &generator) {
+                if Bool.random(using: &generator) {
+                    bytes += Array(words.randomElement(using: &generator)?.utf8 ?? "".utf8)
+                } else {
+                    bytes += (0..<Int.random(in: 1...40, using: &generator)).map { _ in
+                        UInt8.random(in: 0...255, using: &generator)
+                    }
+                }
+            }
+            client.send(bytes)
+            shutdown(client.descriptor, Int32(SHUT_WR))
+            _ = try client.rest()
+        }
+        #expect(try bench.get("/livez").text == "ok")
+    }
+
+    @Test("Requests sent in one go are answered in order")
+    func pipelined() throws {
+        let bench = try EndpointBench()
+        try bench.health.register(.asynchronous("slow", .ready) { await Task.yield() })
+        let client = try bench.client()
+        let paths = ["/livez?verbose", "/metrics", "/readyz?verbose", "/nothing", "/readyz/slow", "/livez"]
+        client.send(paths.map { "GET \($0) HTTP/1.1\r\nHost: x\r\n\r\n" }.joined())
+        let bodies = try paths.map { _ in try client.response().text }
+        #expect(
+            bodies == [
+                "[+]ping ok\nlivez check passed\n", "text all 1\n", "[+]slow ok\nreadyz check passed\n", "not found\n",
+                "ok", "ok",
+            ])
+    }
+
+    @Test("A client that ends its side with its requests gets its answers, and then the end")
+    func halfClosed() throws {
+        let bench = try EndpointBench()
+        for count in 1...3 {
+            let client = try bench.client()
+            client.send(String(repeating: "GET /livez HTTP/1.1\r\nHost: x\r\n\r\n", count: count))
+            shutdown(client.descriptor, Int32(SHUT_WR))
+            for _ in 0..<count { #expect(try client.response().text == "ok") }
+            #expect(try client.rest() == "")
+        }
+    }
+
+    @Test("A request that comes byte by byte is answered")
+    func trickled() throws {
+        let bench = try EndpointBench()
+        let client = try bench.client()
+        for byte in "GET /livez HTTP/1.1\r\nHost: x\r\n\r\n".utf8 { client.send([byte]) }
+        #expect(try client.response().text == "ok")
+    }
+
+    @Test("Silent connections up to the limit do not keep a probe out")
+    func halfOpen() throws {
+        let bench = try EndpointBench {
+            $0.connectionLimit = 10
+            $0.concurrentScrapeLimit = 5
+        }
+        var clients: [TestClient] = []
+        for number in 0..<30 {
+            let client = try bench.client()
+            if number.isMultiple(of: 2) { client.send("GET /liv") }
+            clients.append(client)
+        }
+        #expect(try bench.get("/livez").text == "ok")
+        // The oldest ones had to go, the youngest are still there.
+        #expect(try clients[0].rest() == "")
+        #expect(try clients[29].get("/livez").text == "ok")
+    }
+
+    @Test("Requests that are being answered are not ended for others, who wait for their turn")
+    func full() throws {
+        let bench = try EndpointBench {
+            $0.connectionLimit = 4
+            $0.concurrentScrapeLimit = 1
+        }
+        let door = Door()
+        try bench.health.register(.asynchronous("db", .ready, timeout: .seconds(600)) { await door.pass() })
+        let waiting = try (0..<4).map { _ in try bench.client() }
+        for client in waiting { client.request("GET", "/readyz") }
+        #expect(door.arrival.wait())
+        let late = try bench.client()
+        late.request("GET", "/livez")
+        door.open()
+        for client in waiting { #expect(try client.response().text == "ok") }
+        #expect(try late.response().text == "ok")
+    }
+
+    @Test("One address has its share of connections and no more")
+    func perAddress() throws {
+        let bench = try EndpointBench { $0.perAddressConnectionLimit = 3 }
+        let clients = try (0..<3).map { _ in try bench.client() }
+        for client in clients { #expect(try client.get("/livez").text == "ok") }
+        let excess = try bench.client()
+        #expect(try excess.rest() == "")
+        for client in clients { #expect(try client.get("/livez").text == "ok") }
+    }
+
+    @Test(
+        "A connection that stays silent is ended",
+        arguments: ["", "GET /livez HTTP/1.1\r\nHo", "GET /livez HTTP/1.1\r\nHost: x\r\n\r\n"])
+    func idle(text: String) throws {
+        let bench = try EndpointBench { $0.idleTimeout = .milliseconds(50) }
+        let client = try bench.client()
+        client.send(text)
+        // Ends with the connection.
+        let answer = try client.rest()
+        #expect(answer.hasSuffix("ok") == text.hasSuffix("\r\n\r\n"))
+        #expect(try bench.get("/livez").text == "ok")
+    }
+
+    @Test("A slow reader keeps no probe waiting, takes no more than its share, and is ended")
+    func slowReader() throws {
+        let bench = try EndpointBench(padding: 30_000_000) {
+            $0.concurrentScrapeLimit = 2
+            $0.responseTimeout = .seconds(2)
+        }
+        let slow = try (0..<2).map { _ in try bench.client(receiveBuffer: 4096) }
+        for client in slow { client.request("GET", "/metrics") }
+        // The first bytes have come, so the scrapes are under way.
+        for client in slow {
+            var byte: UInt8 = 0
+            #expect(recv(client.descriptor, &byte, 1, Int32(MSG_PEEK)) == 1)
+        }
+        #expect(try bench.get("/livez").text == "ok")
+        let refused = try bench.get("/metrics")
+        #expect(refused.status == 503)
+        #expect(refused.text == "too many scrapes are under way (the limit is 2); try again\n")
+        #expect(refused.header("retry-after") == "1")
+        // Their places are free when their time is over.
+        var status = 503
+        while status == 503 { status = try bench.get("/metrics").status }
+        #expect(status == 200)
+        for client in slow { #expect(throws: TestClient.Failure.self) { try client.response() } }
+    }
+
+    @Test("Many clients at once all get their own answers")
+    func crowd() throws {
+        let bench = try EndpointBench(padding: 50_000)
+        try bench.health.register(.asynchronous("db", .ready) { await Task.yield() })
+        let clients = try (0..<50).map { _ in try bench.client() }
+        for round in 0..<10 {
+            for (number, client) in clients.enumerated() {
+                client.request("GET", (number + round).isMultiple(of: 2) ? "/metrics?name[]=n\(number % 5)" : "/readyz")
+            }
+            for (number, client) in clients.enumerated() {
+                let response = try client.response()
+                if (number + round).isMultiple(of: 2), response.status == 200 {
+                    #expect(response.text.hasPrefix("text n\(number % 5) "))
+                    #expect(response.body.count > 50_000)
+                } else if response.status != 503 {
+                    #expect(response.text == "ok")
+                }
+            }
+        }
+    }
+}
