@@ -100,7 +100,7 @@ let package = Package(
         .testTarget(
             name: "MusterEndpointTests",
             dependencies: [
-                "MusterEndpoint", "MusterMetrics", "MusterPlatform",
+                "MusterEndpoint", "MusterMetrics", "MusterPlatform", "CZlib",
                 .product(name: "Logging", package: "swift-log"),
             ],
             swiftSettings: swiftSettings),

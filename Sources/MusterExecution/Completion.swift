@@ -14,6 +14,8 @@ public final class Completion<Value: Sendable>: Sendable {
 
     private struct State {
         var value: Value?
+        /// Whether the callbacks that were there have run. Waiters go on only then, also those that come late.
+        var isAnnounced = false
         var nextTicket: UInt64 = 0
         var waiters: [UInt64: Waiter] = [:]
         var cancelledEarly: Set<UInt64> = []
@@ -28,24 +30,28 @@ public final class Completion<Value: Sendable>: Sendable {
     /// The value, once set.
     public var value: Value? { state.withLock { $0.value } }
 
-    /// Sets the value, runs every callback and resumes every waiter.
+    /// Sets the value, runs every callback and then resumes every waiter: who waits finds the callbacks' work done.
     ///
     /// - Parameter value: The value.
     /// - Returns: `false` when it was set before; the first value stays.
     @discardableResult
     public func complete(with value: Value) -> Bool {
-        var waiters: [UInt64: Waiter] = [:]
-        var callbacks: [@Sendable (Value) -> Void] = []
-        let isFirst = state.withLock { state in
-            guard state.value == nil else { return false }
+        let callbacks: [@Sendable (Value) -> Void]? = state.withLock { state in
+            guard state.value == nil else { return nil }
             state.value = value
-            swap(&waiters, &state.waiters)
-            swap(&callbacks, &state.callbacks)
-            return true
+            return state.callbacks
         }
+        guard let callbacks else { return false }
         for callback in callbacks { callback(value) }
+        var waiters: [UInt64: Waiter] = [:]
+        state.withLock { state in
+            state.isAnnounced = true
+            // What the callbacks hold is let go of with them.
+            state.callbacks = []
+            swap(&waiters, &state.waiters)
+        }
         for waiter in waiters.values { waiter.resume(returning: value) }
-        return isFirst
+        return true
     }
 
     /// Runs a closure when the event happens, on the thread that sets the value; at once when it has happened.
@@ -64,7 +70,7 @@ public final class Completion<Value: Sendable>: Sendable {
     /// - Returns: The value.
     /// - Throws: `CancellationError` as soon as the waiting task is cancelled.
     public func wait() async throws(CancellationError) -> Value {
-        if let value { return value }
+        if let value = announced { return value }
         let ticket = state.withLock { state in
             state.nextTicket += 1
             return state.nextTicket
@@ -84,10 +90,12 @@ public final class Completion<Value: Sendable>: Sendable {
         return value
     }
 
+    private var announced: Value? { state.withLock { $0.isAnnounced ? $0.value : nil } }
+
     private func register(_ waiter: Waiter, ticket: UInt64) -> Registration {
         state.withLock { state in
             let isCancelled = state.cancelledEarly.remove(ticket) != nil
-            if let value = state.value { return .value(value) }
+            if state.isAnnounced, let value = state.value { return .value(value) }
             if isCancelled { return .cancelled }
             state.waiters[ticket] = waiter
             return .waiting
@@ -97,7 +105,7 @@ public final class Completion<Value: Sendable>: Sendable {
     private func cancel(_ ticket: UInt64) -> Waiter? {
         state.withLock { state in
             if let waiter = state.waiters.removeValue(forKey: ticket) { return waiter }
-            if state.value == nil { state.cancelledEarly.insert(ticket) }
+            if !state.isAnnounced { state.cancelledEarly.insert(ticket) }
             return nil
         }
     }
@@ -113,7 +121,7 @@ public final class Completion<Value: Sendable>: Sendable {
     public func wait(
         until deadline: MonotonicInstant?, clock: any RuntimeClock = SystemClock(), operation: String
     ) async throws -> Value {
-        if let value { return value }
+        if let value = announced { return value }
         guard let deadline else { return try await wait() }
         return try await withThrowingTaskGroup(of: Value?.self) { group in
             group.addTask { try await self.wait() }
@@ -123,9 +131,9 @@ public final class Completion<Value: Sendable>: Sendable {
             }
             defer { group.cancelAll() }
             while let value = try await group.next() {
+                if let value { return value }
                 // Both may be over by now; what has happened counts.
-                guard let value = value ?? self.value else { throw TimeLimitExceeded(operation) }
-                return value
+                guard self.value != nil else { throw TimeLimitExceeded(operation) }
             }
             throw CancellationError()
         }

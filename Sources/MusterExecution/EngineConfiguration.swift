@@ -6,11 +6,11 @@ public struct EngineConfiguration: Hashable, Sendable {
     public var threadLimit: Int
     /// The most threads that the threading engine keeps without a job.
     public var idleThreadLimit: Int
-    /// The most threads for blocking work of the cooperative engine.
+    /// The most threads for blocking work beside the jobs' own.
     public var blockingThreadLimit: Int
-    /// How long a thread without work stays.
+    /// How long a thread without a job stays.
     public var threadKeepAlive: Duration
-    /// The stack of each thread in bytes; the kernel commits it as it is used.
+    /// The stack of each thread in bytes, at least 64 KiB; the kernel commits it as it is used.
     public var threadStackSize: Int
 
     /// Creates limits.
@@ -18,7 +18,7 @@ public struct EngineConfiguration: Hashable, Sendable {
     /// - Parameters:
     ///   - threadLimit: The most threads that jobs of the threading engine may have at a time.
     ///   - idleThreadLimit: The most threads that the threading engine keeps without a job.
-    ///   - blockingThreadLimit: The most threads for blocking work of the cooperative engine.
+    ///   - blockingThreadLimit: The most threads for blocking work beside the jobs' own.
     ///   - threadKeepAlive: How long a thread without work stays.
     ///   - threadStackSize: The stack of each thread in bytes.
     public init(

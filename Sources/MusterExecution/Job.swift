@@ -69,6 +69,8 @@ public final class Job: Sendable {
 
     /// Runs a closure when the job is over, on the thread it ended on; at once when it is over already.
     ///
+    /// The thread may have been promised to another job by then, so the closure should be brief.
+    ///
     /// - Parameter callback: Called once, with how the job ended.
     public func link(_ callback: @escaping @Sendable (JobOutcome) -> Void) {
         completion.whenComplete(callback)

@@ -87,6 +87,7 @@ struct MusterDemo: ParsableCommand {
         var settings = MusterSettings(
             gracefulShutdownTimeout: gracefulShutdownTimeout.duration, livenessLimit: livenessLimit.duration)
         settings.endpoint?.address = .tcp(host: endpoint.host, port: endpoint.port)
+        settings.endpoint?.addressSetting = "--endpoint"
         let launcher = try ServiceLauncher(name: "muster-demo", settings: settings)
         let service = try StoreService(
             host: http.host, port: http.port, shards: loops, interval: interval.duration, metrics: .shared)

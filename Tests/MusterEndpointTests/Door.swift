@@ -6,7 +6,7 @@ import MusterPlatform
 final class Door: Sendable {
     private struct State {
         var isOpen = false
-        var waiters: [UnsafeContinuation<Void, Never>] = []
+        var waiters: [(continuation: UnsafeContinuation<Void, Never>, loop: EventLoop?)] = []
     }
 
     private let state = Locked(State())
@@ -16,7 +16,7 @@ final class Door: Sendable {
     func pass() async {
         await withUnsafeContinuation { continuation in
             let isOpen = state.withLock { state in
-                if !state.isOpen { state.waiters.append(continuation) }
+                if !state.isOpen { state.waiters.append((continuation, EventLoop.current)) }
                 return state.isOpen
             }
             if isOpen { continuation.resume() }
@@ -30,6 +30,9 @@ final class Door: Sendable {
             defer { state.waiters = [] }
             return state.waiters
         }
-        for waiter in waiters { waiter.resume() }
+        for (continuation, loop) in waiters {
+            // From its own thread, for the thread sanitizer's sake.
+            if let loop { loop.submit { continuation.resume() } } else { continuation.resume() }
+        }
     }
 }

@@ -44,6 +44,38 @@ import Testing
         #expect(sum.value == 15)
     }
 
+    @Test(arguments: [false, true])
+    func `who waits goes on after the callbacks`(hasDeadline: Bool) async throws {
+        let completion = Completion<Int>()
+        let isInCallback = Latch()
+        let gate = Gate()
+        let isDone = Counter()
+        completion.whenComplete { _ in
+            isInCallback.countDown()
+            gate.pass()
+            isDone.add()
+        }
+        let setter = Task.detached { try await onThread { completion.complete(with: 1) } }
+        await isInCallback.wait()
+        #expect(completion.value == 1)
+        let isLate = Latch()
+        let late = Task {
+            // Begins while the callback runs.
+            isLate.countDown()
+            _ = try await completion.wait(until: hasDeadline ? .now : nil, operation: "it")
+            return isDone.value
+        }
+        let cancelled = Task {
+            withUnsafeCurrentTask { $0?.cancel() }
+            return try await completion.wait()
+        }
+        await #expect(throws: CancellationError.self) { try await cancelled.value }
+        await isLate.wait()
+        gate.open()
+        #expect(try await late.value == 1)
+        #expect(try await setter.value)
+    }
+
     @Test func `a wait ends with its task's cancellation, and leaves the others alone`() async throws {
         let completion = Completion<Int>()
         let other = Task { try await completion.wait() }

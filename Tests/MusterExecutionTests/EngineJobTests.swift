@@ -176,7 +176,7 @@ import Testing
         let alive = try registry.gaugeFamily(
             "muster_worker_jobs", help: "Jobs alive, by state.", labelNames: ["backend", "state"])
         let gauges = [JobState.queued, .running, .stopping].map { alive.labels(kind.rawValue, $0.rawValue) }
-        let jobs = 1500
+        let jobs = 900
         try await withEngine(kind, registry: registry) { engine in
             #expect(gauges.allSatisfy { $0.value == 0 }, "exported from the start")
             let isOver = Counter()
@@ -203,7 +203,7 @@ import Testing
             }
             for number in 0..<jobs {
                 // The threading engine has a thread for so many.
-                if number % 500 == 499 { for job in spawned.withLock({ $0 }) { try await job.wait() } }
+                if number % 300 == 299 { for job in spawned.withLock({ $0 }) { try await job.wait() } }
                 let job = try engine.spawn(name: "short") {
                     await engine.yield()
                     if number % 7 == 0 { try await engine.sleep(for: .microseconds(50)) }

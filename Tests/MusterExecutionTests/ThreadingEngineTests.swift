@@ -135,7 +135,7 @@ import Testing
     }
 
     @Test func `no more threads than wanted are kept`() async throws {
-        let configuration = EngineConfiguration(idleThreadLimit: 2)
+        let configuration = EngineConfiguration(idleThreadLimit: 2, threadKeepAlive: .seconds(3600))
         try await withEngine(.threading, configuration) { engine in
             let gate = Gate()
             let areBlocked = Latch(6)
@@ -176,7 +176,8 @@ import Testing
     // MARK: Limits
 
     @Test func `the limit is an error, and a job that is over makes room at once`() async throws {
-        try await withEngine(.threading, EngineConfiguration(threadLimit: 2)) { engine in
+        try await withEngine(.threading, EngineConfiguration(threadLimit: 2, threadKeepAlive: .seconds(3600))) {
+            engine in
             let mayEnd = Completion<Void>()
             let jobs = try (0..<2).map { number in try engine.spawn(name: "job \(number)") { try await mayEnd.wait() } }
             for _ in 0..<3 {
@@ -232,7 +233,9 @@ import Testing
 
     @Test func `many threads at once`() async throws {
         let count = 2000
-        try await withEngine(.threading, EngineConfiguration(threadStackSize: 256 << 10)) { engine in
+        try await withEngine(
+            .threading, EngineConfiguration(threadKeepAlive: .seconds(3600), threadStackSize: 256 << 10)
+        ) { engine in
             let areRunning = Latch(count)
             let mayEnd = Completion<Void>()
             let jobs = try (0..<count).map { _ in

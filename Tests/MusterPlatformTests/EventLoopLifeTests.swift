@@ -65,23 +65,30 @@ import Testing
     @Test(arguments: everyParking)
     func `goes on where it was when it is run again`(parking: EventLoop.Parking) async throws {
         let loop = try EventLoop(name: "revived", parking: parking)
-        let isAwake = Latch()
-        let isScheduled = Latch()
+        let fired = Counter()
+        let sleeper = Locked<Task<Void, any Error>?>(nil)
         loop.submit {
-            loop.schedule(at: .now.advanced(by: .milliseconds(5))) {
-                isAwake.countDown()
-                loop.stop()
-            }
-            isScheduled.countDown()
+            // Which of the two runs it falls into does not matter; that it falls into one does.
+            loop.schedule(at: .now.advanced(by: .milliseconds(2))) { fired.add() }
+            let task = Task(executorPreference: loop) { try await loop.sleep(until: .distantFuture) }
+            sleeper.withLock { $0 = task }
             loop.stop()
         }
         try await onThread { try loop.run() }
-        #expect(isScheduled.remaining == 0 && isAwake.remaining == 1)
-        let ran = Counter()
-        loop.submit { ran.add() }
-        try await onThread { try loop.run() }
-        #expect(isAwake.remaining == 0 && ran.value == 1, "the timer outlived the first thread")
         #expect(!loop.isRunning)
+        let task = try #require(sleeper.withLock { $0 })
+        loop.submit {
+            // Later than the first run's timer, so that one comes before.
+            loop.schedule(at: .now.advanced(by: .milliseconds(3))) {
+                if fired.value == 1 { fired.add() }
+                task.cancel()
+                loop.stop()
+            }
+        }
+        try await onThread { try loop.run() }
+        #expect(fired.value == 2, "the timer outlived the first thread")
+        await #expect(throws: CancellationError.self) { try await task.value }
+        #expect(!loop.isRunning && loop.timerCount == 0)
     }
 
     @Test func `leaves only when what is queued is done`() async throws {
@@ -130,7 +137,18 @@ import Testing
             try await group.waitForAll()
         }
         await isOver.wait()
-        #expect(started.value > 1, "the test is worth nothing when the thread never left")
+        // One piece at a time, with a pause in which the thread may leave or not.
+        let before = started.value
+        try await onThread {
+            var generator = SeededGenerator(seed: 7)
+            for _ in 0..<1000 {
+                let gate = Gate()
+                loop.submit { gate.open() }
+                gate.pass()
+                spin(Int.random(in: 0..<80, using: &generator))
+            }
+        }
+        #expect(started.value > before, "the test is worth nothing when the thread never left")
     }
 
     @Test(arguments: everyParking)

@@ -60,13 +60,10 @@ public struct MusterSettings: Sendable {
         if let text = try reader.text("muster.endpoint.address") {
             endpoint = try reader.endpoint(text, key: "muster.endpoint.address")
         }
-        if let value = try reader.duration("muster.graceful-shutdown-timeout") { gracefulShutdownTimeout = value }
-        if let value = try reader.duration("muster.liveness-limit") {
-            guard value > .zero else {
-                throw SettingsError(key: "muster.liveness-limit", value: "0", expected: "a duration above zero")
-            }
-            livenessLimit = value
+        if let value = try reader.duration("muster.graceful-shutdown-timeout", allowsZero: true) {
+            gracefulShutdownTimeout = value
         }
+        if let value = try reader.duration("muster.liveness-limit", allowsZero: false) { livenessLimit = value }
         if let value: RestartMethod = try reader.choice("muster.restart-method") { restartMethod = value }
         if let value = try reader.boolean("muster.log-options") { logOptions = value }
     }

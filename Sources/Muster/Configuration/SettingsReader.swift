@@ -10,30 +10,40 @@ import SystemPackage
 struct SettingsReader {
     let config: ConfigReader
 
-    /// A value as text, however it is written: a JSON file may have a number or a boolean where the environment has
-    /// text, and an argument without a value is a flag.
+    /// A value as text, however it is written: a JSON file may have a number where the environment has text.
     func text(_ key: String) throws(SettingsError) -> String? {
         let configKey = ConfigKey(key)
         if let text = config.string(forKey: configKey) { return text }
-        if let flag = config.bool(forKey: configKey) { return flag ? "true" : "false" }
         if let number = config.int(forKey: configKey) { return "\(number)" }
         if let number = config.double(forKey: configKey) { return "\(number)" }
-        if let several = config.stringArray(forKey: configKey) {
-            throw SettingsError(key: key, value: several.joined(separator: " "), expected: "one value")
-        }
+        try refuseSeveral(key)
         return nil
     }
 
-    func duration(_ key: String) throws(SettingsError) -> Duration? {
+    private func refuseSeveral(_ key: String) throws(SettingsError) {
+        if let several = config.stringArray(forKey: ConfigKey(key)) {
+            throw SettingsError(key: key, value: several.joined(separator: " "), expected: "one value")
+        }
+    }
+
+    func duration(_ key: String, allowsZero: Bool) throws(SettingsError) -> Duration? {
         guard let text = try text(key) else { return nil }
         guard let value = Duration(parsing: text) else {
             throw SettingsError(key: key, value: text, expected: "a duration such as 500ms, 10s or 2m")
+        }
+        guard allowsZero || value > .zero else {
+            throw SettingsError(key: key, value: text, expected: "a duration above zero, such as 500ms, 10s or 2m")
         }
         return value
     }
 
     func boolean(_ key: String) throws(SettingsError) -> Bool? {
-        guard let text = try text(key) else { return nil }
+        guard let text = config.string(forKey: ConfigKey(key)) else {
+            // A boolean in a JSON file, or an argument without a value.
+            if let flag = config.bool(forKey: ConfigKey(key)) { return flag }
+            try refuseSeveral(key)
+            return nil
+        }
         switch text.lowercased() {
         case "true", "yes", "on", "1": return true
         case "false", "no", "off", "0": return false

@@ -248,6 +248,8 @@ public final class ServiceLauncher: Sendable, BackendComponent {
     private func handle(_ event: LaunchState.Event) {
         let (action, onReady) = state.withLock { state in
             let action = state.machine.handle(event)
+            // As one with the change of phase, so that a start under way starts nothing after it.
+            if action == .stop { services.refuseStarts() }
             guard state.machine.isReady else { return (action, [@Sendable () -> Void]()) }
             defer { state.onReady = [] }
             return (action, state.onReady)
@@ -294,7 +296,7 @@ public final class ServiceLauncher: Sendable, BackendComponent {
         do {
             try backend.engine.spawn(name: "muster-stop") { [self] in
                 // Waits for the start or restart under way, which starts no further service.
-                await services.close(graceful: true, until: nil)
+                await services.stop(graceful: true, until: nil)
                 handle(.stopped)
             }
         } catch {

@@ -6,6 +6,10 @@ import MusterPlatform
 struct FixedIntervalPlan: LoopPlan {
     typealias Output = Void
 
+    /// Up to how much lateness ``OverrunPolicy/delay`` makes up for. A machine that is busy for a moment moves no
+    /// grid that way, and one that has stood still for an hour makes no hour's worth of runs.
+    private static let longestMadeUp: Int64 = 1_000_000_000
+
     private let step: Int64
     private let initialDelay: Duration
     private let policy: OverrunPolicy
@@ -45,8 +49,8 @@ struct FixedIntervalPlan: LoopPlan {
             skipped = Int(late / step)
             due.nanoseconds += Int64(skipped) * step
             lateness = .nanoseconds(now.nanoseconds - due.nanoseconds)
-        case .delay where late >= step:
-            // Whole intervals have passed unused: the grid goes on from here.
+        case .delay where late >= step && late > Self.longestMadeUp:
+            // The grid goes on from here.
             lateness = .nanoseconds(late)
             slipped += late
             due = now
@@ -62,11 +66,11 @@ struct FixedIntervalPlan: LoopPlan {
         due = due.advanced(by: .nanoseconds(step))
         let over = now.nanoseconds - due.nanoseconds
         guard over > 0 else { return LoopRunEnd(due: due) }
-        // A run of a burst that began after this point has not lasted too long: it is one of those made up for.
-        let isOverrun = began <= due || began.duration(to: now) > .nanoseconds(step)
+        // A run that began after this point and was short is one of those made up for.
+        guard began <= due || began.duration(to: now) > .nanoseconds(step) else { return LoopRunEnd(due: due) }
         switch policy {
         case .burst:
-            return LoopRunEnd(due: due, overrun: isOverrun ? .nanoseconds(over) : nil)
+            return LoopRunEnd(due: due, overrun: .nanoseconds(over))
         case .delay:
             slipped += over
             due = now

@@ -186,10 +186,9 @@ public final class Services: Sendable, BackendComponent {
         }
     }
 
-    /// Stops the services for good: nothing can be added or started afterwards.
-    func close(graceful: Bool, until deadline: MonotonicInstant?) async {
+    /// From now on nothing can be added or started.
+    func refuseStarts() {
         state.withLock { $0.isClosed = true }
-        await stop(graceful: graceful, until: deadline)
     }
 
     private func stopAll(graceful: Bool, until deadline: MonotonicInstant?) async {

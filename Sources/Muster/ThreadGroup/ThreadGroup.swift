@@ -11,7 +11,7 @@ public import MusterPlatform
 /// handles.
 ///
 /// A job may use its own group at any time. Waiting for the group, or stopping it, from inside leaves out the jobs
-/// that do so.
+/// that do so; from outside, all are waited for.
 ///
 /// Upstream: `ThreadGroup`, with one behaviour on both backends, deadlines, and none of its deadlocks.
 public final class ThreadGroup: Sendable, BackendComponent {
@@ -24,10 +24,13 @@ public final class ThreadGroup: Sendable, BackendComponent {
         var members: ThreadGroupState
         var jobs: [UInt64: Job] = [:]
         var timers: [any LoopingCall] = []
+        /// The timers that run by their jobs, listed or not.
+        var running: [UInt64: any LoopingCall] = [:]
         var tickets: [UInt64: Completion<Void>] = [:]
         var binding: Binding?
-        /// How many ungraceful stops are under way; what comes in meanwhile is cancelled at once.
-        var stops = 0
+        /// The callers of the ungraceful stops under way; what comes in meanwhile, unless it is the caller, is
+        /// cancelled at once.
+        var stops: [UInt64?] = []
         /// How many stops of the timers are under way, graceful ones too; a timer that comes in meanwhile is stopped.
         var timerStops = 0
     }
@@ -190,7 +193,7 @@ public final class ThreadGroup: Sendable, BackendComponent {
         binding.instruments.threads.increment()
         let (mustCancel, released) = state.withLock { state in
             state.jobs[job.id] = job
-            return (state.stops > 0, state.take(state.members.entered(thread: job.id)))
+            return (state.mustCancel(job), state.take(state.members.entered(thread: job.id)))
         }
         if mustCancel { job.cancel() }
         wake(released)
@@ -211,6 +214,7 @@ public final class ThreadGroup: Sendable, BackendComponent {
         wake(
             state.withLock { state in
                 state.jobs[job.id] = nil
+                state.running[job.id] = nil
                 return state.take(state.members.left(job.id))
             })
     }
@@ -251,7 +255,7 @@ public final class ThreadGroup: Sendable, BackendComponent {
             name: name, overrun: overrun, stallLimit: stallLimit, backend: binding.backend, function)
         try timer.start(
             interval: interval, initialDelay: initialDelay, stopOnException: stopOnException,
-            spawn: { name, body in try self.enterTimer(name: name, binding: binding, body) })
+            spawn: { name, body in try self.enter(timer, name: name, binding: binding, body) })
         list(timer)
         return timer
     }
@@ -280,22 +284,25 @@ public final class ThreadGroup: Sendable, BackendComponent {
         let timer = DynamicLoopingCall(name: name, stallLimit: stallLimit, backend: binding.backend, function)
         try timer.start(
             initialDelay: initialDelay, periodicIntervalMax: periodicIntervalMax, stopOnException: stopOnException,
-            spawn: { name, body in try self.enterTimer(name: name, binding: binding, body) })
+            spawn: { name, body in try self.enter(timer, name: name, binding: binding, body) })
         list(timer)
         return timer
     }
 
-    private func enterTimer(
-        name: String, binding: Binding, _ body: @escaping @Sendable () async throws -> Void
+    private func enter(
+        _ timer: any LoopingCall, name: String, binding: Binding, _ body: @escaping @Sendable () async throws -> Void
     ) throws -> Job {
         let job = try binding.backend.engine.spawn(name: name, group: self.name, body)
         binding.instruments.timers.increment()
-        let mustCancel = state.withLock { state in
-            state.members.entered(timer: job.id)
+        let (mustCancel, mustStop, released) = state.withLock { state in
             state.jobs[job.id] = job
-            return state.stops > 0
+            state.running[job.id] = timer
+            let released = state.take(state.members.entered(timer: job.id))
+            return (state.mustCancel(job), state.timerStops > 0, released)
         }
         if mustCancel { job.cancel() }
+        if mustStop { timer.stop() }
+        wake(released)
         job.link { [self] _ in
             binding.instruments.timers.decrement()
             left(job)
@@ -304,15 +311,14 @@ public final class ThreadGroup: Sendable, BackendComponent {
     }
 
     private func list(_ timer: any LoopingCall) {
-        let mustStop = state.withLock { state in
+        state.withLock { state in
             state.timers.append(timer)
-            defer { state.dropEndedTimers() }
-            return state.timerStops > 0
+            state.dropEndedTimers()
         }
-        if mustStop { timer.stop() }
     }
 
-    /// Takes a timer off the list; one that is not on it is left alone.
+    /// Takes a timer off the list; one that is not on it is left alone. A timer that runs goes on, and is still
+    /// stopped with the group.
     ///
     /// Upstream: `timer_done`.
     ///
@@ -336,13 +342,13 @@ public final class ThreadGroup: Sendable, BackendComponent {
     private func requestStopOfTimers() {
         let timers = state.withLock { state in
             state.timerStops += 1
-            return state.timers
+            return Array(state.running.values)
         }
         for timer in timers { timer.stop() }
     }
 
     private func endStopOfTimers() {
-        // All that are listed have been stopped: by the request, or as they came in.
+        // All that run have been asked to stop: by the request, or as they came in.
         state.withLock { state in
             state.timerStops -= 1
             state.timers = []
@@ -373,8 +379,13 @@ public final class ThreadGroup: Sendable, BackendComponent {
                 throw error
             }
         } else {
-            state.withLock { $0.stops += 1 }
-            defer { state.withLock { $0.stops -= 1 } }
+            let caller = Job.current?.id
+            state.withLock { $0.stops.append(caller) }
+            defer {
+                state.withLock { state in
+                    if let index = state.stops.firstIndex(of: caller) { state.stops.remove(at: index) }
+                }
+            }
             cancelMembers()
             try await waitForMembers(.all, until: deadline)
         }
@@ -386,7 +397,8 @@ public final class ThreadGroup: Sendable, BackendComponent {
         for job in jobs where job.id != caller { job.cancel() }
     }
 
-    /// Waits until no thread and no timer is alive, the calling job and others that wait here left out.
+    /// Waits until no thread and no timer is alive. A job of the group leaves itself out, and the other jobs of the
+    /// group that wait for it.
     ///
     /// - Parameter deadline: The latest instant; `nil` waits without end.
     /// - Throws: `TimeLimitExceeded` at the deadline; `CancellationError` when the calling task is cancelled.
@@ -435,6 +447,10 @@ public final class ThreadGroup: Sendable, BackendComponent {
 extension ThreadGroup.State {
     fileprivate mutating func take(_ released: ThreadGroupState.Released) -> [Completion<Void>] {
         (released.admitted + released.finished).compactMap { tickets.removeValue(forKey: $0) }
+    }
+
+    fileprivate func mustCancel(_ job: Job) -> Bool {
+        stops.contains { $0 != job.id }
     }
 
     /// Keeps the list from growing in a group whose timers end by themselves: the oldest that have ended go.

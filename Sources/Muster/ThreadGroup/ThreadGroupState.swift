@@ -2,9 +2,10 @@
 
 /// Who is in a thread group, who waits for whom, and who may go on. Pure: jobs are numbers, waiting is a ticket.
 ///
-/// A job may wait for its own group, or for room in it. Such a job is *held*: nobody waits for it, or the group would
-/// wait for itself; and when every thread of a full group is held, the first in the queue is let in beyond the
-/// capacity, because no room would ever come free.
+/// A job may wait for its own group, or for room in it. Such a job is *held*: no other job of the group waits for it,
+/// or the group would wait for itself; and when every thread of a full group is held, the first in the queue is let in
+/// beyond the capacity, because no room would ever come free. Who waits from outside waits for held jobs too: they go
+/// on as soon as the others are over.
 struct ThreadGroupState: Sendable {
     /// Which members a wait is for.
     enum Scope: Hashable, Sendable {
@@ -86,8 +87,11 @@ struct ThreadGroupState: Sendable {
     }
 
     /// A timer is in.
-    mutating func entered(timer: UInt64) {
+    ///
+    /// - Returns: What may go on: the timer may already wait for its own group, as one of its members from now on.
+    mutating func entered(timer: UInt64) -> Released {
         timers.insert(timer)
+        return release()
     }
 
     /// A thread or a timer is over.
@@ -131,11 +135,16 @@ struct ThreadGroupState: Sendable {
             admittedButNotIn += 1
             released.admitted.append(first.ticket)
         }
-        // Those waits whose members are all over or held; a caller that waits for room is on its way in.
+        guard !waits.isEmpty else { return released }
+        // A caller that waits for room is on its way in.
+        let isSomebodyComing = admittedButNotIn > 0 || !queue.isEmpty
         let busyTimers = timers.contains { held[$0] == nil }
-        let busyThreads = admittedButNotIn > 0 || !queue.isEmpty || threads.contains { held[$0] == nil }
-        for wait in waits where !busyTimers && (wait.scope == .timers || !busyThreads) {
-            released.finished.append(wait.ticket)
+        let busyThreads = threads.contains { held[$0] == nil }
+        for wait in waits {
+            let isInside = wait.job.map { threads.contains($0) || timers.contains($0) } ?? false
+            let isTimerThere = isInside ? busyTimers : !timers.isEmpty
+            let isThreadThere = isSomebodyComing || (isInside ? busyThreads : !threads.isEmpty)
+            if !isTimerThere, wait.scope == .timers || !isThreadThere { released.finished.append(wait.ticket) }
         }
         for ticket in released.finished { endWait(ticket) }
         return released

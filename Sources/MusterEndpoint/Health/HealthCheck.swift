@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import MusterPlatform
+
 /// One question about the health of the process.
 public struct HealthCheck: Sendable {
     /// How a check comes by its result.
@@ -74,6 +76,11 @@ public struct HealthCheck: Sendable {
     ) -> HealthCheck {
         HealthCheck(
             name: name, levels: levels, timeout: .seconds(1), maximumAge: maximumAge, kind: .reported(reporter))
+    }
+
+    /// Whether a result answers a request at an instant.
+    func mayReuse(_ report: HealthReporter.Report, at now: MonotonicInstant) -> Bool {
+        maximumAge > .zero && report.instant.duration(to: now) <= maximumAge
     }
 
     /// Says what is wrong with the check, if anything.

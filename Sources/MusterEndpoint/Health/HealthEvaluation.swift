@@ -41,6 +41,11 @@ public final class HealthEvaluation: Sendable {
         state.withLock { $0.holes.append(Hole(index: index, deadline: deadline, timeout: timeout)) }
     }
 
+    /// Sets an entry that turned out to need no run. To be called before sealing only.
+    func set(index: Int, _ entry: HealthReport.Entry) {
+        state.withLock { $0.entries[index] = entry }
+    }
+
     /// Fills a hole with a run's result, if it is still open.
     func fill(index: Int, _ entry: HealthReport.Entry) {
         finish { state in

@@ -250,9 +250,8 @@ public final class HealthRegistry: Sendable {
                 name: check.name, result: .reported(report, maximumAge: check.maximumAge, at: now),
                 instant: report?.instant)
         case .asynchronous:
-            guard check.maximumAge > .zero, let latest = state.withLock({ $0.registrations[check.name]?.latest }),
-                latest.instant.duration(to: now) <= check.maximumAge
-            else { return nil }
+            let latest = state.withLock { $0.registrations[check.name]?.latest }
+            guard let latest, check.mayReuse(latest, at: now) else { return nil }
             return HealthReport.Entry(name: check.name, result: latest.result, instant: latest.instant)
         }
     }
@@ -261,17 +260,36 @@ public final class HealthRegistry: Sendable {
     private func join(_ check: HealthCheck, index: Int, in evaluation: HealthEvaluation) {
         guard case .asynchronous(let body) = check.kind else { return }
         let now = clock.now
-        let (run, isNew) = state.withLock { state in
+        enum Next {
+            case known(HealthReporter.Report)
+            case joined
+            case start(HealthRun)
+        }
+        let next: Next = state.withLock { state in
             let known = state.registrations[check.name]?.run
+            // A run may have ended since its result was looked for.
+            if known == nil, let latest = state.registrations[check.name]?.latest, check.mayReuse(latest, at: now) {
+                return .known(latest)
+            }
             let run = known ?? HealthRun(startedAt: now)
             let deadline = run.startedAt.advanced(by: check.timeout)
             evaluation.await(index: index, until: deadline, timeout: check.timeout)
             // A run that hangs neither makes each request wait anew nor remembers it.
             if deadline > now { run.waiters.append(HealthRun.Waiter(evaluation: evaluation, index: index)) }
-            if known == nil { state.registrations[check.name]?.run = run }
-            return (run, known == nil)
+            if known != nil { return .joined }
+            state.registrations[check.name]?.run = run
+            return .start(run)
         }
-        guard isNew else { return evaluation.expire(at: now) }
+        let run: HealthRun
+        switch next {
+        case .known(let report):
+            let entry = HealthReport.Entry(name: check.name, result: report.result, instant: report.instant)
+            return evaluation.set(index: index, entry)
+        case .joined:
+            return evaluation.expire(at: now)
+        case .start(let started):
+            run = started
+        }
         let ticket = HealthRunTicket { [weak self] result in self?.finish(run, of: check.name, with: result.bounded) }
         runner("health-\(check.name)") {
             do {

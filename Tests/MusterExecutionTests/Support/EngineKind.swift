@@ -10,7 +10,7 @@ enum EngineKind: String, CaseIterable, Sendable {
     case threading
 
     func make(
-        _ configuration: EngineConfiguration = EngineConfiguration(), registry: MetricRegistry
+        _ configuration: EngineConfiguration = .patient, registry: MetricRegistry
     ) throws -> any ExecutionEngine {
         switch self {
         case .cooperative: try CooperativeEngine(configuration: configuration, metrics: registry)
@@ -21,7 +21,7 @@ enum EngineKind: String, CaseIterable, Sendable {
 
 /// Runs a test against a new engine with metrics of its own, and shuts it down afterwards.
 func withEngine<Result: Sendable>(
-    _ kind: EngineKind, _ configuration: EngineConfiguration = EngineConfiguration(),
+    _ kind: EngineKind, _ configuration: EngineConfiguration = .patient,
     registry: MetricRegistry? = nil, _ body: (any ExecutionEngine) async throws -> Result
 ) async throws -> Result {
     let engine = try kind.make(configuration, registry: registry ?? makeRegistry())
@@ -33,6 +33,11 @@ func withEngine<Result: Sendable>(
         try? await engine.shutDown()
         throw error
     }
+}
+
+extension EngineConfiguration {
+    /// Limits under which no thread ends for lack of work, however long a test is held up by others.
+    static let patient = EngineConfiguration(threadKeepAlive: .seconds(3600))
 }
 
 /// A registry that nobody else writes to.

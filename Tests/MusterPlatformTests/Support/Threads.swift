@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import Glibc
 import MusterPlatform
+import Synchronization
 
 /// Runs a closure on a native thread of its own, without holding up the caller's.
 func onThread<Result: Sendable>(
@@ -18,8 +18,10 @@ func onThread<Result: Sendable>(
     }
 }
 
-/// Keeps the processor busy for some rounds, so that threads meet at ever different moments.
+private let spun = Atomic<Int>(0)
+
+/// Keeps the processor busy for some rounds of about a microsecond, so that threads meet at ever different moments.
 @inline(never)
 func spin(_ rounds: Int) {
-    for _ in 0..<rounds { sched_yield() }
+    for _ in 0..<rounds * 20 { _ = spun.load(ordering: .acquiring) }
 }

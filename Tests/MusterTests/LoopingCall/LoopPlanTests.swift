@@ -164,6 +164,27 @@ struct LoopPlanTests {
         #expect(end == LoopRunEnd(due: policy == .delay ? at(.milliseconds(4200)) : at(.seconds(1))))
     }
 
+    @Test("Delay makes up for starts missed by waking late, up to a second, and keeps its grid")
+    func madeUp() {
+        var plan = FixedIntervalPlan(interval: .milliseconds(10), initialDelay: .zero, policy: .delay)
+        _ = plan.begin(at: origin)
+        let woke = Duration.milliseconds(1000)
+        for missed in 0..<100 {
+            let start = plan.runBegan(at: at(woke))
+            #expect(start.lateness == woke - .milliseconds(10) * missed)
+            #expect(plan.runEnded(at: at(woke), output: ()) == LoopRunEnd(due: at(.milliseconds(10) * (missed + 1))))
+        }
+        #expect(plan.drift == .zero)
+        // An overrun in the midst of it is one all the same.
+        #expect(plan.runBegan(at: at(woke)).lateness == .zero)
+        let end = plan.runEnded(at: at(woke + .milliseconds(15)), output: ())
+        #expect(end == LoopRunEnd(due: at(woke + .milliseconds(15)), overrun: .milliseconds(5)))
+        #expect(plan.drift == .milliseconds(5))
+        // Later than a second: from here on.
+        _ = plan.runBegan(at: end.due.advanced(by: .milliseconds(1001)))
+        #expect(plan.drift == .milliseconds(1006))
+    }
+
     @Test("Lateness of less than an interval moves no later start", arguments: OverrunPolicy.allCases)
     func slightlyLate(policy: OverrunPolicy) {
         var plan = plan(policy)

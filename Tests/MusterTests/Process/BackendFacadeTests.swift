@@ -67,5 +67,30 @@ extension ProcessWide {
             #expect(Backend.selection?.source == .default)
             try await Backend.current.engine.shutDown()
         }
+
+        @Test("A number of workers that cannot be had is refused before anything is selected", arguments: [-1, 0, 2])
+        func launchWorkers(workers: Int) {
+            let service = Service(name: "x") { _ in }
+            let error = #expect(throws: LaunchError.self) { try launch(service, workers: workers) }
+            #expect(error == (workers < 1 ? .tooFewWorkers(workers) : .workerProcessesNotAvailable(workers)))
+            #expect(error?.description.contains("\(workers)") == true)
+            #expect(Backend.selection == nil)
+        }
+
+        @Test("A launched service runs on the selected backend", arguments: bothBackends)
+        func launched(type: BackendType) async throws {
+            defer { Backend.resetForTesting() }
+            try Backend.initialize(type)
+            let started = Completion<String?>()
+            let service = Service(name: "launched") { group in
+                try await group.addThread(name: "thread") { started.complete(with: Job.current?.group) }
+            }
+            let launcher = try launch(service, settings: MusterSettings(endpoint: nil))
+            let running = Task { await launcher.run() }
+            #expect(try await started.wait() == "launched")
+            launcher.stop()
+            #expect(await running.value == .success)
+            try await Backend.current.engine.shutDown()
+        }
     }
 }

@@ -1,0 +1,258 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Testing
+
+@testable import Muster
+
+@Suite("Who waits for whom in a thread group")
+struct ThreadGroupStateTests {
+    // MARK: Single cases
+
+    /// A group with threads 1, 2, … in it.
+    private func group(capacity: Int, threads: Int) -> ThreadGroupState {
+        var state = ThreadGroupState(capacity: capacity)
+        for thread in 0..<threads {
+            #expect(state.admit() == true)
+            #expect(state.entered(thread: UInt64(thread + 1)) == .init())
+        }
+        return state
+    }
+
+    @Test("There is room up to the capacity")
+    func capacity() {
+        var state = group(capacity: 2, threads: 2)
+        #expect(state.admit() == false)
+        #expect(state.left(1) == .init())
+        #expect(state.admit() == true)
+        #expect(state.admit() == false)
+        #expect(state.giveBack() == .init())
+        #expect(state.admit() == true)
+    }
+
+    @Test("Who waits longest gets in first, and nobody overtakes")
+    func firstComeFirstServed() {
+        var state = group(capacity: 1, threads: 1)
+        let (first, released) = state.enqueue(job: nil)
+        #expect(released == .init())
+        let (second, _) = state.enqueue(job: nil)
+        #expect(state.queueLength == 2)
+        #expect(state.left(1) == .init(admitted: [first]))
+        #expect(state.admit() == false)
+        _ = state.entered(thread: 2)
+        #expect(state.left(2) == .init(admitted: [second]))
+    }
+
+    @Test("Room that was given up goes to the next")
+    func abandoned() {
+        var state = group(capacity: 1, threads: 1)
+        let (first, _) = state.enqueue(job: nil)
+        let (second, _) = state.enqueue(job: nil)
+        #expect(state.abandon(first) == .init())
+        #expect(state.left(1) == .init(admitted: [second]))
+        let (third, _) = state.enqueue(job: nil)
+        // It had been let in already.
+        #expect(state.abandon(second) == .init(admitted: [third]))
+    }
+
+    @Test("A full group whose threads all wait for room lets the first in beyond its capacity")
+    func fullOfWaiters() {
+        var state = group(capacity: 2, threads: 2)
+        let (first, released) = state.enqueue(job: 1)
+        #expect(released == .init())
+        let (second, next) = state.enqueue(job: 2)
+        #expect(next == .init(admitted: [first]))
+        // The first one is no longer held: it may end, so the second goes on waiting.
+        #expect(state.entered(thread: 3) == .init())
+        #expect(state.left(3) == .init())
+        #expect(state.left(1) == .init(admitted: [second]))
+    }
+
+    @Test("A thread that waits for its group does not wait for itself")
+    func waitFromInside() {
+        var state = group(capacity: 4, threads: 2)
+        let (first, released) = state.wait(.all, job: 1)
+        #expect(released == .init())
+        let (second, both) = state.wait(.all, job: 2)
+        #expect(both == .init(finished: [first, second]))
+    }
+
+    @Test("A thread may wait for its group before the group knows of it")
+    func waitBeforeEntering() {
+        var state = ThreadGroupState(capacity: 4)
+        #expect(state.admit() == true)
+        // It runs, and waits, on its own thread, while the one that added it has yet to enter it.
+        let (ticket, released) = state.wait(.all, job: 1)
+        #expect(released == .init())
+        #expect(state.entered(thread: 1) == .init(finished: [ticket]))
+    }
+
+    @Test("A timer may wait for its group before the group knows of it")
+    func timerWaitsBeforeEntering() {
+        var state = group(capacity: 4, threads: 1)
+        let (timer, released) = state.wait(.all, job: 7)
+        #expect(released == .init())
+        // Thread 1 waits as well: for nobody, because the timer is not in yet.
+        let (thread, next) = state.wait(.all, job: 1)
+        #expect(next == .init(finished: [thread]))
+        #expect(state.entered(timer: 7) == .init())
+        #expect(state.left(1) == .init(finished: [timer]))
+    }
+
+    @Test("Who waits from outside waits for those that wait inside, too")
+    func waitFromOutside() {
+        var state = group(capacity: 4, threads: 2)
+        let (outside, _) = state.wait(.all, job: nil)
+        let (other, _) = state.wait(.all, job: 99)
+        let (inside, released) = state.wait(.all, job: 1)
+        #expect(released == .init())
+        #expect(state.left(2) == .init(finished: [inside]))
+        #expect(state.left(1) == .init(finished: [outside, other]))
+    }
+
+    @Test("A wait for the timers leaves the threads out")
+    func timersOnly() {
+        var state = group(capacity: 4, threads: 1)
+        #expect(state.entered(timer: 2) == .init())
+        let (timers, _) = state.wait(.timers, job: nil)
+        let (all, _) = state.wait(.all, job: nil)
+        #expect(state.left(2) == .init(finished: [timers]))
+        #expect(state.left(1) == .init(finished: [all]))
+    }
+
+    @Test("A wait for nobody is over at once")
+    func empty() {
+        var state = ThreadGroupState(capacity: 0)
+        let (ticket, released) = state.wait(.all, job: nil)
+        #expect(released == .init(finished: [ticket]))
+    }
+
+    @Test("A wait that is given up releases nobody, and its job is waited for again")
+    func givenUp() {
+        var state = group(capacity: 4, threads: 2)
+        let (ticket, _) = state.wait(.all, job: 1)
+        state.endWait(ticket)
+        let (other, released) = state.wait(.all, job: 2)
+        #expect(released == .init())
+        #expect(state.left(1) == .init(finished: [other]))
+    }
+
+    // MARK: Against a model
+
+    /// The same rules, looked up afresh each time instead of kept.
+    private struct Model {
+        var capacity: Int
+        var threads: [UInt64] = []
+        var timers: [UInt64] = []
+        var pending = 0
+        var queue: [(ticket: UInt64, job: UInt64?)] = []
+        var waits: [(ticket: UInt64, scope: ThreadGroupState.Scope, job: UInt64?)] = []
+
+        func isHeld(_ job: UInt64) -> Bool {
+            queue.contains { $0.job == job } || waits.contains { $0.job == job }
+        }
+
+        var hasRoom: Bool { threads.count + pending < capacity }
+        var isStuck: Bool { pending == 0 && threads.allSatisfy(isHeld) }
+
+        func isOver(_ scope: ThreadGroupState.Scope, for job: UInt64?) -> Bool {
+            let isInside = (threads + timers).contains { $0 == job }
+            let relevant = scope == .timers ? timers : timers + threads
+            guard relevant.allSatisfy({ isInside && isHeld($0) }) else { return false }
+            return scope == .timers || (pending == 0 && queue.isEmpty)
+        }
+
+        /// Who goes on now.
+        mutating func settle() -> ThreadGroupState.Released {
+            var released = ThreadGroupState.Released()
+            while let first = queue.first, hasRoom || isStuck {
+                released.admitted.append(first.ticket)
+                queue.removeFirst()
+                pending += 1
+            }
+            released.finished = waits.filter { isOver($0.scope, for: $0.job) }.map(\.ticket)
+            waits.removeAll { released.finished.contains($0.ticket) }
+            return released
+        }
+    }
+
+    @Test(
+        "In 200 random histories each waiter goes on exactly when it should",
+        arguments: 1...200 as ClosedRange<UInt64>)
+    func randomHistories(seed: UInt64) {
+        var generator = SeededGenerator(seed: seed)
+        let capacity = Int.random(in: 1...4, using: &generator)
+        var state = ThreadGroupState(capacity: capacity)
+        var model = Model(capacity: capacity)
+        var lastJob: UInt64 = 0
+        var admitted: [UInt64] = []
+        var unticketed = 0
+        for step in 0..<300 {
+            let inside = (model.threads + model.timers).filter { !model.isHeld($0) }.randomElement(using: &generator)
+            let caller = Bool.random(using: &generator) ? inside : nil
+            var released = ThreadGroupState.Released()
+            switch Int.random(in: 0..<9, using: &generator) {
+            case 0, 1:
+                let hasRoom = model.queue.isEmpty && model.hasRoom
+                #expect(state.admit() == hasRoom)
+                if hasRoom {
+                    model.pending += 1
+                    unticketed += 1
+                } else {
+                    let result = state.enqueue(job: caller)
+                    model.queue.append((result.ticket, caller))
+                    released = result.released
+                }
+            case 2, 3:
+                guard unticketed + admitted.count > 0 else { continue }
+                if unticketed > 0 { unticketed -= 1 } else { admitted.removeFirst() }
+                lastJob += 1
+                model.pending -= 1
+                model.threads.append(lastJob)
+                released = state.entered(thread: lastJob)
+            case 4:
+                lastJob += 1
+                model.timers.append(lastJob)
+                released = state.entered(timer: lastJob)
+            case 5:
+                guard let inside else { continue }
+                model.threads.removeAll { $0 == inside }
+                model.timers.removeAll { $0 == inside }
+                released = state.left(inside)
+            case 6:
+                let scope: ThreadGroupState.Scope = Bool.random(using: &generator) ? .all : .timers
+                let result = state.wait(scope, job: caller)
+                model.waits.append((result.ticket, scope, caller))
+                released = result.released
+            case 7:
+                guard let wait = model.waits.randomElement(using: &generator) else { continue }
+                model.waits.removeAll { $0.ticket == wait.ticket }
+                state.endWait(wait.ticket)
+                continue
+            default:
+                if let waiting = model.queue.randomElement(using: &generator), Bool.random(using: &generator) {
+                    model.queue.removeAll { $0.ticket == waiting.ticket }
+                    released = state.abandon(waiting.ticket)
+                } else if let ticket = admitted.popLast() {
+                    model.pending -= 1
+                    released = state.abandon(ticket)
+                } else if unticketed > 0 {
+                    unticketed -= 1
+                    model.pending -= 1
+                    released = state.giveBack()
+                } else {
+                    continue
+                }
+            }
+            let expected = model.settle()
+            #expect(released == expected, "step \(step)")
+            admitted += released.admitted
+            #expect(state.threads == Set(model.threads))
+            #expect(state.timers == Set(model.timers))
+            #expect(state.queueLength == model.queue.count)
+            // Nobody who could go on waits.
+            #expect(model.queue.isEmpty || !(model.hasRoom || model.isStuck))
+            #expect(!model.waits.contains { model.isOver($0.scope, for: $0.job) })
+            if released != expected { return }
+        }
+    }
+}
