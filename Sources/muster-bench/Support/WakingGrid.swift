@@ -22,13 +22,13 @@ struct WakingGrid: Sendable {
         return woken.enumerated().map { $0.element - first - Int64($0.offset) * interval }
     }
 
-    /// The median of the last hundredth, so that one waking that a neighbour held up is not taken for drift.
+    /// The lowest tenth's end of the last tenth of the run: a grid that has moved takes its most punctual wakings
+    /// along, while neighbours hold up only some.
     var endDrift: Double {
-        Statistics.quantile(0.5, of: offsets.suffix(max(1, offsets.count / 100)))
+        Statistics.quantile(0.1, of: offsets.suffix(max(1, offsets.count / 10)))
     }
 
-    /// The lowest tenth's end of the second half minus that of the first: a grid that moves takes its most punctual
-    /// wakings along, while neighbours hold up only some.
+    /// The same of the second half, minus that of the first.
     var driftGrowth: Double {
         let offsets = offsets
         let half = offsets.count / 2
