@@ -25,3 +25,9 @@ private let spun = Atomic<Int>(0)
 func spin(_ rounds: Int) {
     for _ in 0..<rounds * 20 { _ = spun.load(ordering: .acquiring) }
 }
+
+/// Waits for a state that is reached without an event that could be awaited, letting everybody else run meanwhile.
+func until(_ condition: @escaping @Sendable () -> Bool) async throws {
+    let clock = SystemClock()
+    while !condition() { try await clock.sleep(for: .microseconds(200)) }
+}
