@@ -20,10 +20,10 @@ let package = Package(
         .library(name: "MusterMetrics", targets: ["MusterMetrics"]),
     ],
     dependencies: [
-        .package(url: "https://github.com/apple/swift-log.git", from: "1.6.0"),
+        .package(url: "https://github.com/apple/swift-log.git", from: "1.16.0"),
         .package(url: "https://github.com/apple/swift-metrics.git", from: "2.13.0"),
         .package(
-            url: "https://github.com/apple/swift-configuration.git", from: "1.0.0",
+            url: "https://github.com/apple/swift-configuration.git", from: "1.4.0",
             traits: [.defaults, "CommandLineArguments"]),
         .package(url: "https://github.com/apple/swift-collections.git", from: "1.2.0"),
         .package(url: "https://github.com/apple/swift-system.git", from: "1.5.0"),
@@ -110,6 +110,7 @@ let package = Package(
                 "Muster", "MusterTestKit", "MusterExecution", "MusterMetrics", "MusterPlatform",
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "InMemoryLogging", package: "swift-log"),
+                .product(name: "Configuration", package: "swift-configuration"),
             ],
             swiftSettings: swiftSettings),
         .testTarget(

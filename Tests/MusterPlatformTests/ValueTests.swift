@@ -49,6 +49,12 @@ import Testing
         #expect(WallClock.secondsSinceEpoch > 1.5e9)
     }
 
+    @Test func `instants beyond the wall clock's range do not wrap`() {
+        #expect(WallClock.secondsSinceEpoch(at: .distantFuture) == .infinity)
+        #expect(WallClock.secondsSinceEpoch(at: MonotonicInstant(nanoseconds: .max - 1)) == .infinity)
+        #expect(WallClock.secondsSinceEpoch(at: MonotonicInstant(nanoseconds: .min)) == -.infinity)
+    }
+
     @Test func `a system error says what failed and why`() {
         let error = SystemError("open", code: ENOENT)
         #expect(error.description == "open: No such file or directory (errno 2)")
