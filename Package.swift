@@ -83,8 +83,13 @@ let package = Package(
             dependencies: ["MusterPlatform", "MusterMetrics", "MusterExecution", "Muster"],
             swiftSettings: swiftSettings),
 
+        // What several test targets use.
+        .target(
+            name: "MusterTestSupport", dependencies: ["MusterPlatform"], path: "Tests/MusterTestSupport",
+            swiftSettings: swiftSettings),
         .testTarget(
-            name: "MusterPlatformTests", dependencies: ["MusterPlatform"], swiftSettings: swiftSettings),
+            name: "MusterPlatformTests", dependencies: ["MusterPlatform", "MusterTestSupport"],
+            swiftSettings: swiftSettings),
         .testTarget(
             name: "MusterMetricsTests",
             dependencies: [
@@ -95,7 +100,7 @@ let package = Package(
             swiftSettings: swiftSettings),
         .testTarget(
             name: "MusterExecutionTests",
-            dependencies: ["MusterExecution", "MusterPlatform", "MusterMetrics"],
+            dependencies: ["MusterExecution", "MusterPlatform", "MusterMetrics", "MusterTestSupport"],
             swiftSettings: swiftSettings),
         .testTarget(
             name: "MusterEndpointTests",
@@ -107,7 +112,7 @@ let package = Package(
         .testTarget(
             name: "MusterTests",
             dependencies: [
-                "Muster", "MusterTestKit", "MusterExecution", "MusterMetrics", "MusterPlatform",
+                "Muster", "MusterTestKit", "MusterExecution", "MusterMetrics", "MusterPlatform", "MusterTestSupport",
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "InMemoryLogging", package: "swift-log"),
                 .product(name: "Configuration", package: "swift-configuration"),

@@ -4,6 +4,7 @@ import Glibc
 import MusterExecution
 import MusterMetrics
 import MusterPlatform
+import MusterTestSupport
 import Synchronization
 import Testing
 

@@ -4,6 +4,7 @@ import Muster
 import MusterExecution
 import MusterMetrics
 import MusterTestKit
+import MusterTestSupport
 import Testing
 
 @Suite("A job that uses its own group", .timeLimit(.minutes(1)))
