@@ -20,10 +20,10 @@ let package = Package(
         .library(name: "MusterMetrics", targets: ["MusterMetrics"]),
     ],
     dependencies: [
-        .package(url: "https://github.com/apple/swift-log.git", from: "1.6.0"),
+        .package(url: "https://github.com/apple/swift-log.git", from: "1.16.0"),
         .package(url: "https://github.com/apple/swift-metrics.git", from: "2.13.0"),
         .package(
-            url: "https://github.com/apple/swift-configuration.git", from: "1.0.0",
+            url: "https://github.com/apple/swift-configuration.git", from: "1.4.0",
             traits: [.defaults, "CommandLineArguments"]),
         .package(url: "https://github.com/apple/swift-collections.git", from: "1.2.0"),
         .package(url: "https://github.com/apple/swift-system.git", from: "1.5.0"),
@@ -83,8 +83,13 @@ let package = Package(
             dependencies: ["MusterPlatform", "MusterMetrics", "MusterExecution", "Muster"],
             swiftSettings: swiftSettings),
 
+        // What several test targets use.
+        .target(
+            name: "MusterTestSupport", dependencies: ["MusterPlatform"], path: "Tests/MusterTestSupport",
+            swiftSettings: swiftSettings),
         .testTarget(
-            name: "MusterPlatformTests", dependencies: ["MusterPlatform"], swiftSettings: swiftSettings),
+            name: "MusterPlatformTests", dependencies: ["MusterPlatform", "MusterTestSupport"],
+            swiftSettings: swiftSettings),
         .testTarget(
             name: "MusterMetricsTests",
             dependencies: [
@@ -95,7 +100,7 @@ let package = Package(
             swiftSettings: swiftSettings),
         .testTarget(
             name: "MusterExecutionTests",
-            dependencies: ["MusterExecution", "MusterPlatform", "MusterMetrics"],
+            dependencies: ["MusterExecution", "MusterPlatform", "MusterMetrics", "MusterTestSupport"],
             swiftSettings: swiftSettings),
         .testTarget(
             name: "MusterEndpointTests",
@@ -107,9 +112,10 @@ let package = Package(
         .testTarget(
             name: "MusterTests",
             dependencies: [
-                "Muster", "MusterTestKit", "MusterExecution", "MusterMetrics", "MusterPlatform",
+                "Muster", "MusterTestKit", "MusterExecution", "MusterMetrics", "MusterPlatform", "MusterTestSupport",
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "InMemoryLogging", package: "swift-log"),
+                .product(name: "Configuration", package: "swift-configuration"),
             ],
             swiftSettings: swiftSettings),
         .testTarget(

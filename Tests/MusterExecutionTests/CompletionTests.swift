@@ -2,6 +2,7 @@
 
 import MusterExecution
 import MusterPlatform
+import MusterTestSupport
 import Testing
 
 @Suite(.timeLimit(.minutes(3))) struct CompletionTests {

@@ -4,6 +4,7 @@ import Glibc
 import MusterExecution
 import MusterMetrics
 import MusterPlatform
+import MusterTestSupport
 import Synchronization
 import Testing
 
@@ -294,17 +295,18 @@ import Testing
     }
 
     @Test func `a hundred thousand jobs at once cost five times what twenty thousand do`() async throws {
-        _ = try await crowd(5000)
-        let few = try await crowd(20_000)
-        let many = try await crowd(100_000)
+        _ = try await crowd(Scale.of(5000))
+        let few = try await crowd(Scale.of(20_000))
+        let many = try await crowd(Scale.of(100_000))
         // Quadratic behaviour would make it twenty-five times as much.
         #expect(many < few * 12)
     }
 
     @Test func `many sleeping jobs are cancelled at once`() async throws {
         try await withEngine(.cooperative) { engine in
-            let isRunning = Latch(20_000)
-            for _ in 0..<20_000 {
+            let count = Scale.of(20_000)
+            let isRunning = Latch(count)
+            for _ in 0..<count {
                 try engine.spawn(name: "sleeping") {
                     isRunning.countDown()
                     try await engine.sleep(for: .seconds(3600))

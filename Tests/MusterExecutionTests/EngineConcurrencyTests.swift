@@ -4,6 +4,7 @@ import Glibc
 import MusterExecution
 import MusterMetrics
 import MusterPlatform
+import MusterTestSupport
 import Testing
 
 /// What stays on a job's thread, sleeping, descriptors and blocking work, on both engines.

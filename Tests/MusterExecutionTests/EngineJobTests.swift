@@ -3,6 +3,7 @@
 import MusterExecution
 import MusterMetrics
 import MusterPlatform
+import MusterTestSupport
 import Testing
 
 /// A job's life, on both engines.

@@ -4,6 +4,7 @@ import Glibc
 import MusterExecution
 import MusterMetrics
 import MusterPlatform
+import MusterTestSupport
 import Testing
 
 @Suite(.timeLimit(.minutes(5))) struct ThreadingEngineTests {

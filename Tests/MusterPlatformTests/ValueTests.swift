@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Glibc
+import MusterTestSupport
 import Testing
 
 @testable import MusterPlatform
@@ -47,6 +48,12 @@ import Testing
             - WallClock.secondsSinceEpoch(at: now.advanced(by: .seconds(-1000)))
         #expect(abs(apart - 2000) < 60)
         #expect(WallClock.secondsSinceEpoch > 1.5e9)
+    }
+
+    @Test func `instants beyond the wall clock's range do not wrap`() {
+        #expect(WallClock.secondsSinceEpoch(at: .distantFuture) == .infinity)
+        #expect(WallClock.secondsSinceEpoch(at: MonotonicInstant(nanoseconds: .max - 1)) == .infinity)
+        #expect(WallClock.secondsSinceEpoch(at: MonotonicInstant(nanoseconds: .min)) == -.infinity)
     }
 
     @Test func `a system error says what failed and why`() {

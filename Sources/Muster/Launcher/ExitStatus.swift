@@ -16,7 +16,7 @@ public struct ExitStatus: RawRepresentable, Hashable, Sendable, CustomStringConv
 
     /// Everything has ended as it was asked to.
     public static let success = ExitStatus(rawValue: 0)
-    /// A service failed to start or ended with an error, or the end had to be forced.
+    /// A service failed to start or to start again, the endpoint could not listen, or the end had to be forced.
     public static let failure = ExitStatus(rawValue: 1)
 
     /// The exit code.

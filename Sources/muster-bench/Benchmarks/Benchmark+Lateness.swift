@@ -48,8 +48,8 @@ extension Benchmark {
     static func drift(_ effort: Effort) throws -> [Figure] {
         let interval: Int64 = 10_000_000
         let count = effort(2000, quick: 400)
-        // `burst` makes up for each start, as the reference does; `delay`, the default, counts on from where it is
-        // when it was held up for more than a second.
+        // `burst` makes each start up, as the reference does; `delay`, the default, counts on from where it is after
+        // an overrun and when it was held up for more than a second.
         let contenders: [(type: BackendType, overrun: OverrunPolicy)] = [
             (.cooperative, .burst), (.threading, .burst), (.cooperative, .delay), (.threading, .delay),
         ]
@@ -70,9 +70,7 @@ extension Benchmark {
                     against: ("clock_nanosleep, absolute", [reference.endDrift]), isRatioMeaningful: false,
                     limit: .valueAtMost(Double(interval)),
                     note: grid.slipped == 0
-                        ? nil
-                        : "overruns, or the machine's holding it up for more than a second, have moved its grid by \(slip)"
-                ),
+                        ? nil : "held up by the machine; the grid was moved by \(slip) in all"),
                 Figure(
                     "second half minus first, \(label)", in: .nanoseconds, [grid.driftGrowth],
                     against: ("clock_nanosleep, absolute", [reference.driftGrowth]), isRatioMeaningful: false,

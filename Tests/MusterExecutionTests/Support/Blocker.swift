@@ -2,6 +2,7 @@
 
 import MusterExecution
 import MusterPlatform
+import MusterTestSupport
 
 /// Keeps the thread that an engine's next job will get from running anything, until it is told to go on.
 struct Blocker {

@@ -44,9 +44,3 @@ extension EngineConfiguration {
 func makeRegistry() throws -> MetricRegistry {
     MetricRegistry(arena: try .create(name: "muster-test"))
 }
-
-/// Waits for a state that is reached without an event that could be awaited, letting everybody else run meanwhile.
-func until(_ condition: @escaping @Sendable () -> Bool) async throws {
-    let clock = SystemClock()
-    while !condition() { try await clock.sleep(for: .microseconds(200)) }
-}

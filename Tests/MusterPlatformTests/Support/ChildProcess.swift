@@ -2,6 +2,7 @@
 
 import Glibc
 import MusterPlatform
+import MusterTestSupport
 
 /// A process of the test's own: this very executable, started again, which runs one scenario on its main thread
 /// and ends. For what a test cannot do to the test runner's process or on its main thread.

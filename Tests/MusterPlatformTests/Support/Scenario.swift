@@ -2,6 +2,7 @@
 
 import Glibc
 import MusterPlatform
+import MusterTestSupport
 
 /// What a ``ChildProcess`` does; each returns 0 when everything was as it should be.
 enum Scenario: String, CaseIterable {

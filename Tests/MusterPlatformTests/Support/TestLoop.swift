@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import MusterPlatform
+import MusterTestSupport
 
 /// Runs a test against a loop on a thread of its own, and ends that thread after it.
 func withLoop<Result: Sendable>(

@@ -9,7 +9,7 @@ import MusterPlatform
 import MusterTestKit
 import Testing
 
-@Suite("Selecting a backend", .timeLimit(.minutes(1)))
+@Suite("Selecting a backend", .timeLimit(.minutes(5)))
 struct BackendSelectionTests {
     private let log = CapturedLog()
     private let metrics: MetricRegistry

@@ -5,7 +5,7 @@ import MusterPlatform
 import MusterTestKit
 import Testing
 
-@Suite("Back-off looping calls", .timeLimit(.minutes(1)))
+@Suite("Back-off looping calls", .timeLimit(.minutes(5)))
 struct BackOffTests {
     private static let growing = [
         1.6, 2.4, 3.6, 5.4, 8.1, 12.15, 18.225, 27.3375, 41.00625, 61.509375, 92.2640625,

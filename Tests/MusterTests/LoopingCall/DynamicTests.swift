@@ -6,7 +6,7 @@ import MusterPlatform
 import MusterTestKit
 import Testing
 
-@Suite("Dynamic looping calls", .timeLimit(.minutes(1)))
+@Suite("Dynamic looping calls", .timeLimit(.minutes(5)))
 struct DynamicTests {
     /// Runs a loop whose function returns these delays one after the other, then ends.
     private func sleeps(

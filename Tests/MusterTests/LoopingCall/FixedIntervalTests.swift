@@ -7,7 +7,7 @@ import MusterPlatform
 import MusterTestKit
 import Testing
 
-@Suite("Fixed-interval looping calls", .timeLimit(.minutes(1)))
+@Suite("Fixed-interval looping calls", .timeLimit(.minutes(5)))
 struct FixedIntervalTests {
     @Test("The value of LoopingCallDone is what wait returns", arguments: bothBackends, [true, false])
     func done(type: BackendType, value: Bool) async throws {

@@ -8,7 +8,7 @@ import MusterPlatform
 import MusterTestKit
 import Testing
 
-@Suite("The life of looping calls", .timeLimit(.minutes(1)))
+@Suite("The life of looping calls", .timeLimit(.minutes(5)))
 struct LoopLifeTests {
     private func isStopped(_ end: LoopEnd) -> Bool {
         if case .stopped = end { true } else { false }

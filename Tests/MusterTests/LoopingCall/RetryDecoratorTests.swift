@@ -4,7 +4,7 @@ import Muster
 import MusterTestKit
 import Testing
 
-@Suite("Retrying", .timeLimit(.minutes(1)))
+@Suite("Retrying", .timeLimit(.minutes(5)))
 struct RetryDecoratorTests {
     private let clock = RecordedClock()
 

@@ -6,7 +6,7 @@ import MusterTestKit
 import Testing
 
 extension ProcessWide {
-    @Suite("The process' backend", .timeLimit(.minutes(1)))
+    @Suite("The process' backend", .timeLimit(.minutes(5)))
     struct BackendFacadeTests {
         init() {
             Backend.resetForTesting()

@@ -10,7 +10,7 @@ import MusterTestKit
 import Testing
 
 extension ProcessWide {
-    @Suite("The service launcher", .timeLimit(.minutes(1)))
+    @Suite("The service launcher", .timeLimit(.minutes(5)))
     struct ServiceLauncherTests {
         private let calls = Recorder<String>()
 

@@ -10,7 +10,7 @@ import MusterTestKit
 import Testing
 
 extension ProcessWide {
-    @Suite("Handling signals", .timeLimit(.minutes(1)))
+    @Suite("Handling signals", .timeLimit(.minutes(5)))
     struct SignalHandlerTests {
         private static let windowChange = UnixSignal(rawValue: SIGWINCH)
 

@@ -7,7 +7,7 @@ import MusterPlatform
 import MusterTestKit
 import Testing
 
-@Suite("Services and the launcher in the process", .timeLimit(.minutes(1)))
+@Suite("Services and the launcher in the process", .timeLimit(.minutes(5)))
 struct ServicesTests {
     private let calls = Recorder<String>()
 

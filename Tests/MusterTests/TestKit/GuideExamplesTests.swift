@@ -7,7 +7,7 @@ import MusterTestKit
 import Testing
 
 /// The examples of the migration guide, so that they keep compiling and doing what it says.
-@Suite("The migration guide's examples", .timeLimit(.minutes(1)))
+@Suite("The migration guide's examples", .timeLimit(.minutes(5)))
 struct GuideExamplesTests {
     private struct Mailer: ServiceBase {
         let threadGroup: ThreadGroup

@@ -4,7 +4,7 @@ import MusterPlatform
 import MusterTestKit
 import Testing
 
-@Suite("Clocks for tests", .timeLimit(.minutes(1)))
+@Suite("Clocks for tests", .timeLimit(.minutes(5)))
 struct ManualClockTests {
     @Test("A manual clock wakes those whose time has come, the earliest first")
     func wakes() async throws {

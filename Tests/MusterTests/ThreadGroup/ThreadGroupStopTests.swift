@@ -6,7 +6,7 @@ import MusterPlatform
 import MusterTestKit
 import Testing
 
-@Suite("Stopping thread groups", .timeLimit(.minutes(1)))
+@Suite("Stopping thread groups", .timeLimit(.minutes(5)))
 struct ThreadGroupStopTests {
     private func isFinished(_ outcome: JobOutcome?) -> Bool {
         if case .finished = outcome { true } else { false }

@@ -8,7 +8,7 @@ import MusterPlatform
 import MusterTestKit
 import Testing
 
-@Suite("Thread groups", .timeLimit(.minutes(1)))
+@Suite("Thread groups", .timeLimit(.minutes(5)))
 struct ThreadGroupTests {
     // MARK: Threads
 

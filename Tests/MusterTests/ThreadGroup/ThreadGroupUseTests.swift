@@ -4,9 +4,10 @@ import Muster
 import MusterExecution
 import MusterMetrics
 import MusterTestKit
+import MusterTestSupport
 import Testing
 
-@Suite("A job that uses its own group", .timeLimit(.minutes(1)))
+@Suite("A job that uses its own group", .timeLimit(.minutes(5)))
 struct ThreadGroupUseTests {
     private func isFinished(_ outcome: JobOutcome?) -> Bool {
         if case .finished = outcome { true } else { false }

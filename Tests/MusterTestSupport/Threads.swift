@@ -4,7 +4,7 @@ import MusterPlatform
 import Synchronization
 
 /// Runs a closure on a native thread of its own, without holding up the caller's.
-func onThread<Result: Sendable>(
+package func onThread<Result: Sendable>(
     _ name: String = "test", _ body: @escaping @Sendable () throws -> Result
 ) async throws -> Result {
     try await withCheckedThrowingContinuation { continuation in
@@ -22,6 +22,12 @@ private let spun = Atomic<Int>(0)
 
 /// Keeps the processor busy for some rounds of about a microsecond, so that threads meet at ever different moments.
 @inline(never)
-func spin(_ rounds: Int) {
+package func spin(_ rounds: Int) {
     for _ in 0..<rounds * 20 { _ = spun.load(ordering: .acquiring) }
+}
+
+/// Waits for a state that is reached without an event that could be awaited, letting everybody else run meanwhile.
+package func until(_ condition: @escaping @Sendable () -> Bool) async throws {
+    let clock = SystemClock()
+    while !condition() { try await clock.sleep(for: .microseconds(200)) }
 }

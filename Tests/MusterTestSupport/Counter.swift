@@ -3,13 +3,15 @@
 import Synchronization
 
 /// A number that any thread may add to.
-final class Counter: Sendable {
+package final class Counter: Sendable {
     private let number = Atomic<Int>(0)
 
-    var value: Int { number.load(ordering: .sequentiallyConsistent) }
+    package init() {}
+
+    package var value: Int { number.load(ordering: .sequentiallyConsistent) }
 
     @discardableResult
-    func add(_ amount: Int = 1) -> Int {
+    package func add(_ amount: Int = 1) -> Int {
         number.wrappingAdd(amount, ordering: .sequentiallyConsistent).newValue
     }
 }

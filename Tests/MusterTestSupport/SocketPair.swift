@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Glibc
-import MusterPlatform
+package import MusterPlatform
 
 /// Two connected non-blocking sockets.
-struct SocketPair {
-    let near: OwnedDescriptor
-    let far: OwnedDescriptor
+package struct SocketPair {
+    package let near: OwnedDescriptor
+    package let far: OwnedDescriptor
 
-    init() throws {
+    package init() throws {
         var pair: [Int32] = [-1, -1]
         let kind = Int32(SOCK_STREAM.rawValue) | Int32(SOCK_NONBLOCK.rawValue) | Int32(SOCK_CLOEXEC.rawValue)
         guard socketpair(AF_UNIX, kind, 0, &pair) == 0 else { throw SystemError("socketpair") }
@@ -18,14 +18,14 @@ struct SocketPair {
 }
 
 /// Writes one byte.
-func poke(_ descriptor: OwnedDescriptor) {
+package func poke(_ descriptor: OwnedDescriptor) {
     var byte: UInt8 = 1
     _ = write(descriptor.rawValue, &byte, 1)
 }
 
 /// Reads all there is.
 @discardableResult
-func drain(_ descriptor: OwnedDescriptor) -> Int {
+package func drain(_ descriptor: OwnedDescriptor) -> Int {
     var buffer = [UInt8](repeating: 0, count: 65_536)
     var total = 0
     while true {
@@ -37,7 +37,7 @@ func drain(_ descriptor: OwnedDescriptor) -> Int {
 
 /// Writes until there is no room.
 @discardableResult
-func fill(_ descriptor: OwnedDescriptor) -> Int {
+package func fill(_ descriptor: OwnedDescriptor) -> Int {
     let buffer = [UInt8](repeating: 0, count: 65_536)
     var total = 0
     while true {

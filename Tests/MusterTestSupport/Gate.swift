@@ -7,10 +7,10 @@ import Synchronization
 ///
 /// Sound as `@unchecked Sendable`: POSIX semaphores are made to be used from any thread, and the memory lives as
 /// long as the gate.
-final class Gate: @unchecked Sendable {
+package final class Gate: @unchecked Sendable {
     private let semaphore: UnsafeMutablePointer<sem_t>
 
-    init() {
+    package init() {
         semaphore = .allocate(capacity: 1)
         sem_init(semaphore, 0, 0)
     }
@@ -20,11 +20,11 @@ final class Gate: @unchecked Sendable {
         semaphore.deallocate()
     }
 
-    func open() {
+    package func open() {
         sem_post(semaphore)
     }
 
-    func pass() {
+    package func pass() {
         while sem_wait(semaphore) != 0 {}
     }
 }

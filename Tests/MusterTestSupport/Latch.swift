@@ -3,7 +3,7 @@
 import MusterPlatform
 
 /// An event that happens when it has been counted down as often as it was told to; tasks wait for it.
-final class Latch: Sendable {
+package final class Latch: Sendable {
     private struct State {
         var remaining: Int
         var waiters: [CheckedContinuation<Void, Never>] = []
@@ -11,13 +11,13 @@ final class Latch: Sendable {
 
     private let state: Locked<State>
 
-    init(_ count: Int = 1) {
+    package init(_ count: Int = 1) {
         state = Locked(State(remaining: count))
     }
 
-    var remaining: Int { state.withLock { $0.remaining } }
+    package var remaining: Int { state.withLock { $0.remaining } }
 
-    func countDown() {
+    package func countDown() {
         let waiters = state.withLock { state -> [CheckedContinuation<Void, Never>] in
             state.remaining -= 1
             guard state.remaining == 0 else { return [] }
@@ -27,7 +27,7 @@ final class Latch: Sendable {
         for waiter in waiters { waiter.resume() }
     }
 
-    func wait() async {
+    package func wait() async {
         await withCheckedContinuation { waiter in
             let isOver = state.withLock { state in
                 if state.remaining > 0 { state.waiters.append(waiter) }

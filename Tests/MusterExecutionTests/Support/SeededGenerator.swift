@@ -1,1 +1,0 @@
-../../MusterPlatformTests/Support/SeededGenerator.swift
