@@ -24,7 +24,8 @@ sanitize: setup ## Run the tests under the thread and the address sanitizer.
 	@SWIFT=$(SWIFT) scripts/test-sanitized thread
 	@SWIFT=$(SWIFT) scripts/test-sanitized address
 
-bench: setup ## Measure against references in the same run, and print the ratios.
+bench: ## Measure against references in the same run, and print the ratios.
+	@scripts/install-packages build bench
 	$(SWIFT) build $(RELEASE) --product muster-bench
 	.build/release/muster-bench $(BENCH_OPTIONS)
 
