@@ -18,7 +18,7 @@ struct MusterDemo: ParsableCommand {
               curl -X PUT --data hello 'http://127.0.0.1:8080/items/greeting?ttl=60'
               curl http://127.0.0.1:8080/items/greeting
               curl http://127.0.0.1:9917/metrics
-              curl http://127.0.0.1:9917/livez?verbose
+              curl 'http://127.0.0.1:9917/livez?verbose'
 
             The backend is taken from the environment: MUSTER_BACKEND=cooperative (the default) or threading.
             """,
