@@ -14,6 +14,21 @@ public struct ExitStatus: RawRepresentable, Hashable, Sendable, CustomStringConv
         self.rawValue = rawValue
     }
 
+    /// Runs a program, and tells an error that it throws the way programs do: with its text on standard error, and
+    /// with status 1. Swift itself would trap, with a backtrace, when an error leaves `main`.
+    ///
+    /// - Parameter program: What to run, for example a launcher's `wait()`.
+    public init(_ program: () throws -> ExitStatus) {
+        do {
+            self = try program()
+        } catch {
+            let text = Array("error: \(error)\n".utf8)
+            // There is nobody left to tell when this fails.
+            _ = write(STDERR_FILENO, text, text.count)
+            self = .failure
+        }
+    }
+
     /// Everything has ended as it was asked to.
     public static let success = ExitStatus(rawValue: 0)
     /// A service failed to start or to start again, the endpoint could not listen, or the end had to be forced.

@@ -5,9 +5,9 @@
 /// ```swift
 /// @main
 /// struct Main {
-///     static func main() throws {
+///     static func main() {
 ///         Backend.registerDefaultHook { .threading }
-///         try launch(Mailer()).wait().exit()
+///         ExitStatus { try launch(Mailer()).wait() }.exit()
 ///     }
 /// }
 /// ```
