@@ -4,10 +4,11 @@ import CMuster
 import Glibc
 import MusterPlatform
 
-/// The process' signals: what a C handler has written to the signal pipe is read on the auxiliary loop's thread and
-/// told to the subscribers of the signal, the last one first.
+/// The process' signals: what a C handler has written to the signal pipe is read on one event loop and told to the
+/// subscribers of the signal, the last one first.
 ///
-/// That thread runs no job, so a signal gets through although every job hangs.
+/// That loop is the auxiliary one, whose thread runs no job, so that a signal gets through although every job hangs;
+/// a process that is supervised by another one can do without that thread (``deliver(on:)``).
 final class SignalCenter: Sendable {
     typealias Receiver = @Sendable (UnixSignal) -> Void
 
@@ -21,11 +22,19 @@ final class SignalCenter: Sendable {
         var receivers: [UnixSignal: [(number: UInt64, receive: Receiver)]] = [:]
         var lastNumber: UInt64 = 0
         var isWatching = false
+        var loop = EventLoop.auxiliary
     }
 
     static let shared = SignalCenter()
 
     private let state = Locked(State())
+
+    /// Makes a loop the one whose thread takes the signals, unless signals are taken already.
+    func deliver(on loop: EventLoop) {
+        state.withLock { state in
+            if !state.isWatching { state.loop = loop }
+        }
+    }
 
     /// Calls a closure for each delivery of a signal, in no job and on a thread that must not be blocked.
     ///
@@ -52,9 +61,10 @@ final class SignalCenter: Sendable {
             state.withLock { $0.isWatching = false }
             throw .notHandleable(signal, error)
         }
-        EventLoop.auxiliary.submit { [self] in
+        let loop = state.withLock { $0.loop }
+        loop.submit { [self] in
             do {
-                _ = try EventLoop.auxiliary.watch(pipe, for: .readable) { [self] _ in deliver(from: pipe) }
+                _ = try loop.watch(pipe, for: .readable) { [self] _ in deliver(from: pipe) }
             } catch {
                 // Tried again with the next subscription.
                 state.withLock { $0.isWatching = false }

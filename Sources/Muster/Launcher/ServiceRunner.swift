@@ -1,0 +1,303 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Logging
+import MusterEndpoint
+import MusterExecution
+import MusterMetrics
+import MusterPlatform
+
+/// Runs services in this process until it is told to end: signals, a graceful end, an exit status. What a launcher in
+/// one process and a supervised worker have in common.
+final class ServiceRunner: Sendable {
+    /// What differs between the two.
+    struct Surroundings: Sendable {
+        /// Called before the services start, for example to serve the endpoint.
+        var begin: @Sendable () throws -> Void = {}
+        /// Called when something has failed, with the first error.
+        var failed: @Sendable (any Error) -> Void = { _ in }
+        /// Called when the end begins, before anything stops.
+        var stopping: @Sendable () -> Void = {}
+        /// Called at the end, before ``wait()`` returns.
+        var finished: @Sendable () -> Void = {}
+        /// Ends the process at once.
+        var exitNow: @Sendable (ExitStatus) -> Void
+    }
+
+    /// Whose threads take signals and deadlines.
+    enum Watch {
+        /// A thread that runs no job: they hold although every job hangs.
+        case auxiliary
+        /// The loop of the waiting thread: no further thread, for a process that is watched by another one.
+        case ownLoop
+    }
+
+    private struct State {
+        var machine = LaunchState()
+        var hasBegun = false
+        var subscriptions: [SignalCenter.Subscription] = []
+        var deadline: EventLoop.ScheduledAction?
+        var failure: (any Error)?
+        var onReady: [@Sendable () -> Void] = []
+        var watchLoop = EventLoop.auxiliary
+    }
+
+    let services: Services
+
+    private let backend: Backend
+    private let settings: MusterSettings
+    private let logger: Logger
+    private let watch: Watch
+    private let surroundings: Surroundings
+    private let signals: CounterFamily
+    private let state = Locked(State())
+    private let over = Completion<ExitStatus>()
+
+    init(
+        backend: Backend, settings: MusterSettings, logger: Logger, watch: Watch = .auxiliary,
+        surroundings: Surroundings
+    ) throws {
+        self.backend = backend
+        self.settings = settings
+        self.logger = logger
+        self.watch = watch
+        self.surroundings = surroundings
+        services = try Services(backend: backend)
+        signals = try backend.metrics.counterFamily(
+            "muster_signals_total", help: "Signals received.", labelNames: ["signal"])
+        for signal in [UnixSignal.terminate, .interrupt, .hangUp] {
+            signals.labels(signal.description).increment(by: 0)
+        }
+    }
+
+    // MARK: Asked from outside
+
+    func whenReady(_ action: @escaping @Sendable () -> Void) {
+        let isReady = state.withLock { state in
+            if !state.machine.isReady { state.onReady.append(action) }
+            return state.machine.isReady
+        }
+        if isReady { action() }
+    }
+
+    var readiness: HealthResult {
+        switch state.withLock({ $0.machine.phase }) {
+        case .running: .pass
+        case .starting: .fail("services are starting")
+        case .restarting: .fail("services are restarting")
+        case .stopping: .fail("shutdown has begun")
+        case .finished: .fail("shutdown is over")
+        }
+    }
+
+    var failure: (any Error)? { state.withLock { $0.failure } }
+
+    func stop(_ status: ExitStatus) {
+        handle(.end(status))
+    }
+
+    func restart() {
+        handle(.hangUp)
+    }
+
+    /// Lets the services take up new settings, in place.
+    func reset() {
+        transition("reset") { [self] in try await services.restart(.mutate) }
+    }
+
+    // MARK: Running
+
+    func wait(prepare: (EventLoop) throws -> Void = { _ in }) -> ExitStatus {
+        guard takeUp() else { return refuse(ServicesError.alreadyStarted) }
+        do {
+            let loop = try loopForThisThread()
+            if NativeThread.isMain { try loop.serveMainQueue() }
+            if case .ownLoop = watch {
+                SignalCenter.shared.deliver(on: loop)
+                state.withLock { $0.watchLoop = loop }
+            }
+            try prepare(loop)
+            begin()
+            over.whenComplete { _ in loop.leave() }
+            try loop.run()
+        } catch {
+            return refuse(error)
+        }
+        return over.value ?? .failure
+    }
+
+    /// Runs without a thread of the caller's, for an asynchronous `main`.
+    func run() async -> ExitStatus {
+        guard takeUp() else { return refuse(ServicesError.alreadyStarted) }
+        begin()
+        return await withTaskCancellationHandler {
+            // Its own end is what is waited for, however the task fares: a cancelled task stops the launcher.
+            await withCheckedContinuation { continuation in
+                over.whenComplete { continuation.resume(returning: $0) }
+            }
+        } onCancel: {
+            stop(.success)
+        }
+    }
+
+    private func refuse(_ error: any Error) -> ExitStatus {
+        note(error)
+        return .failure
+    }
+
+    private func loopForThisThread() throws -> EventLoop {
+        if let engine = backend.engine as? CooperativeEngine, engine.hub.claim() { return engine.hub }
+        return try EventLoop(name: "muster-main")
+    }
+
+    private func takeUp() -> Bool {
+        state.withLock { state in
+            defer { state.hasBegun = true }
+            return !state.hasBegun
+        }
+    }
+
+    private func begin() {
+        if settings.logOptions { logger.debug("settings", metadata: ["settings": "\(settings)"]) }
+        do {
+            try subscribe()
+            try surroundings.begin()
+        } catch {
+            return fail(error)
+        }
+        transition("start") { [self] in
+            try await services.start()
+            handle(.started)
+        }
+    }
+
+    private func subscribe() throws {
+        // A supervised worker may be sent SIGTERM twice, by its supervisor and by whoever ends a whole control group:
+        // that is no impatience, and the supervisor has a deadline.
+        let terminate: LaunchState.Event = if case .ownLoop = watch { .end(.success) } else { .terminate }
+        let events: [(UnixSignal, LaunchState.Event)] = [
+            (.terminate, terminate), (.interrupt, .interrupt), (.hangUp, .hangUp),
+        ]
+        for (signal, event) in events {
+            let counter = signals.labels(signal.description)
+            let subscription = try SignalCenter.shared.subscribe(signal) { [weak self, logger] signal in
+                counter.increment()
+                logger.info("caught a signal", metadata: ["signal": "\(signal)"])
+                self?.handle(event)
+            }
+            state.withLock { $0.subscriptions.append(subscription) }
+        }
+    }
+
+    /// Runs a start or a restart as a job.
+    private func transition(_ name: String, _ body: @escaping @Sendable () async throws -> Void) {
+        do {
+            try backend.engine.spawn(name: "muster-\(name)") { [self] in
+                do {
+                    try await body()
+                } catch ServicesError.stoppedWhileStarting {
+                    // The end was asked for meanwhile: nothing has failed.
+                } catch {
+                    fail(error)
+                }
+            }
+        } catch {
+            fail(error)
+        }
+    }
+
+    private func fail(_ error: any Error) {
+        note(error)
+        handle(.startFailed)
+    }
+
+    private func note(_ error: any Error) {
+        logger.critical("cannot run", metadata: ["error": "\(error)"])
+        let isFirst = state.withLock { state in
+            guard state.failure == nil else { return false }
+            state.failure = error
+            return true
+        }
+        if isFirst { surroundings.failed(error) }
+    }
+
+    // MARK: Events in, actions out
+
+    private func handle(_ event: LaunchState.Event) {
+        let (action, onReady) = state.withLock { state in
+            let action = state.machine.handle(event)
+            // As one with the change of phase, so that a start under way starts nothing after it.
+            if action == .stop { services.refuseStarts() }
+            guard state.machine.isReady else { return (action, [@Sendable () -> Void]()) }
+            defer { state.onReady = [] }
+            return (action, state.onReady)
+        }
+        for action in onReady { action() }
+        switch action {
+        case nil: break
+        case .stop: stopServices()
+        case .restart: restartServices()
+        case .finish(let status): finish(status)
+        case .exitNow(let status, let reason):
+            logger.critical("ending at once", metadata: ["reason": "\(reason)", "status": "\(status)"])
+            surroundings.exitNow(status)
+            finish(status)
+        }
+    }
+
+    private func restartServices() {
+        logger.info("restarting services", metadata: ["method": "\(settings.restartMethod.rawValue)"])
+        transition("restart") { [self] in
+            try await services.restart(settings.restartMethod, until: shutdownDeadline)
+            handle(.restarted)
+        }
+    }
+
+    private var shutdownDeadline: MonotonicInstant? {
+        let timeout = settings.gracefulShutdownTimeout
+        return timeout > .zero ? backend.engine.clock.now.advanced(by: timeout) : nil
+    }
+
+    private func stopServices() {
+        logger.info("stopping services")
+        surroundings.stopping()
+        let timeout = settings.gracefulShutdownTimeout
+        if timeout > .zero {
+            let loop = state.withLock { $0.watchLoop }
+            loop.submit { [self] in
+                let deadline = loop.schedule(at: .now.advanced(by: timeout)) { [weak self] in
+                    self?.handle(.deadline)
+                }
+                state.withLock { $0.deadline = deadline }
+                if over.value != nil { disarm() }
+            }
+        }
+        do {
+            try backend.engine.spawn(name: "muster-stop") { [self] in
+                // Waits for the start or restart under way, which starts no further service.
+                await services.stop(graceful: true, until: nil)
+                handle(.stopped)
+            }
+        } catch {
+            logger.error("services cannot be stopped", metadata: ["error": "\(error)"])
+            handle(.stopped)
+        }
+    }
+
+    private func disarm() {
+        let (deadline, loop) = state.withLock { state in (state.deadline.take(), state.watchLoop) }
+        if let deadline, loop.isCurrent { loop.cancel(deadline) }
+    }
+
+    private func finish(_ status: ExitStatus) {
+        let subscriptions = state.withLock { state in
+            defer { state.subscriptions = [] }
+            return state.subscriptions
+        }
+        for subscription in subscriptions { SignalCenter.shared.unsubscribe(subscription) }
+        surroundings.finished()
+        logger.info("stopped", metadata: ["status": "\(status)"])
+        let loop = state.withLock { $0.deadline == nil ? nil : $0.watchLoop }
+        loop?.submit { [self] in disarm() }
+        over.complete(with: status)
+    }
+}
