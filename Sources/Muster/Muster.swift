@@ -5,3 +5,4 @@
 @_exported public import MusterExecution
 @_exported public import MusterMetrics
 @_exported public import MusterPlatform
+@_exported public import MusterSupervision

@@ -5,7 +5,8 @@ extension ComponentRegistry {
         ThreadGroup.self, Job.self,
         FixedIntervalLoopingCall.self, FixedIntervalWithTimeoutLoopingCall.self, DynamicLoopingCall.self,
         BackOffLoopingCall.self, RetryDecorator.self, LoopingCallDone.self, LoopingCallTimeOut.self,
-        Service.self, Services.self, Launcher.self, ServiceLauncher.self, SignalHandler.self,
+        Service.self, Services.self, Launcher.self, ServiceLauncher.self, ProcessLauncher.self,
+        SignalHandler.self,
     ]
 
     /// Muster's own components; both backends have all of them.
@@ -78,6 +79,11 @@ extension ComponentKey where Component == Launcher {
 extension ComponentKey where Component == ServiceLauncher {
     /// Runs services in this process, with signals, endpoint and exit status.
     public static var serviceLauncher: Self { Self(Component.self) }
+}
+
+extension ComponentKey where Component == ProcessLauncher {
+    /// Runs services in supervised worker processes.
+    public static var processLauncher: Self { Self(Component.self) }
 }
 
 extension ComponentKey where Component == SignalHandler {

@@ -3,7 +3,9 @@
 public import Configuration
 public import MusterEndpoint
 import MusterExecution
+import MusterMetrics
 import MusterPlatform
+public import MusterSupervision
 
 /// What can be set about the runtime. A plain value: nothing reads the environment behind one's back.
 public struct MusterSettings: Sendable {
@@ -21,6 +23,26 @@ public struct MusterSettings: Sendable {
     ///
     /// Upstream: `log_options`.
     public var logOptions: Bool
+
+    /// How long a worker may take until its service has started; zero for ever.
+    public var startupTimeout: Duration = .seconds(60)
+    /// How long a graceful end goes on serving, no longer ready, before the workers are told to stop: the time that
+    /// load balancers need to take notice.
+    public var shutdownDelay: Duration = .zero
+    /// How long a hung worker has for writing its backtraces before it is killed.
+    public var abortGrace: Duration = .seconds(5)
+    /// How long to wait before a worker is started again.
+    public var restartBackoff = RestartBackoff()
+    /// How many restarts of a service are put up with; `nil` for any number.
+    public var restartIntensity: RestartIntensity? = RestartIntensity()
+    /// How many workers of each service have to be ready for `/readyz`.
+    public var readyCondition = ReadyCondition.anyWorker
+    /// What `/livez` of a supervisor depends on.
+    public var liveCondition = LiveCondition.noHungWorker
+    /// The size of each worker's metric arena in bytes. Pages that hold nothing take no memory.
+    public var arenaCapacity = ArenaWriter.defaultCapacity
+    /// The file that they were read from, which a reload reads again.
+    public internal(set) var file: String?
 
     /// Creates settings; the defaults are those of the documentation.
     ///
@@ -46,10 +68,22 @@ public struct MusterSettings: Sendable {
     ///
     /// | key | type | default |
     /// |---|---|---|
-    /// | `muster.endpoint.address` | `HOST:PORT`, `unix:PATH` or `off` | `127.0.0.1:9917` |
+    /// | `muster.endpoint.address` | `HOST:PORT`, `unix:PATH`, `systemd:NAME` or `off` | `127.0.0.1:9917` |
     /// | `muster.graceful-shutdown-timeout` | duration, 0 = endless | `60s` |
+    /// | `muster.shutdown-delay` | duration | `0s` |
+    /// | `muster.startup-timeout` | duration, 0 = endless | `60s` |
     /// | `muster.liveness-limit` | duration | `10s` |
+    /// | `muster.abort-grace` | duration | `5s` |
     /// | `muster.restart-method` | `reload` or `mutate` | `reload` |
+    /// | `muster.restart-backoff.base` | duration | `10ms` |
+    /// | `muster.restart-backoff.maximum` | duration | `30s` |
+    /// | `muster.restart-backoff.stable-time` | duration | `10s` |
+    /// | `muster.restart-intensity.maximum` | number, 0 = any | `60` |
+    /// | `muster.restart-intensity.period` | duration | `60s` |
+    /// | `muster.restart-intensity.when-exceeded` | `absorb` or `escalate` | `absorb` |
+    /// | `muster.ready-condition` | `any-worker` or `every-worker` | `any-worker` |
+    /// | `muster.live-condition` | `no-hung-worker` or `supervisor` | `no-hung-worker` |
+    /// | `muster.arena-capacity` | bytes | `4194304` |
     /// | `muster.log-options` | boolean | `true` |
     ///
     /// - Parameter config: Where from; the first of its providers that has a key counts.
@@ -60,25 +94,53 @@ public struct MusterSettings: Sendable {
         if let text = try reader.text("muster.endpoint.address") {
             endpoint = try reader.endpoint(text, key: "muster.endpoint.address")
         }
-        if let value = try reader.duration("muster.graceful-shutdown-timeout", allowsZero: true) {
-            gracefulShutdownTimeout = value
-        }
-        if let value = try reader.duration("muster.liveness-limit", allowsZero: false) { livenessLimit = value }
+        try reader.duration("muster.graceful-shutdown-timeout", allowsZero: true, into: &gracefulShutdownTimeout)
+        try reader.duration("muster.shutdown-delay", allowsZero: true, into: &shutdownDelay)
+        try reader.duration("muster.startup-timeout", allowsZero: true, into: &startupTimeout)
+        try reader.duration("muster.liveness-limit", allowsZero: false, into: &livenessLimit)
+        try reader.duration("muster.abort-grace", allowsZero: false, into: &abortGrace)
         if let value: RestartMethod = try reader.choice("muster.restart-method") { restartMethod = value }
+        try readRestarts(reader)
+        if let value: ReadyCondition = try reader.choice("muster.ready-condition") { readyCondition = value }
+        if let value: LiveCondition = try reader.choice("muster.live-condition") { liveCondition = value }
+        if let value = try reader.integer("muster.arena-capacity", in: 4096...1 << 30) { arenaCapacity = value }
         if let value = try reader.boolean("muster.log-options") { logOptions = value }
     }
 
+    private mutating func readRestarts(_ reader: SettingsReader) throws(SettingsError) {
+        try reader.duration("muster.restart-backoff.base", allowsZero: true, into: &restartBackoff.base)
+        try reader.duration("muster.restart-backoff.maximum", allowsZero: true, into: &restartBackoff.maximum)
+        try reader.duration("muster.restart-backoff.stable-time", allowsZero: false, into: &restartBackoff.stableTime)
+        var intensity = RestartIntensity()
+        if let value = try reader.integer("muster.restart-intensity.maximum", in: 0...1_000_000) {
+            intensity.maximum = value
+        }
+        try reader.duration("muster.restart-intensity.period", allowsZero: false, into: &intensity.period)
+        if let value: RestartIntensity.Response = try reader.choice("muster.restart-intensity.when-exceeded") {
+            intensity.whenExceeded = value
+        }
+        restartIntensity = intensity.maximum > 0 ? intensity : nil
+    }
+
     /// Reads settings as a program usually does: from its arguments, then the environment, then a JSON file when one
-    /// is named.
+    /// is named. A ``ProcessLauncher`` reads them again on SIGHUP.
     ///
-    /// - Parameter file: The file's path.
+    /// - Parameter file: The file's path; when `nil`, the one that the environment variable `MUSTER_SETTINGS_FILE`
+    ///   or the argument `--muster-settings-file` names, if any.
     /// - Returns: The settings.
     /// - Throws: ``SettingsError`` for a value that cannot be used; what reading the file throws.
     public static func load(file: String? = nil) throws -> MusterSettings {
         var providers: [any ConfigProvider] = [CommandLineArgumentsProvider(), EnvironmentVariablesProvider()]
+        let file = try file ?? SettingsReader(config: ConfigReader(providers: providers)).text("muster.settings-file")
         if let file {
             providers.append(try SettingsReader.jsonFile(file))
         }
-        return try MusterSettings(config: ConfigReader(providers: providers))
+        var settings = try MusterSettings(config: ConfigReader(providers: providers))
+        settings.file = file
+        settings.source = { try load(file: file) }
+        return settings
     }
+
+    /// Reads them again, where they were loaded; `nil` for settings that the program has made itself.
+    var source: (@Sendable () throws -> MusterSettings)?
 }

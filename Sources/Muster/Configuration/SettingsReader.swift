@@ -37,6 +37,20 @@ struct SettingsReader {
         return value
     }
 
+    /// Reads a duration, where there is one.
+    func duration(_ key: String, allowsZero: Bool, into value: inout Duration) throws(SettingsError) {
+        if let read = try duration(key, allowsZero: allowsZero) { value = read }
+    }
+
+    func integer(_ key: String, in range: ClosedRange<Int>) throws(SettingsError) -> Int? {
+        guard let text = try text(key) else { return nil }
+        guard let value = Int(text), range.contains(value) else {
+            throw SettingsError(
+                key: key, value: text, expected: "a whole number from \(range.lowerBound) to \(range.upperBound)")
+        }
+        return value
+    }
+
     func boolean(_ key: String) throws(SettingsError) -> Bool? {
         guard let text = config.string(forKey: ConfigKey(key)) else {
             // A boolean in a JSON file, or an argument without a value.

@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// Launches a service, with settings from the program's arguments and environment.
+/// Launches a service, with settings from the program's arguments and environment: in the calling process for one
+/// worker, in supervised worker processes for more.
 ///
 /// ```swift
 /// @main
 /// struct Main {
 ///     static func main() {
 ///         Backend.registerDefaultHook { .threading }
-///         ExitStatus { try launch(Mailer()).wait() }.exit()
+///         ExitStatus { try launch(Mailer(), workers: 4).wait() }.exit()
 ///     }
 /// }
 /// ```
@@ -16,17 +17,34 @@
 ///
 /// - Parameters:
 ///   - service: The service.
-///   - workers: The number of workers, 1 for the calling process.
+///   - workers: The number of workers; 1 for the calling process.
+///   - restartMethod: What SIGHUP does; what the settings say when `nil`.
 ///   - settings: What can be set about the runtime; read from arguments and environment when `nil`.
-/// - Returns: A launcher to wait for.
+/// - Returns: A launcher to wait for: a ``ServiceLauncher`` or a ``ProcessLauncher``.
 /// - Throws: ``SettingsError`` for a setting that cannot be used; ``LaunchError`` for a number of workers that
 ///   cannot be had; ``BackendError`` when no backend can be selected.
 public func launch(
-    _ service: any ServiceBase, workers: Int = 1, settings: MusterSettings? = nil
-) throws -> ServiceLauncher {
+    _ service: any ServiceBase, workers: Int = 1, restartMethod: RestartMethod? = nil,
+    settings: MusterSettings? = nil
+) throws -> any MainLauncher {
     guard workers >= 1 else { throw LaunchError.tooFewWorkers(workers) }
-    guard workers == 1 else { throw LaunchError.workerProcessesNotAvailable(workers) }
-    let launcher = try ServiceLauncher(name: service.name, settings: settings ?? .load())
-    try launcher.launchService(service)
+    var settings = try settings ?? .load()
+    if let restartMethod { settings.restartMethod = restartMethod }
+    if workers == 1, !Worker.isWorkerProcess {
+        let launcher = try ServiceLauncher(name: service.name, settings: settings)
+        try launcher.launchService(service)
+        return launcher
+    }
+    let source = settings.source
+    let launcher = try ProcessLauncher(
+        settings: settings,
+        reloadSettings: source.map { source in
+            {
+                var settings = try source()
+                if let restartMethod { settings.restartMethod = restartMethod }
+                return settings
+            }
+        })
+    try launcher.launchService(service, workers: workers)
     return launcher
 }

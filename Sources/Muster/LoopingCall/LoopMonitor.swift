@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 public import MusterPlatform
+import MusterSupervision
 import Synchronization
 
 /// The looping calls of a backend that run now, and when each was to give its next sign of life.
@@ -13,10 +14,16 @@ public final class LoopMonitor: Sendable {
         public let by: Duration
     }
 
-    private let entries = Locked<[ObjectIdentifier: LoopProgress]>([:])
+    private struct State {
+        var entries: [ObjectIdentifier: LoopProgress] = [:]
+        /// Where a supervisor sees when a loop has hung, with the limit that counts for most of them.
+        var published: (signs: VitalSignsWriter, limit: Duration)?
+    }
+
+    private let state = Locked(State())
 
     /// The number of loops that run now.
-    public var count: Int { entries.withLock { $0.count } }
+    public var count: Int { state.withLock { $0.entries.count } }
 
     /// The loops that are overdue by more than a limit, the worst first, equals by name.
     ///
@@ -24,19 +31,33 @@ public final class LoopMonitor: Sendable {
     ///   - limit: The longest time that is in order; a loop with a limit of its own is held to that.
     ///   - now: The present instant of the loops' clock.
     public func overdue(by limit: Duration, at now: MonotonicInstant) -> [Overdue] {
-        let all = entries.withLock { Array($0.values) }
+        let all = state.withLock { Array($0.entries.values) }
         return all.compactMap { progress in
             let by = progress.expected.duration(to: now)
             return by > progress.stallLimit ?? limit ? Overdue(loop: progress.loop, by: by) : nil
         }.sorted { ($1.by, $0.loop) < ($0.by, $1.loop) }
     }
 
+    /// Lets a supervisor see when each loop will have hung. Loops that run already are shown too.
+    func publish(to signs: VitalSignsWriter, limit: Duration) {
+        state.withLock { state in
+            state.published = (signs, limit)
+            for progress in state.entries.values { progress.publish(to: signs, limit: limit) }
+        }
+    }
+
     func add(_ progress: LoopProgress) {
-        entries.withLock { $0[ObjectIdentifier(progress)] = progress }
+        state.withLock { state in
+            state.entries[ObjectIdentifier(progress)] = progress
+            if let (signs, limit) = state.published { progress.publish(to: signs, limit: limit) }
+        }
     }
 
     func remove(_ progress: LoopProgress) {
-        entries.withLock { $0[ObjectIdentifier(progress)] = nil }
+        state.withLock { state in
+            state.entries[ObjectIdentifier(progress)] = nil
+            progress.withdraw()
+        }
     }
 }
 
@@ -45,6 +66,7 @@ final class LoopProgress: Sendable {
     let loop: String
     let stallLimit: Duration?
     private let instant: Atomic<Int64>
+    private let deadline = Locked<(cell: DeadlineCell, limit: Duration)?>(nil)
 
     init(loop: String, stallLimit: Duration?, expected: MonotonicInstant) {
         self.loop = loop
@@ -54,6 +76,26 @@ final class LoopProgress: Sendable {
 
     var expected: MonotonicInstant {
         get { MonotonicInstant(nanoseconds: instant.load(ordering: .relaxed)) }
-        set { instant.store(newValue.nanoseconds, ordering: .relaxed) }
+        set {
+            instant.store(newValue.nanoseconds, ordering: .relaxed)
+            deadline.withLock { deadline in
+                if let (cell, limit) = deadline { cell.set(newValue.advanced(by: limit).nanoseconds) }
+            }
+        }
+    }
+
+    /// Shows a supervisor from when on the loop counts as hung. Where there is no room, only this process' own probe
+    /// notices.
+    fileprivate func publish(to signs: VitalSignsWriter, limit: Duration) {
+        guard let cell = signs.allocateDeadline() else { return }
+        deadline.withLock { $0 = (cell, stallLimit ?? limit) }
+        expected = expected
+    }
+
+    fileprivate func withdraw() {
+        deadline.withLock { deadline in
+            deadline?.cell.free()
+            deadline = nil
+        }
     }
 }

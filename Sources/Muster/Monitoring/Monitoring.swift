@@ -15,7 +15,13 @@ public final class Monitoring: Sendable {
 
     private let endpoint: Endpoint?
 
-    /// Sets up the metrics and health checks of a backend; serves nothing yet.
+    init(health: HealthRegistry, exposition: Exposition, endpoint: Endpoint?) {
+        self.health = health
+        self.exposition = exposition
+        self.endpoint = endpoint
+    }
+
+    /// Sets up the metrics and health checks of one process; serves nothing yet.
     ///
     /// - Parameters:
     ///   - backend: The backend to watch.
@@ -57,6 +63,33 @@ public final class Monitoring: Sendable {
         try registerChecks(backend: backend, limit: settings.livenessLimit)
     }
 
+    /// Sets up the metrics and health checks of a supervisor; serves nothing yet. The series of its workers are added
+    /// as they come up.
+    init(
+        supervisor metrics: SupervisorMetrics, health checks: SupervisorHealth, registry: MetricRegistry,
+        settings: MusterSettings, logger: Logger
+    ) throws {
+        let health = HealthRegistry(
+            runner: { _, work in
+                // The supervisor has no backend. Its own checks are quick; this is for those of the application that
+                // it registers here all the same.
+                Task(executorPreference: EventLoop.auxiliary) { await work() }
+            }, logger: logger)
+        self.health = health
+        try checks.register(with: health)
+        let reader = try ArenaReader(descriptor: registry.arena.descriptor.rawValue)
+        let exposition = Exposition(
+            sources: [
+                ArenaSource(reader: reader, constantLabels: []), ProcessSource(), metrics,
+                CollectorSource { Self.buildFamilies() },
+            ])
+        self.exposition = exposition
+        endpoint = settings.endpoint.map { configuration in
+            Endpoint(
+                configuration: configuration, metrics: exposition, health: health, registry: registry, logger: logger)
+        }
+    }
+
     private func registerChecks(backend: Backend, limit: Duration) throws {
         try health.register(
             .probe("hub", .live) {
@@ -96,37 +129,15 @@ public final class Monitoring: Sendable {
 
     // MARK: Figures taken at a scrape
 
-    private static let workerThreads = FamilyDescriptor(
-        name: "muster_worker_threads", type: .gauge, help: "Threads of the operating system.")
-    private static let workerUp = FamilyDescriptor(
-        name: "muster_worker_up", type: .gauge, help: "Whether the worker's process is there.")
-    private static let workerCPU = FamilyDescriptor(
-        name: "muster_worker_cpu_seconds_total", type: .counter, help: "User and system time spent.", unit: .seconds)
-    private static let workerMemory = FamilyDescriptor(
-        name: "muster_worker_resident_memory_bytes", type: .gauge, help: "Memory in RAM.", unit: .bytes)
-    private static let workerDescriptors = FamilyDescriptor(
-        name: "muster_worker_open_fds", type: .gauge, help: "Open file descriptors.")
-    private static let workerStart = FamilyDescriptor(
-        name: "muster_worker_start_time_seconds", type: .gauge, help: "When the worker's process started.",
-        unit: .seconds)
-
     private static func workerFamilies(
         of process: ProcessStatistics, labels: [(name: String, value: String)]
     ) -> [CollectedFamily] {
-        let figures: [(FamilyDescriptor, Double?)] = [
-            (workerThreads, process.threads.map(Double.init)),
-            (workerUp, 1),
-            (workerCPU, process.cpuSeconds),
-            (workerMemory, process.residentMemoryBytes),
-            (workerDescriptors, process.openDescriptors.map(Double.init)),
-            (workerStart, process.startTimeSeconds),
-        ]
-        return figures.compactMap { descriptor, value in
-            value.map { CollectedFamily(descriptor, samples: [(labels, $0)]) }
-        }
+        var families = WorkerFamilies()
+        families.add(process, labels: labels)
+        return families.all
     }
 
-    private static func buildFamilies() -> [CollectedFamily] {
+    static func buildFamilies() -> [CollectedFamily] {
         [
             CollectedFamily(
                 FamilyDescriptor(name: "muster_build_info", type: .info, help: "The version of Muster."),

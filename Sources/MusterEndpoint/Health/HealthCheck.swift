@@ -42,6 +42,13 @@ public struct HealthCheck: Sendable {
         HealthCheck(name: name, levels: levels, timeout: .seconds(1), maximumAge: .zero, kind: .probe(body))
     }
 
+    /// As ``probe(_:_:body:)``, with the levels as a set.
+    package static func probe(
+        _ name: String, _ levels: Set<HealthLevel>, body: @escaping @Sendable () -> HealthResult
+    ) -> HealthCheck {
+        HealthCheck(name: name, levels: Array(levels), timeout: .seconds(1), maximumAge: .zero, kind: .probe(body))
+    }
+
     /// A check that takes its time. It runs as a job of its own; requests wait for it, but no longer than its
     /// time-out.
     ///
@@ -76,6 +83,11 @@ public struct HealthCheck: Sendable {
     ) -> HealthCheck {
         HealthCheck(
             name: name, levels: levels, timeout: .seconds(1), maximumAge: maximumAge, kind: .reported(reporter))
+    }
+
+    /// Where the application reports the check's results, if it does.
+    package var reporter: HealthReporter? {
+        if case .reported(let reporter) = kind { reporter } else { nil }
     }
 
     /// Whether a result answers a request at an instant.

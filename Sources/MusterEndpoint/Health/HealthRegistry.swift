@@ -36,6 +36,7 @@ public final class HealthRegistry: Sendable {
         var hasStarted = false
         /// The failures that were logged last.
         var failing: Set<Failure> = []
+        var onRegistration: (@Sendable (HealthCheck) -> Void)?
     }
 
     private let runner: Runner
@@ -77,6 +78,16 @@ public final class HealthRegistry: Sendable {
             return true
         }
         guard isNew else { throw .duplicateName(check.name) }
+        state.withLock { $0.onRegistration }?(check)
+    }
+
+    /// Calls a closure for each check, those that are there already and those that will be registered.
+    package func onRegistration(_ body: @escaping @Sendable (HealthCheck) -> Void) {
+        let checks = state.withLock { state in
+            state.onRegistration = body
+            return state.order.compactMap { state.registrations[$0]?.check }
+        }
+        for check in checks { body(check) }
     }
 
     /// Removes a check. Requests that wait for a run of it still get its result.

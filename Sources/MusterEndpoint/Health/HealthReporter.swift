@@ -13,7 +13,12 @@ public final class HealthReporter: Sendable {
     }
 
     private let clock: any RuntimeClock
-    private let latest = Locked<Report?>(nil)
+    private struct State {
+        var latest: Report?
+        var onReport: (@Sendable (HealthResult, MonotonicInstant) -> Void)?
+    }
+
+    private let state = Locked(State())
 
     /// Creates a reporter that has nothing to report yet.
     ///
@@ -27,11 +32,24 @@ public final class HealthReporter: Sendable {
     /// - Parameter result: What was found.
     public func report(_ result: HealthResult) {
         let report = Report(result: result.bounded, instant: clock.now)
-        latest.withLock { $0 = report }
+        let onReport = state.withLock { state in
+            state.latest = report
+            return state.onReport
+        }
+        onReport?(report.result, report.instant)
+    }
+
+    /// Calls a closure for the latest report, if there is one, and for each that follows, on the reporting thread.
+    package func onReport(_ body: @escaping @Sendable (HealthResult, MonotonicInstant) -> Void) {
+        let latest = state.withLock { state in
+            state.onReport = body
+            return state.latest
+        }
+        if let latest { body(latest.result, latest.instant) }
     }
 
     /// The latest report.
     var current: Report? {
-        latest.withLock { $0 }
+        state.withLock { $0.latest }
     }
 }

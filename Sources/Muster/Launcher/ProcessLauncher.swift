@@ -1,0 +1,215 @@
+// SPDX-License-Identifier: Apache-2.0
+
+public import Logging
+public import MusterEndpoint
+import MusterMetrics
+public import MusterPlatform
+import MusterSupervision
+
+/// Runs each launched service as a number of worker processes, and supervises them.
+///
+/// The program is started once, by whoever runs it; that process is the supervisor. It starts the same program again
+/// for each worker, so everything up to ``wait()`` happens in all of them: what is launched and listened on must be
+/// the same in each. ``Worker/current`` tells them apart. A service's `start()` is called in its workers only.
+///
+/// - A worker that dies or makes no progress is replaced; why is counted and logged.
+/// - Listening sockets that ``listen(_:on:backlog:)`` opens stay open in the supervisor, so that no connection is
+///   refused while a worker is replaced.
+/// - SIGTERM ends gracefully: readiness goes off, after `shutdownDelay` the workers are told to stop, and what is left
+///   after `gracefulShutdownTimeout` is killed. A second SIGTERM, and SIGINT, end everything at once, with status 1.
+/// - SIGHUP replaces the workers one by one, or lets them take up new settings in place, as `restartMethod` says.
+/// - SIGTTIN and SIGTTOU add and remove a worker of each service, SIGUSR2 writes a report to the log.
+///
+/// Upstream: `ProcessLauncher`.
+public final class ProcessLauncher: MainLauncher, BackendComponent {
+    /// The component's name.
+    public static let componentName = "ProcessLauncher"
+
+    /// Re-reads the settings, on SIGHUP.
+    public typealias SettingsSource = @Sendable () throws -> MusterSettings
+
+    private enum Role {
+        case supervisor(SupervisorProgram)
+        case worker(WorkerProgram)
+    }
+
+    private let role: Role
+    private let launched: LaunchedServices
+    private let sockets: SocketTable
+
+    /// Creates a launcher of nothing yet.
+    ///
+    /// - Parameters:
+    ///   - settings: What can be set about the runtime.
+    ///   - reloadSettings: Reads the settings anew on SIGHUP; from the file that `settings` were read from when
+    ///     `nil`. When it throws, the old settings stay, nothing is reloaded, and the log says why.
+    ///   - backend: The backend of the workers; the selected one when `nil`. The supervisor needs none.
+    ///   - logger: Where it logs.
+    /// - Throws: `ArenaError`, `HealthError` or `MetricError` when it cannot be watched.
+    public init(
+        settings: MusterSettings = MusterSettings(), reloadSettings: SettingsSource? = nil, backend: Backend? = nil,
+        logger: Logger = Logger(label: "muster.launcher")
+    ) throws {
+        let launched = LaunchedServices()
+        let source = reloadSettings ?? settings.source
+        self.launched = launched
+        switch WorkerMarker.current {
+        case .none:
+            sockets = SocketTable()
+            role = .supervisor(
+                try SupervisorProgram(
+                    settings: settings, source: source, launched: launched, sockets: sockets, logger: logger))
+        case .worker(let marker):
+            sockets = SocketTable(inherited: marker)
+            role = .worker(
+                try WorkerProgram(
+                    marker: marker, settings: settings, launched: launched, backend: backend, logger: logger))
+        case .orphan:
+            logger.notice("the supervisor is gone before its worker has begun")
+            ExitStatus.failure.exit()
+        }
+    }
+
+    /// As ``init(settings:reloadSettings:backend:logger:)``; `waitInterval` has no effect, because nothing polls.
+    ///
+    /// Upstream: `wait_interval`.
+    ///
+    /// - Parameters:
+    ///   - settings: What can be set about the runtime.
+    ///   - waitInterval: No effect.
+    ///   - logger: Where it logs; it gets one warning.
+    /// - Throws: As the other initialiser.
+    @available(*, deprecated, message: "waitInterval has no effect: the supervisor waits for events")
+    public convenience init(
+        settings: MusterSettings = MusterSettings(), waitInterval: Duration,
+        logger: Logger = Logger(label: "muster.launcher")
+    ) throws {
+        logger.warning("waitInterval has no effect: the supervisor waits for events")
+        try self.init(settings: settings, reloadSettings: nil, backend: nil, logger: logger)
+    }
+
+    // MARK: Before the start
+
+    /// The application's health checks, which run in the workers and report to the supervisor. What is registered
+    /// here before ``wait()`` is expected of every worker.
+    public var health: HealthRegistry {
+        switch role {
+        case .supervisor(let supervisor): supervisor.announcedHealth
+        case .worker(let worker): worker.health
+        }
+    }
+
+    /// The supervisor's metrics and health checks, which the endpoint serves. In a worker they are the worker's own,
+    /// and nobody serves them.
+    public var monitoring: Monitoring {
+        switch role {
+        case .supervisor(let supervisor): supervisor.monitoring
+        case .worker(let worker): worker.monitoring
+        }
+    }
+
+    /// Opens a listening socket in the supervisor; in a worker, finds the one it has inherited.
+    ///
+    /// - Parameters:
+    ///   - name: A name, by which supervisor and workers mean the same socket.
+    ///   - address: Where to listen: TCP over either version of IP, a Unix socket, or a socket that systemd has opened.
+    ///   - setting: What the address' setting is called, for messages.
+    ///   - backlog: How many connections may wait to be accepted.
+    /// - Returns: The socket. Its descriptor is non-blocking and stays open as long as the process.
+    /// - Throws: ``LaunchError``; `ListenError` when the address cannot be had.
+    @discardableResult
+    public func listen(
+        _ name: String, on address: ListenAddress, setting: String = "the address", backlog: Int32 = 1024
+    ) throws -> ListeningSocket {
+        try sockets.listen(name, on: address, setting: setting, backlog: backlog)
+    }
+
+    /// Adds a service that will run in worker processes.
+    ///
+    /// - Parameters:
+    ///   - service: The service. Its name is the value of the label `worker_group`.
+    ///   - workers: The number of workers, 1 or more.
+    ///   - options: How they are looked after.
+    /// - Throws: ``LaunchError``.
+    public func launchService(
+        _ service: any ServiceBase, workers: Int = 1, options: WorkerOptions = WorkerOptions()
+    ) throws(LaunchError) {
+        try launched.add(LaunchedService(service: service, workers: workers, options: options))
+    }
+
+    /// Registers what is to be done, in the supervisor, once every worker is ready; done at once when they are. In a
+    /// worker it does nothing.
+    ///
+    /// - Parameter action: What to do; it must not block.
+    public func whenReady(_ action: @escaping @Sendable () -> Void) {
+        if case .supervisor(let supervisor) = role { supervisor.whenReady(action) }
+    }
+
+    /// What has ended the launcher, when something has.
+    public var failure: (any Error)? {
+        switch role {
+        case .supervisor(let supervisor): supervisor.failure
+        case .worker(let worker): worker.failure
+        }
+    }
+
+    // MARK: Running
+
+    /// Supervises the workers until the process is told to end; in a worker, runs its service. To be called from a
+    /// synchronous `main`.
+    ///
+    /// - Returns: The status that the process should exit with.
+    public func wait() -> ExitStatus {
+        launched.close()
+        switch role {
+        case .supervisor(let supervisor): return supervisor.wait()
+        case .worker(let worker): return worker.wait()
+        }
+    }
+
+    /// Supervises the workers until the process is told to end or the calling task is cancelled; in a worker, runs
+    /// its service. To be called from an asynchronous `main`.
+    ///
+    /// - Returns: The status that the process should exit with.
+    public func run() async -> ExitStatus {
+        launched.close()
+        switch role {
+        case .supervisor(let supervisor): return await supervisor.run()
+        case .worker(let worker): return await worker.run()
+        }
+    }
+
+    /// Ends gracefully, as SIGTERM does. May be called from anywhere, any number of times.
+    ///
+    /// - Parameter status: What the process should exit with.
+    public func stop(_ status: ExitStatus = .success) {
+        switch role {
+        case .supervisor(let supervisor): supervisor.submit(.end(status: status.rawValue))
+        case .worker(let worker): worker.stop(status)
+        }
+    }
+
+    /// Reloads, as SIGHUP does.
+    public func restart() {
+        switch role {
+        case .supervisor(let supervisor): supervisor.reload()
+        case .worker(let worker): worker.restart()
+        }
+    }
+
+    /// Changes the number of a service's workers. What comes last counts; surplus workers finish what they have.
+    ///
+    /// Does nothing in a worker.
+    ///
+    /// - Parameters:
+    ///   - service: The launched service's name.
+    ///   - workers: The number of workers, 0 or more.
+    /// - Throws: ``LaunchError``.
+    public func scale(_ service: String, to workers: Int) throws(LaunchError) {
+        guard workers >= 0 else { throw .tooFewWorkers(workers) }
+        guard let group = launched.index(of: service) else {
+            throw .unknownGroup(service, launched: launched.names)
+        }
+        if case .supervisor(let supervisor) = role { supervisor.submit(.scale(group: group, to: workers)) }
+    }
+}

@@ -1,0 +1,281 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import CMuster
+import Glibc
+import Logging
+import MusterEndpoint
+import MusterExecution
+import MusterMetrics
+import MusterPlatform
+import MusterSupervision
+
+/// What a ``ProcessLauncher`` does in the supervisor: it lends the workers' supervision the process' signals, its
+/// settings, its endpoint and its service manager.
+final class SupervisorProgram: Sendable {
+    private struct State {
+        var settings: MusterSettings
+        var hasBegun = false
+        var supervisor: Supervisor?
+        var subscriptions: [SignalCenter.Subscription] = []
+        var failure: (any Error)?
+        var isReady = false
+        var onReady: [@Sendable () -> Void] = []
+        /// What was asked for before there was a supervisor.
+        var early: [SupervisorEvent] = []
+        /// What is being reloaded by, for the count of its outcome.
+        var method = RestartMethod.reload
+    }
+
+    let monitoring: Monitoring
+    /// The application's checks; the supervisor runs none of them.
+    let announcedHealth = HealthRegistry(runner: { _, _ in })
+
+    private let source: ProcessLauncher.SettingsSource?
+    private let launched: LaunchedServices
+    private let sockets: SocketTable
+    private let logger: Logger
+    private let metrics: SupervisorMetrics
+    private let health: SupervisorHealth
+    private let manager: ServiceManagerLink
+    private let state: Locked<State>
+    private let over = Completion<ExitStatus>()
+
+    init(
+        settings: MusterSettings, source: ProcessLauncher.SettingsSource?, launched: LaunchedServices,
+        sockets: SocketTable, logger: Logger
+    ) throws {
+        self.source = source
+        self.launched = launched
+        self.sockets = sockets
+        self.logger = logger
+        state = Locked(State(settings: settings))
+        let registry = MetricRegistry.shared
+        metrics = try SupervisorMetrics(registry: registry)
+        let health = SupervisorHealth(settings: settings)
+        self.health = health
+        monitoring = try Monitoring(
+            supervisor: metrics, health: health, registry: registry, settings: settings, logger: logger)
+        manager = ServiceManagerLink(health: monitoring.health, logger: logger)
+    }
+
+    var failure: (any Error)? { state.withLock { $0.failure } }
+
+    func whenReady(_ action: @escaping @Sendable () -> Void) {
+        let isReady = state.withLock { state in
+            if !state.isReady { state.onReady.append(action) }
+            return state.isReady
+        }
+        if isReady { action() }
+    }
+
+    /// Hands an event in from any thread.
+    func submit(_ event: SupervisorEvent) {
+        let supervisor = state.withLock { state in
+            if state.supervisor == nil { state.early.append(event) }
+            return state.supervisor
+        }
+        if let supervisor { supervisor.loop.submit { supervisor.handle(event) } }
+    }
+
+    // MARK: Running
+
+    func wait() -> ExitStatus {
+        do {
+            let loop = try EventLoop(name: "muster-supervisor", parking: .descriptors)
+            if NativeThread.isMain { try loop.serveMainQueue() }
+            over.whenComplete { _ in loop.leave() }
+            loop.submit { [self] in begin(on: loop) }
+            try loop.run()
+        } catch {
+            return refuse(error)
+        }
+        return over.value ?? .failure
+    }
+
+    func run() async -> ExitStatus {
+        do {
+            let loop = try EventLoop(name: "muster-supervisor", parking: .descriptors)
+            // For as long as the process lives: the workers die with the thread that has started them.
+            try loop.attachThread(name: "muster-super")
+            loop.submit { [self] in begin(on: loop) }
+        } catch {
+            return refuse(error)
+        }
+        return await withTaskCancellationHandler {
+            await withCheckedContinuation { continuation in
+                over.whenComplete { continuation.resume(returning: $0) }
+            }
+        } onCancel: {
+            submit(.end(status: ExitStatus.success.rawValue))
+        }
+    }
+
+    private func refuse(_ error: any Error) -> ExitStatus {
+        logger.critical("cannot run", metadata: ["error": "\(error)"])
+        state.withLock { $0.failure = $0.failure ?? error }
+        return .failure
+    }
+
+    private func begin(on loop: EventLoop) {
+        do {
+            let isFirst = state.withLock { state in
+                defer { state.hasBegun = true }
+                return !state.hasBegun
+            }
+            guard isFirst else { throw ServicesError.alreadyStarted }
+            let settings = state.withLock { $0.settings }
+            let services = launched.all
+            guard !services.isEmpty else { throw LaunchError.nothingLaunched }
+            if settings.logOptions { logger.debug("settings", metadata: ["settings": "\(settings)"]) }
+            let exposition = monitoring.exposition
+            let supervisor = Supervisor(
+                plan: plan(services, settings), loop: loop, registry: .shared, logger: logger,
+                addSource: { exposition.add($0) })
+            supervisor.setObserver(self)
+            metrics.show(supervisor)
+            health.show(supervisor, expecting: announcedHealth)
+            SignalCenter.shared.deliver(on: loop)
+            try subscribe(supervisor)
+            try monitoring.start()
+            let early = state.withLock { state in
+                state.supervisor = supervisor
+                return state.early
+            }
+            supervisor.handle(.begin)
+            for event in early { supervisor.handle(event) }
+            manager.watch(supervisor)
+        } catch {
+            end(refuse(error))
+        }
+    }
+
+    private func plan(_ services: [LaunchedService], _ settings: MusterSettings) -> SupervisorPlan {
+        var plan = SupervisorPlan(
+            configuration: SupervisorConfiguration(
+                groups: services.map { $0.group(settings) }, shutdownDelay: settings.shutdownDelay,
+                jitterSeed: UInt64(bitPattern: MonotonicInstant.now.nanoseconds)),
+            arguments: CommandLine.arguments, environment: WorkerEnvironment.make(),
+            livenessLimit: settings.livenessLimit, arenaCapacity: settings.arenaCapacity)
+        plan.sockets = sockets.plan
+        return plan
+    }
+
+    // MARK: Signals
+
+    private func subscribe(_ supervisor: Supervisor) throws {
+        let loop = supervisor.loop
+        try subscribe(SIGCHLD, loop, isCounted: false) { [unowned supervisor] in supervisor.childrenChanged() }
+        try subscribe(SIGTERM, loop) { [unowned supervisor] in supervisor.handle(.terminate) }
+        try subscribe(SIGINT, loop) { [unowned supervisor] in supervisor.handle(.interrupt) }
+        try subscribe(SIGHUP, loop) { [unowned self] in reload() }
+        try subscribe(SIGTTIN, loop) { [unowned supervisor] in supervisor.handle(.addWorker) }
+        try subscribe(SIGTTOU, loop) { [unowned supervisor] in supervisor.handle(.removeWorker) }
+        try subscribe(SIGUSR2, loop) { [unowned self, unowned supervisor] in report(supervisor) }
+    }
+
+    private func subscribe(
+        _ number: Int32, _ loop: EventLoop, isCounted: Bool = true, _ body: @escaping @Sendable () -> Void
+    ) throws {
+        let signal = UnixSignal(rawValue: number)
+        let counter = isCounted ? metrics.signals.labels(signal.description) : nil
+        counter?.increment(by: 0)
+        let subscription = try SignalCenter.shared.subscribe(signal) { [logger] signal in
+            if let counter {
+                counter.increment()
+                logger.info("caught a signal", metadata: ["signal": "\(signal)"])
+            }
+            // Signals may be taken on another loop's thread when the program has handlers of its own.
+            if loop.isCurrent { body() } else { loop.submit(body) }
+        }
+        state.withLock { $0.subscriptions.append(subscription) }
+    }
+
+    /// Re-reads the settings and, when they can be used, reloads as they say.
+    func reload() {
+        guard let supervisor = state.withLock({ $0.supervisor }) else { return }
+        guard supervisor.loop.isCurrent else { return supervisor.loop.submit { [self] in reload() } }
+        do {
+            if let settings = try source?() { take(settings, supervisor) }
+        } catch {
+            logger.error(
+                "the settings cannot be used: the old ones stay, and nothing is reloaded",
+                metadata: ["error": "\(error)"])
+            return handle(.reloadRefused, by: state.withLock { $0.settings.restartMethod }, supervisor)
+        }
+        switch state.withLock({ $0.settings.restartMethod }) {
+        case .reload: supervisor.handle(.reload)
+        case .mutate: handle(.mutate, by: .mutate, supervisor)
+        }
+    }
+
+    /// Only a rolling reload ends later than it begins.
+    private func handle(_ event: SupervisorEvent, by method: RestartMethod, _ supervisor: Supervisor) {
+        state.withLock { $0.method = method }
+        supervisor.handle(event)
+        state.withLock { $0.method = .reload }
+    }
+
+    private func take(_ settings: MusterSettings, _ supervisor: Supervisor) {
+        state.withLock { $0.settings = settings }
+        health.take(settings)
+        supervisor.setLivenessLimit(settings.livenessLimit)
+        supervisor.handle(.reconfigure(launched.all.map { $0.group(settings) }, shutdownDelay: settings.shutdownDelay))
+        logger.info("the settings were read again")
+    }
+
+    private func report(_ supervisor: Supervisor) {
+        for line in SupervisorSummary(supervisor.report).lines { logger.notice("state: \(line)") }
+    }
+
+    private func end(_ status: ExitStatus) {
+        let subscriptions = state.withLock { state in
+            defer { state.subscriptions = [] }
+            return state.subscriptions
+        }
+        for subscription in subscriptions { SignalCenter.shared.unsubscribe(subscription) }
+        sockets.close()
+        monitoring.stop()
+        logger.info("stopped", metadata: ["status": "\(status)"])
+        over.complete(with: status)
+    }
+}
+
+extension SupervisorProgram: SupervisorObserver {
+    func supervisor(_ supervisor: Supervisor, notes notice: SupervisorNotice) {
+        if case .reloadEnded(let outcome) = notice {
+            metrics.reloadEnded(outcome, method: state.withLock { $0.method })
+        }
+        manager.note(notice, supervisor)
+    }
+
+    func supervisorDidChange(_ supervisor: Supervisor) {
+        manager.update(supervisor)
+        guard supervisor.isEveryWorkerReady else { return }
+        let actions = state.withLock { state in
+            state.isReady = true
+            defer { state.onReady = [] }
+            return state.onReady
+        }
+        for action in actions { action() }
+    }
+
+    func supervisorStopsWorkers(_ supervisor: Supervisor) {
+        // With the workers' own descriptors closed too, new connections are refused instead of forgotten.
+        sockets.close()
+    }
+
+    func supervisor(_ supervisor: Supervisor, finishedWith status: Int32) {
+        end(ExitStatus(rawValue: status))
+    }
+}
+
+extension LaunchedService {
+    /// The group as the supervisor knows it.
+    fileprivate func group(_ settings: MusterSettings) -> WorkerGroupConfiguration {
+        WorkerGroupConfiguration(
+            name: service.name, workers: workers, warmSpares: options.warmSpares, policy: options.restartPolicy,
+            backoff: options.backoff ?? settings.restartBackoff,
+            intensity: options.intensity ?? settings.restartIntensity, startupTimeout: settings.startupTimeout,
+            stopTimeout: settings.gracefulShutdownTimeout, abortGrace: settings.abortGrace)
+    }
+}

@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import MusterPlatform
+import MusterSupervision
+
+/// Which worker this process is.
+///
+/// ```swift
+/// Backend.registerDefaultHook {
+///     // One of the workers tries the other backend.
+///     Worker.current?.slot == 0 ? .threading : .cooperative
+/// }
+/// ```
+public struct Worker: Hashable, Sendable, CustomStringConvertible {
+    /// The name of the launched service, the value of the label `worker_group`.
+    public let group: String
+    /// The slot it fills, from 0, the value of the label `worker`.
+    public let slot: Int
+
+    private static let assigned = Locked<Worker?>(nil)
+
+    /// The worker that this process is. `nil` in a supervisor, in a program that runs in one process, and in a warm
+    /// spare that has no slot yet.
+    public static var current: Worker? {
+        if let assigned = assigned.withLock({ $0 }) { return assigned }
+        guard case .worker(let marker) = WorkerMarker.current, let slot = marker.slot else { return nil }
+        return Worker(group: marker.group, slot: slot)
+    }
+
+    /// Whether a supervisor has started this process, be it for a slot or as a warm spare.
+    public static var isWorkerProcess: Bool {
+        switch WorkerMarker.current {
+        case .worker, .orphan: true
+        case .none: false
+        }
+    }
+
+    /// A warm spare has got a slot.
+    static func assign(_ worker: Worker) {
+        assigned.withLock { $0 = worker }
+    }
+
+    /// The group and the slot, for example `mailer/2`.
+    public var description: String { "\(group)/\(slot)" }
+}

@@ -1,0 +1,174 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import CMuster
+import Glibc
+import Logging
+import MusterEndpoint
+import MusterExecution
+import MusterMetrics
+import MusterPlatform
+import MusterSupervision
+
+/// What a ``ProcessLauncher`` does in a worker: it runs one launched service, and tells the supervisor how it fares.
+final class WorkerProgram: Sendable {
+    let health: HealthRegistry
+    let monitoring: Monitoring
+
+    private let marker: WorkerMarker
+    private let settings: MusterSettings
+    private let launched: LaunchedServices
+    private let chosenBackend: Backend?
+    private let logger: Logger
+    private let channel: ControlChannel
+    private let vitalSigns: VitalSignsWriter?
+    private let runner = Locked<ServiceRunner?>(nil)
+    private let backend: Locked<Backend?>
+
+    init(
+        marker: WorkerMarker, settings: MusterSettings, launched: LaunchedServices, backend: Backend?, logger: Logger
+    ) throws {
+        self.marker = marker
+        self.settings = settings
+        self.launched = launched
+        chosenBackend = backend
+        let current = Locked(backend)
+        self.backend = current
+        var logger = logger
+        logger[metadataKey: "worker"] = "\(marker.slot.map { "\($0)" } ?? "spare")"
+        logger[metadataKey: "worker_group"] = "\(marker.group)"
+        self.logger = logger
+        let checkLogger = logger
+        channel = ControlChannel(OwnedDescriptor(marker.control))
+        let channel = channel
+        do {
+            vitalSigns = try VitalSignsWriter(descriptor: marker.vitalSigns) { _ = channel.send(.active) }
+        } catch {
+            // The supervisor then takes it for a worker that is always idle.
+            logger.error("hangs of this worker will not be noticed", metadata: ["error": "\(error)"])
+            vitalSigns = nil
+        }
+        let health = HealthRegistry(
+            runner: { name, work in
+                do {
+                    let backend = try current.withLock { $0 } ?? Backend.current
+                    try backend.engine.spawn(name: name, work)
+                } catch {
+                    checkLogger.warning("health check has no job", metadata: ["check": "\(name)", "error": "\(error)"])
+                }
+            }, logger: logger)
+        self.health = health
+        monitoring = Monitoring(health: health, exposition: Exposition(sources: [], logger: logger), endpoint: nil)
+        guard ParentWatch.arm(supervisor: marker.supervisor) else {
+            logger.notice("the supervisor is gone before its worker has begun")
+            ExitStatus.failure.exit()
+        }
+    }
+
+    var failure: (any Error)? { runner.withLock { $0 }?.failure }
+
+    func stop(_ status: ExitStatus) {
+        runner.withLock { $0 }?.stop(status)
+    }
+
+    func restart() {
+        runner.withLock { $0 }?.restart()
+    }
+
+    // MARK: Running
+
+    func wait() -> ExitStatus {
+        do {
+            return try prepared().wait { [self] loop in
+                if let vitalSigns { loop.publishTurns(to: vitalSigns.turns) }
+                try listen(on: loop)
+                HealthPublisher(health: health, vitalSigns: vitalSigns, loop: loop, logger: logger).begin()
+            }
+        } catch {
+            return refuse(error)
+        }
+    }
+
+    func run() async -> ExitStatus {
+        do {
+            let runner = try prepared()
+            if let hub = (backend.withLock { $0 }?.engine as? CooperativeEngine)?.hub, let vitalSigns {
+                hub.submit { hub.publishTurns(to: vitalSigns.turns) }
+            }
+            let loop = EventLoop.auxiliary
+            loop.submit { [self] in
+                do {
+                    try listen(on: loop)
+                } catch {
+                    logger.error("the supervisor's commands will not be heard", metadata: ["error": "\(error)"])
+                }
+                HealthPublisher(health: health, vitalSigns: vitalSigns, loop: loop, logger: logger).begin()
+            }
+            return await runner.run()
+        } catch {
+            return refuse(error)
+        }
+    }
+
+    private func refuse(_ error: any Error) -> ExitStatus {
+        logger.critical("cannot run", metadata: ["error": "\(error)"])
+        _ = channel.send(.startFailed(reason: "\(error)"))
+        return .failure
+    }
+
+    /// Waits for a slot if it is a warm spare, and sets up what the service runs on.
+    private func prepared() throws -> ServiceRunner {
+        guard let service = launched.all.first(where: { $0.service.name == marker.group })?.service else {
+            throw LaunchError.unknownGroup(marker.group, launched: launched.names)
+        }
+        let slot = try marker.slot ?? waitForSlot()
+        Worker.assign(Worker(group: marker.group, slot: slot))
+        ProcessTitle.setComm("\(marker.group)/\(slot)")
+        let backend = try chosenBackend ?? Backend.current
+        self.backend.withLock { $0 = backend }
+        if let vitalSigns { backend.loops.publish(to: vitalSigns, limit: settings.livenessLimit) }
+        let channel = channel
+        let runner = try ServiceRunner(
+            backend: backend, settings: settings, logger: logger, watch: .ownLoop,
+            surroundings: ServiceRunner.Surroundings(
+                failed: { _ = channel.send(.startFailed(reason: "\($0)")) },
+                exitNow: { cmuster_exit_now($0.rawValue) }))
+        try runner.services.register(service)
+        runner.whenReady { _ = channel.send(.ready) }
+        self.runner.withLock { $0 = runner }
+        return runner
+    }
+
+    /// A warm spare sleeps here until a slot is free. Signals have their default action meanwhile.
+    private func waitForSlot() throws -> Int {
+        ProcessTitle.setComm("\(marker.group)/spare")
+        _ = channel.send(.parked)
+        while true {
+            switch channel.receiveBlocking() {
+            case .message(.takeOver(let slot)): return slot
+            case .message, .malformed, .nothing: continue
+            case .closed:
+                logger.notice("the supervisor is gone")
+                ExitStatus.failure.exit()
+            }
+        }
+    }
+
+    private func listen(on loop: EventLoop) throws {
+        let watch = Locked<EventLoop.Watch?>(nil)
+        let made = try loop.watch(channel.descriptor, for: .readable) { [self] _ in
+            while true {
+                switch channel.receive() {
+                case .message(.reset): runner.withLock { $0 }?.reset()
+                case .message, .malformed: continue
+                case .nothing: return
+                case .closed:
+                    if let watch = watch.withLock({ $0.take() }) { loop.unwatch(watch) }
+                    logger.notice("the supervisor is gone: stopping")
+                    stop(.failure)
+                    return
+                }
+            }
+        }
+        watch.withLock { $0 = made }
+    }
+}

@@ -1,0 +1,144 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Glibc
+import MusterMetrics
+import MusterPlatform
+
+extension Supervisor {
+    // MARK: What processes do
+
+    func watch(_ child: WorkerChild) throws {
+        let birth = child.birth
+        child.pidWatch = try loop.watch(child.process.pidfd.rawValue, for: .readable) { [unowned self] _ in
+            poll(birth)
+        }
+        child.channelWatch = try loop.watch(child.channel.descriptor, for: .readable) { [unowned self] _ in
+            listen(to: birth)
+        }
+    }
+
+    func unwatch(_ child: WorkerChild) {
+        if let watch = child.pidWatch.take() { loop.unwatch(watch) }
+        if let watch = child.channelWatch.take() { loop.unwatch(watch) }
+        if let look = child.look.take() { loop.cancel(look) }
+        if let check = child.stopCheck.take() { loop.cancel(check) }
+    }
+
+    /// To be called when SIGCHLD has come: a process may have been stopped, or somebody else's has ended.
+    package func childrenChanged() {
+        for birth in children.keys.sorted() { poll(birth) }
+        guard getpid() == 1 else { return }
+        let count = ChildProcess.reapOrphans(except: Set(children.values.map(\.process.pid)))
+        if count > 0 { orphansReaped?.increment(by: count) }
+    }
+
+    /// Takes up what has become of a process.
+    private func poll(_ birth: Int) {
+        while let child = children[birth], let event = child.process.poll() {
+            switch event {
+            case .exited(let exit): ended(child, exit)
+            case .stopped: stopped(child)
+            case .continued: continued(child)
+            }
+        }
+    }
+
+    private func ended(_ child: WorkerChild, _ exit: ChildExit) {
+        // What it has said before it died counts.
+        listen(to: child.birth)
+        unwatch(child)
+        children[child.birth] = nil
+        if case .slot(let worker) = child.target {
+            let slot = slot(worker)
+            slot.cpuSeconds += exit.cpuSeconds
+            slot.source.processEnded(pid: child.process.pid)
+        }
+        let wasKilledByKernel =
+            exit.termination == .signaled(SIGKILL) && !child.isKilled && (outOfMemory?.hasKilled() ?? false)
+        handle(.exited(child.birth, exit.termination, isOutOfMemory: wasKilledByKernel))
+    }
+
+    private func listen(to birth: Int) {
+        while let child = children[birth] {
+            switch child.channel.receive() {
+            case .message(let message): heard(message, from: child)
+            case .nothing: return
+            case .closed:
+                if let watch = child.channelWatch.take() { loop.unwatch(watch) }
+                return
+            case .malformed(let problem):
+                logger.warning(
+                    "a worker said something that nobody understands",
+                    metadata: ["worker": "\(name(of: child.target))", "problem": "\(problem)"])
+            }
+        }
+    }
+
+    private func heard(_ message: ControlMessage, from child: WorkerChild) {
+        switch message {
+        case .parked: handle(.parked(child.birth))
+        case .ready:
+            handle(.ready(child.birth))
+            look(at: child)
+        case .startFailed(let reason):
+            child.failure = reason
+            handle(.startFailed(child.birth))
+        case .active: look(at: child)
+        case .takeOver, .reset: break
+        }
+    }
+
+    // MARK: Hangs
+
+    /// Judges a worker by its signs of life, and looks again when the first of them could have stopped for too long.
+    func look(at child: WorkerChild) {
+        if let scheduled = child.look.take() { loop.cancel(scheduled) }
+        guard state.isJudged(child.birth) else { return }
+        switch child.vitalSigns.firstHang(limit: livenessLimit, now: .now) {
+        case .quiet: break
+        case .hung(let reason):
+            hung(child, reason: "\(reason)", canAbort: !child.isStopped)
+        case .nextLook(let instant):
+            child.look = loop.schedule(at: aligned(instant)) { [unowned self] in
+                child.look = nil
+                look(at: child)
+            }
+        }
+    }
+
+    /// Looks are made together: later than they could be by a twentieth of the limit at most.
+    private func aligned(_ instant: MonotonicInstant) -> MonotonicInstant {
+        let grid = max(1, livenessLimit.clampedNanoseconds / 20)
+        let rest = instant.nanoseconds % grid
+        return rest == 0 ? instant : MonotonicInstant(nanoseconds: instant.nanoseconds - rest + grid)
+    }
+
+    private func hung(_ child: WorkerChild, reason: String, canAbort: Bool) {
+        logger.error(
+            "worker makes no progress",
+            metadata: [
+                "worker": "\(name(of: child.target))", "pid": "\(child.process.pid)", "reason": "\(reason)",
+                "limit": "\(livenessLimit)",
+            ])
+        handle(.unresponsive(child.birth, canAbort: canAbort))
+    }
+
+    private func stopped(_ child: WorkerChild) {
+        guard !child.isStopped else { return }
+        child.isStopped = true
+        logger.warning(
+            "worker was stopped",
+            metadata: ["worker": "\(name(of: child.target))", "pid": "\(child.process.pid)"])
+        child.stopCheck = loop.schedule(at: .now.advanced(by: livenessLimit)) { [unowned self] in
+            child.stopCheck = nil
+            guard child.isStopped, state.isJudged(child.birth) else { return }
+            hung(child, reason: "it has been stopped by a signal", canAbort: false)
+        }
+    }
+
+    private func continued(_ child: WorkerChild) {
+        child.isStopped = false
+        if let check = child.stopCheck.take() { loop.cancel(check) }
+        look(at: child)
+    }
+}
