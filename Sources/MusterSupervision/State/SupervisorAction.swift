@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-public import MusterPlatform
+package import MusterPlatform
 
 /// What a supervisor has to do, in this order. Births that are unknown, because their process could not be made or has
 /// been reaped already, are to be passed over.

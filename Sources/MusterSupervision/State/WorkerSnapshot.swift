@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-public import MusterPlatform
+package import MusterPlatform
 
 /// A slot at one instant.
 package struct WorkerSnapshot: Hashable, Sendable {
