@@ -66,6 +66,13 @@ let package = Package(
                 .product(name: "Logging", package: "swift-log"),
             ],
             swiftSettings: swiftSettings),
+        .target(
+            name: "MusterSupervision",
+            dependencies: [
+                "CMuster", "MusterPlatform", "MusterMetrics",
+                .product(name: "Logging", package: "swift-log"),
+            ],
+            swiftSettings: swiftSettings),
 
         // Floor 3: what a service author imports.
         .target(
@@ -106,6 +113,13 @@ let package = Package(
             name: "MusterEndpointTests",
             dependencies: [
                 "MusterEndpoint", "MusterMetrics", "MusterPlatform", "CZlib",
+                .product(name: "Logging", package: "swift-log"),
+            ],
+            swiftSettings: swiftSettings),
+        .testTarget(
+            name: "MusterSupervisionTests",
+            dependencies: [
+                "MusterSupervision", "MusterPlatform", "MusterMetrics", "MusterTestSupport",
                 .product(name: "Logging", package: "swift-log"),
             ],
             swiftSettings: swiftSettings),
