@@ -6,12 +6,18 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <spawn.h>
 #include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
+#include <sys/time.h>
+#include <sys/wait.h>
+#include <ucontext.h>
 #include <unistd.h>
 
 static __thread void *current_loop;
@@ -141,3 +147,167 @@ void cmuster_main_queue_drain(void) {
 bool cmuster_is_main_thread(void) { return getpid() == cmuster_thread_id(); }
 
 void cmuster_exit_now(int code) { _exit(code); }
+
+// Descriptors are moved by dup2(2) one after the other, so no source may be a number that is a target, too: those
+// that are get another number above all targets for as long as the call takes.
+static int stage_descriptors(
+    posix_spawn_file_actions_t *actions, const int *descriptors, int count, int *staged) {
+    for (int index = 0; index < count; index++) {
+        int source = descriptors[index];
+        if (source < 3 + count) {
+            source = staged[index] = fcntl(source, F_DUPFD_CLOEXEC, 3 + count);
+            if (source < 0) return errno;
+        } else if (fcntl(source, F_GETFD) < 0) {
+            return errno;
+        }
+        int error = posix_spawn_file_actions_adddup2(actions, source, 3 + index);
+        if (error != 0) return error;
+    }
+    return posix_spawn_file_actions_addclosefrom_np(actions, 3 + count);
+}
+
+static int spawn_in_order(
+    const char *path, char *const *arguments, char *const *environment, posix_spawn_file_actions_t *actions,
+    int *pid) {
+    posix_spawnattr_t attributes;
+    int error = posix_spawnattr_init(&attributes);
+    if (error != 0) return error;
+    sigset_t set;
+    sigemptyset(&set);
+    posix_spawnattr_setsigmask(&attributes, &set);
+    sigfillset(&set);
+    posix_spawnattr_setsigdefault(&attributes, &set);
+    posix_spawnattr_setpgroup(&attributes, 0);
+    posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETPGROUP);
+    error = posix_spawn(pid, path, actions, &attributes, arguments, environment);
+    posix_spawnattr_destroy(&attributes);
+    return error;
+}
+
+int cmuster_spawn(
+    const char *path, char *const *arguments, char *const *environment, const int *descriptors, int count, int *pid,
+    int *pid_fd) {
+    posix_spawn_file_actions_t actions;
+    int error = posix_spawn_file_actions_init(&actions);
+    if (error != 0) return error;
+    int *staged = malloc(sizeof(int) * (size_t)(count > 0 ? count : 1));
+    if (staged == NULL) {
+        posix_spawn_file_actions_destroy(&actions);
+        return ENOMEM;
+    }
+    for (int index = 0; index < count; index++) staged[index] = -1;
+    error = stage_descriptors(&actions, descriptors, count, staged);
+    if (error == 0) error = spawn_in_order(path, arguments, environment, &actions, pid);
+    for (int index = 0; index < count; index++) {
+        if (staged[index] >= 0) close(staged[index]);
+    }
+    free(staged);
+    posix_spawn_file_actions_destroy(&actions);
+    if (error != 0) return error;
+    // The number cannot have gone to another process yet: it is free only when we have waited for it.
+    *pid_fd = (int)syscall(SYS_pidfd_open, *pid, 0);
+    if (*pid_fd >= 0) return 0;
+    error = errno;
+    kill(*pid, SIGKILL);
+    while (waitpid(*pid, NULL, 0) < 0 && errno == EINTR) {}
+    return error;
+}
+
+int cmuster_pidfd_send_signal(int pid_fd, int signal_number) {
+    return syscall(SYS_pidfd_send_signal, pid_fd, signal_number, NULL, 0) == 0 ? 0 : errno;
+}
+
+static double seconds_of(struct timeval time) { return (double)time.tv_sec + (double)time.tv_usec / 1e6; }
+
+int cmuster_pidfd_poll(int pid_fd, struct cmuster_child_event *event) {
+    siginfo_t information;
+    struct rusage usage;
+    memset(&information, 0, sizeof information);
+    memset(&usage, 0, sizeof usage);
+    memset(event, 0, sizeof *event);
+    // The function of the C library does not tell the resources used.
+    int options = WEXITED | WSTOPPED | WCONTINUED | WNOHANG;
+    while (syscall(SYS_waitid, 3 /* P_PIDFD */, pid_fd, &information, options, &usage) != 0) {
+        if (errno != EINTR) return errno;
+    }
+    if (information.si_pid == 0) return 0;
+    event->happened = true;
+    event->code = information.si_code;
+    event->status = information.si_status;
+    event->cpu_seconds = seconds_of(usage.ru_utime) + seconds_of(usage.ru_stime);
+    return 0;
+}
+
+int cmuster_peek_ended_child(void) {
+    siginfo_t information;
+    memset(&information, 0, sizeof information);
+    while (waitid(P_ALL, 0, &information, WEXITED | WNOHANG | WNOWAIT) != 0) {
+        if (errno != EINTR) return 0;
+    }
+    return information.si_pid;
+}
+
+bool cmuster_reap(int pid) {
+    siginfo_t information;
+    memset(&information, 0, sizeof information);
+    while (waitid(P_PID, (id_t)pid, &information, WEXITED | WNOHANG) != 0) {
+        if (errno != EINTR) return false;
+    }
+    return information.si_pid == pid;
+}
+
+int cmuster_become_subreaper(void) { return prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0 ? 0 : errno; }
+
+// Out of the way of the numbers that programs use, which count from SIGRTMIN up.
+int cmuster_orphan_signal(void) { return SIGRTMAX - 3; }
+
+static int orphan_reported;
+static long orphan_grace_us;
+
+static void on_parent_death(int signal_number, siginfo_t *information, void *context) {
+    (void)signal_number;
+    (void)information;
+    int error = errno;
+    on_signal(orphan_reported);
+    struct sigaction action = {.sa_handler = SIG_DFL};
+    sigemptyset(&action.sa_mask);
+    sigaction(SIGALRM, &action, NULL);
+    // It takes effect when the handler returns, in a thread that is alive for certain.
+    sigdelset(&((ucontext_t *)context)->uc_sigmask, SIGALRM);
+    struct itimerval timer = {
+        .it_value = {.tv_sec = orphan_grace_us / 1000000, .tv_usec = orphan_grace_us % 1000000},
+    };
+    setitimer(ITIMER_REAL, &timer, NULL);
+    errno = error;
+}
+
+int cmuster_orphan_arm(int reported, long grace_us) {
+    if (cmuster_signal_pipe_open() < 0) return errno;
+    orphan_reported = reported;
+    orphan_grace_us = grace_us;
+    struct sigaction action = {.sa_sigaction = on_parent_death, .sa_flags = SA_RESTART | SA_SIGINFO};
+    sigemptyset(&action.sa_mask);
+    int signal_number = cmuster_orphan_signal();
+    if (sigaction(signal_number, &action, NULL) != 0) return errno;
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, signal_number);
+    int error = pthread_sigmask(SIG_UNBLOCK, &set, NULL);
+    if (error != 0) return error;
+    return prctl(PR_SET_PDEATHSIG, (unsigned long)signal_number, 0, 0, 0) == 0 ? 0 : errno;
+}
+
+static char *first_argument;
+static unsigned long first_argument_length;
+
+// The C library hands the arguments to constructors, which is the only way to their real memory: Swift's are copies.
+__attribute__((constructor)) static void keep_first_argument(int count, char **arguments) {
+    if (count < 1 || arguments == NULL || arguments[0] == NULL) return;
+    first_argument = arguments[0];
+    first_argument_length = strlen(arguments[0]);
+}
+
+char *cmuster_title_memory(unsigned long *length) {
+    *length = first_argument_length;
+    return first_argument;
+}

@@ -63,7 +63,12 @@ public final class Endpoint: Sendable {
 
     private func launch() throws(EndpointError) -> (server: EndpointServer, address: EndpointAddress, end: ThreadEnd) {
         try configuration.validate()
-        let socket = try ListeningSocket(configuration.address, setting: configuration.addressSetting)
+        let socket: ListeningSocket
+        do {
+            socket = try ListeningSocket(configuration.address, setting: configuration.addressSetting)
+        } catch {
+            throw EndpointError(error)
+        }
         let server: EndpointServer
         do {
             server = try EndpointServer(

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import Glibc
 public import MusterPlatform
 
 /// Why the endpoint could not be started.
@@ -17,6 +16,8 @@ public enum EndpointError: Error, Hashable, Sendable, CustomStringConvertible {
     case notASocket(path: String, setting: String)
     /// An inherited descriptor is no listening stream socket. `setting` names what to change.
     case notListening(descriptor: Int32, setting: String)
+    /// systemd has handed over no socket, or several, of the name asked for.
+    case notHandedOver(ListenError)
     /// The kernel does not let the endpoint listen at the address. `setting` names what to change.
     case cannotListen(EndpointAddress, SystemError, setting: String)
     /// The system gives no descriptor, thread or memory.
@@ -24,61 +25,44 @@ public enum EndpointError: Error, Hashable, Sendable, CustomStringConvertible {
     /// The endpoint is running.
     case alreadyStarted(EndpointAddress)
 
+    /// The error of the socket, in the endpoint's terms.
+    init(_ error: ListenError) {
+        self =
+            switch error {
+            case .invalidAddress(let address, let reason): .invalidAddress(address, reason: reason)
+            case .addressInUse(let address, let setting): .addressInUse(address, setting: setting)
+            case .unknownHost(let host, let reason, let setting): .unknownHost(host, reason: reason, setting: setting)
+            case .notASocket(let path, let setting): .notASocket(path: path, setting: setting)
+            case .notListening(let descriptor, let setting): .notListening(descriptor: descriptor, setting: setting)
+            case .cannotListen(let address, let error, let setting): .cannotListen(address, error, setting: setting)
+            case .notGiven, .ambiguousName: .notHandedOver(error)
+            case .noResources(let error): .noResources(error)
+            }
+    }
+
     /// What was wrong and what to do.
     public var description: String {
         switch self {
         case .invalidAddress(let address, let reason):
-            "'\(address)' is no address to listen at: \(reason)"
+            ListenError.invalidAddress(address, reason: reason).description
         case .invalidSetting(let setting, let reason):
             "the endpoint's \(setting) \(reason)"
-        case .addressInUse(.unix(let path), let setting):
-            """
-            the endpoint cannot listen at unix:\(path): a running process listens there already; stop it, or set \
-            \(setting) to another path
-            """
         case .addressInUse(let address, let setting):
-            """
-            the endpoint cannot listen at \(address): the port is in use by another socket; stop its owner \
-            (`ss -ltnp` shows it), or set \(setting) to another port (0 takes any free one)
-            """
+            "the endpoint \(ListenError.addressInUse(address, setting: setting))"
         case .unknownHost(let host, let reason, let setting):
-            """
-            the endpoint cannot listen at '\(host)': \(reason); set \(setting) to an address of this machine, for \
-            example 127.0.0.1
-            """
+            "the endpoint \(ListenError.unknownHost(host, reason: reason, setting: setting))"
         case .notASocket(let path, let setting):
-            """
-            the endpoint cannot listen at unix:\(path): something that is no socket is there, and was left alone; \
-            remove it, or set \(setting) to another path
-            """
+            "the endpoint \(ListenError.notASocket(path: path, setting: setting))"
         case .notListening(let descriptor, let setting):
-            """
-            the endpoint cannot use descriptor \(descriptor): it is no listening stream socket; check who hands it \
-            over, or set \(setting) to an address
-            """
+            "the endpoint \(ListenError.notListening(descriptor: descriptor, setting: setting))"
+        case .notHandedOver(let error):
+            "the endpoint \(error)"
         case .cannotListen(let address, let error, let setting):
-            "the endpoint cannot listen at \(address): \(error); \(Self.remedy(for: error, at: address, setting))"
+            "the endpoint \(ListenError.cannotListen(address, error, setting: setting))"
         case .noResources(let error):
             "the endpoint cannot be started: \(error); the system has no descriptor, thread or memory left for it"
         case .alreadyStarted(let address):
             "the endpoint has been started already, at \(address); stop it first"
-        }
-    }
-
-    private static func remedy(for error: SystemError, at address: EndpointAddress, _ setting: String) -> String {
-        switch (error.code, address) {
-        case (EPERM, .tcp(_, let port)) where port < 1024, (EACCES, .tcp(_, let port)) where port < 1024:
-            "ports below 1024 need a privilege; set \(setting) to a higher port"
-        case (EADDRNOTAVAIL, _):
-            "no network interface of this machine has that address; set \(setting) to one that it has"
-        case (EAFNOSUPPORT, _):
-            "this machine does not speak that protocol; set \(setting) to an address of another one"
-        case (ENOENT, .unix):
-            "create the directory first, or set \(setting) to a path in one that exists"
-        case (EACCES, .unix), (EPERM, .unix), (EROFS, .unix):
-            "make the directory writable for this process, or set \(setting) to a path in one that is"
-        default:
-            "set \(setting) to another address"
         }
     }
 }

@@ -75,6 +75,7 @@ public final class EventLoop: TaskExecutor, @unchecked Sendable {
 
     // The runner's: nothing but the thread that runs the loop touches these.
     private var queue = Deque<UnownedJob>()
+    private var publisher: TurnPublisher?
     var timers = TimerHeap<Timer>()
     var poller: DescriptorPoller?
     var mainQueue: Watch?
@@ -285,7 +286,7 @@ public final class EventLoop: TaskExecutor, @unchecked Sendable {
             state.isLeaving = false
             leaveRequested.store(false, ordering: .relaxed)
             state.attachment = .detached
-            turnStart.store(0, ordering: .relaxed)
+            endTurns()
             if isWorkLeft || !state.jobs.isEmpty || !state.works.isEmpty, let next = state.starter {
                 state.attachment = .starting
                 starter = next
@@ -308,7 +309,7 @@ public final class EventLoop: TaskExecutor, @unchecked Sendable {
     }
 
     private func park(keepAlive: Duration?) -> AfterParking {
-        turnStart.store(0, ordering: .relaxed)
+        endTurns()
         let isIdle = timers.count == 0 && (poller?.isUnused ?? true)
         let idleEnd: Int64? =
             if isIdle, let keepAlive { MonotonicInstant.now.advanced(by: keepAlive).nanoseconds } else { nil }
@@ -357,6 +358,7 @@ public final class EventLoop: TaskExecutor, @unchecked Sendable {
     private func runTurn() {
         let start = cmuster_monotonic_ns()
         turnStart.store(start, ordering: .relaxed)
+        if let publisher { publisher.begin(at: start) }
         if let poller { poller.deliver() }
         if timers.count > 0 { fireTimers(at: start) }
         if hasRemote.load(ordering: .acquiring) { drain() }
@@ -369,7 +371,8 @@ public final class EventLoop: TaskExecutor, @unchecked Sendable {
             count += 1
             if count & 7 == 0, cmuster_monotonic_ns() &- start > Self.longestTurn { break }
         }
-        turns.wrappingAdd(1, ordering: .relaxed)
+        let turn = turns.wrappingAdd(1, ordering: .relaxed).newValue
+        if let publisher { publisher.end(turns: turn) }
         if let observer {
             observer.turnEnded(nanoseconds: cmuster_monotonic_ns() &- start, jobs: count)
         }
@@ -401,7 +404,24 @@ public final class EventLoop: TaskExecutor, @unchecked Sendable {
         }
     }
 
+    private func endTurns() {
+        turnStart.store(0, ordering: .relaxed)
+        if let publisher { publisher.sleep() }
+    }
+
     // MARK: Progress
+
+    /// Makes the loop tell another process of each of its turns. To be called on the loop's thread, or while none
+    /// runs it.
+    ///
+    /// - Parameter publisher: Where to tell it; `nil` ends it.
+    public func publishTurns(to publisher: TurnPublisher?) {
+        requireOwnThread("publishTurns", orDetached: true)
+        self.publisher?.sleep()
+        self.publisher = publisher
+        let start = turnStart.load(ordering: .relaxed)
+        if start != 0, isCurrent { publisher?.begin(at: start) }
+    }
 
     /// How many turns the loop has made.
     public var turnCount: UInt64 { turns.load(ordering: .relaxed) }

@@ -73,4 +73,40 @@ bool cmuster_is_main_thread(void);
 // Ends the process at once, without handlers of exit(3).
 void cmuster_exit_now(int code) __attribute__((noreturn));
 
+// Child processes. What returns an int returns 0 or an errno value.
+
+// Starts a program in a process group of its own, with every signal at its default and none blocked. It has this
+// process' descriptors 0, 1 and 2, the given ones as 3, 4, 5… in their order, and no others.
+int cmuster_spawn(
+    const char *path, char *const *arguments, char *const *environment, const int *descriptors, int count, int *pid,
+    int *pid_fd);
+int cmuster_pidfd_send_signal(int pid_fd, int signal_number);
+
+// What has happened to a child: nothing, or one of waitid(2)'s CLD_… codes with its status.
+struct cmuster_child_event {
+    bool happened;
+    int code;
+    int status;
+    double cpu_seconds;
+};
+// Takes the next piece of news about a child without waiting. An end is told once; it frees the process' number.
+int cmuster_pidfd_poll(int pid_fd, struct cmuster_child_event *event);
+
+// The number of a child that has ended and that nobody has waited for, which it leaves unwaited for; 0 for none.
+int cmuster_peek_ended_child(void);
+// Frees the number of a child that has ended.
+bool cmuster_reap(int pid);
+
+// Makes the orphans among this process' descendants its children, as those of a container's first process are.
+int cmuster_become_subreaper(void);
+
+// The signal that tells this process that its parent has died.
+int cmuster_orphan_signal(void);
+// Has that signal sent when the parent's thread that made this process ends. Its handler writes `reported` to the
+// signal pipe and has the kernel end the process with SIGALRM after `grace_us` microseconds.
+int cmuster_orphan_arm(int reported, long grace_us);
+
+// The memory of the program's name as the kernel shows it, with its length without the NUL; NULL where unknown.
+char *cmuster_title_memory(unsigned long *length);
+
 #endif

@@ -1,53 +1,63 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Both, because the C headers of sockets are seen as the one's or the other's, depending on the order of loading.
-import CMicrohttpd
 import Glibc
-import MusterPlatform
 
 /// A listening socket, made by hand so that what goes wrong can be said exactly.
 ///
-struct ListeningSocket: Sendable {
+/// It is a value with a descriptor in it: nothing closes the descriptor but ``closeDescriptor()``.
+public struct ListeningSocket: Sendable {
     private struct FileIdentity: Hashable, Sendable {
         var device: UInt64
         var inode: UInt64
     }
 
-    /// Non-blocking and close-on-exec.
-    let descriptor: Int32
+    /// The socket's descriptor, non-blocking and close-on-exec.
+    public let descriptor: Int32
     /// The address with the port that the kernel chose.
-    let address: EndpointAddress
+    public let address: ListenAddress
     private var file: FileIdentity?
-
-    private static let backlog: Int32 = 511
 
     /// Opens the socket.
     ///
     /// - Parameters:
     ///   - address: Where to listen.
-    ///   - setting: What the address' setting is called.
-    init(_ address: EndpointAddress, setting: String) throws(EndpointError) {
+    ///   - setting: What the address' setting is called, for error messages.
+    ///   - backlog: How many connections may wait to be accepted; the kernel's `net.core.somaxconn` limits it, too.
+    ///     An inherited socket keeps what its maker has chosen.
+    /// - Throws: ``ListenError``, which names the address, the setting and the remedy.
+    public init(_ address: ListenAddress, setting: String, backlog: Int32 = 511) throws(ListenError) {
+        try self.init(address, setting: setting, backlog: backlog, activation: .current)
+    }
+
+    /// Opens the socket, given what systemd has handed over.
+    package init(
+        _ address: ListenAddress, setting: String, backlog: Int32 = 511,
+        activation: @autoclosure () -> SocketActivation
+    ) throws(ListenError) {
         switch address {
         case .tcp(let host, let port):
-            descriptor = try Self.openTCP(host: host, port: port, address, setting)
+            descriptor = try Self.openTCP(host: host, port: port, backlog, address, setting)
             self.address = .tcp(host: host, port: Self.port(of: descriptor) ?? port)
         case .unix(let path):
-            descriptor = try Self.openUnix(path, setting)
+            descriptor = try Self.openUnix(path, backlog, setting)
             self.address = address
             file = Self.identity(of: path)
         case .descriptor(let number):
             descriptor = try Self.duplicate(number, setting)
             self.address = Self.name(of: descriptor) ?? address
+        case .systemd(let name):
+            descriptor = try Self.duplicate(activation().descriptor(named: name, setting: setting), setting)
+            self.address = Self.name(of: descriptor) ?? address
         }
     }
 
     /// Stops listening; to be called once.
-    func closeDescriptor() {
+    public func closeDescriptor() {
         close(descriptor)
     }
 
     /// Removes a Unix socket's file, unless another one stands in its place by now.
-    func unlinkFile() {
+    public func unlinkFile() {
         guard case .unix(let path) = address, let file, Self.identity(of: path) == file else { return }
         unlink(path)
     }
@@ -55,8 +65,8 @@ struct ListeningSocket: Sendable {
     // MARK: TCP
 
     private static func openTCP(
-        host: String, port: UInt16, _ address: EndpointAddress, _ setting: String
-    ) throws(EndpointError) -> Int32 {
+        host: String, port: UInt16, _ backlog: Int32, _ address: ListenAddress, _ setting: String
+    ) throws(ListenError) -> Int32 {
         var hints = addrinfo()
         hints.ai_flags = AI_PASSIVE | AI_NUMERICSERV
         hints.ai_socktype = Int32(SOCK_STREAM.rawValue)
@@ -71,7 +81,7 @@ struct ListeningSocket: Sendable {
         var next = list
         while let candidate = next {
             do {
-                return try listen(at: candidate.pointee)
+                return try listen(at: candidate.pointee, backlog)
             } catch let failure {
                 error = failure
             }
@@ -79,14 +89,14 @@ struct ListeningSocket: Sendable {
         }
         // Without IPv6 in the kernel "every address" is every IPv4 address.
         if host.isEmpty, error.code == EAFNOSUPPORT || error.code == EADDRNOTAVAIL {
-            return try openTCP(host: "0.0.0.0", port: port, address, setting)
+            return try openTCP(host: "0.0.0.0", port: port, backlog, address, setting)
         }
         if error.code == EADDRINUSE { throw .addressInUse(address, setting: setting) }
         if error.code == EMFILE || error.code == ENFILE || error.code == ENOMEM { throw .noResources(error) }
         throw .cannotListen(address, error, setting: setting)
     }
 
-    private static func listen(at candidate: addrinfo) throws(SystemError) -> Int32 {
+    private static func listen(at candidate: addrinfo, _ backlog: Int32) throws(SystemError) -> Int32 {
         let descriptor = try open(candidate.ai_family)
         var on: Int32 = 1
         var off: Int32 = 0
@@ -95,15 +105,15 @@ struct ListeningSocket: Sendable {
         if candidate.ai_family == AF_INET6 {
             setsockopt(descriptor, Int32(IPPROTO_IPV6), IPV6_V6ONLY, &off, size)
         }
-        try bindAndListen(descriptor, candidate.ai_addr, candidate.ai_addrlen)
+        try bindAndListen(descriptor, candidate.ai_addr, candidate.ai_addrlen, backlog)
         return descriptor
     }
 
     // MARK: Unix sockets
 
-    private static func openUnix(_ path: String, _ setting: String) throws(EndpointError) -> Int32 {
+    private static func openUnix(_ path: String, _ backlog: Int32, _ setting: String) throws(ListenError) -> Int32 {
         do {
-            return try listen(atPath: path)
+            return try listen(atPath: path, backlog)
         } catch  where error.code == EADDRINUSE {
             // Somebody's, or what somebody has left behind: ask whether anybody answers.
             var information = stat()
@@ -116,7 +126,7 @@ struct ListeningSocket: Sendable {
             throw .cannotListen(.unix(path: path), error, setting: setting)
         }
         do {
-            return try listen(atPath: path)
+            return try listen(atPath: path, backlog)
         } catch  where error.code == EADDRINUSE {
             throw .addressInUse(.unix(path: path), setting: setting)
         } catch {
@@ -124,12 +134,12 @@ struct ListeningSocket: Sendable {
         }
     }
 
-    private static func listen(atPath path: String) throws(SystemError) -> Int32 {
+    private static func listen(atPath path: String, _ backlog: Int32) throws(SystemError) -> Int32 {
         let descriptor = try open(AF_UNIX)
         var failure: SystemError?
         withUnixAddress(path) { address, length in
             do throws(SystemError) {
-                try bindAndListen(descriptor, address, length)
+                try bindAndListen(descriptor, address, length, backlog)
             } catch {
                 failure = error
             }
@@ -171,7 +181,7 @@ struct ListeningSocket: Sendable {
 
     // MARK: Inherited sockets
 
-    private static func duplicate(_ number: Int32, _ setting: String) throws(EndpointError) -> Int32 {
+    private static func duplicate(_ number: Int32, _ setting: String) throws(ListenError) -> Int32 {
         guard isListening(number), option(SO_TYPE, of: number) == Int32(SOCK_STREAM.rawValue) else {
             throw .notListening(descriptor: number, setting: setting)
         }
@@ -183,7 +193,7 @@ struct ListeningSocket: Sendable {
     }
 
     /// Whether a descriptor is a listening socket.
-    static func isListening(_ descriptor: Int32) -> Bool {
+    package static func isListening(_ descriptor: Int32) -> Bool {
         option(SO_ACCEPTCONN, of: descriptor) == 1
     }
 
@@ -204,7 +214,7 @@ struct ListeningSocket: Sendable {
 
     /// Closes the descriptor when it throws.
     private static func bindAndListen(
-        _ descriptor: Int32, _ address: UnsafePointer<sockaddr>?, _ length: socklen_t
+        _ descriptor: Int32, _ address: UnsafePointer<sockaddr>?, _ length: socklen_t, _ backlog: Int32
     ) throws(SystemError) {
         var error: SystemError?
         if bind(descriptor, address, length) != 0 {
@@ -223,10 +233,10 @@ struct ListeningSocket: Sendable {
     }
 
     /// The address that a socket is bound to.
-    private static func name(of descriptor: Int32) -> EndpointAddress? {
+    private static func name(of descriptor: Int32) -> ListenAddress? {
         var storage = sockaddr_storage()
         var length = socklen_t(MemoryLayout<sockaddr_storage>.size)
-        return withUnsafeMutablePointer(to: &storage) { pointer -> EndpointAddress? in
+        return withUnsafeMutablePointer(to: &storage) { pointer -> ListenAddress? in
             let isKnown = pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
                 getsockname(descriptor, $0, &length) == 0
             }

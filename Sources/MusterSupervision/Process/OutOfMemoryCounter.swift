@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Glibc
+
+/// Tells whether the kernel has killed processes of this one's control group for want of memory: a `SIGKILL` that
+/// nobody of us has sent is then most likely that.
+///
+/// It reads `oom_kill` of `memory.events` (control groups version 2) or `memory.oom_control` (version 1).
+package struct OutOfMemoryCounter: Sendable {
+    private let path: String?
+    private var seen: UInt64?
+    private var unclaimed: UInt64 = 0
+
+    /// Finds this process' control group and remembers its count.
+    ///
+    /// - Parameter root: The folder that takes the place of `/`, for tests.
+    package init(root: String = "") {
+        path = Self.find(root: root)
+        seen = read()
+    }
+
+    /// How many processes have been killed in the control group's life; `nil` where it cannot be read, as in the root
+    /// group.
+    package func read() -> UInt64? {
+        path.flatMap { Self.text(of: $0) }.flatMap { Self.kills(in: $0) }
+    }
+
+    /// Takes one kill that has not been claimed yet. To be called once for each child that `SIGKILL` ended unasked.
+    ///
+    /// - Returns: `false` when there is none, `nil` where it cannot be known.
+    package mutating func claimKill() -> Bool? {
+        guard let count = read() else { return nil }
+        if let seen, count > seen { unclaimed += count - seen }
+        seen = count
+        guard unclaimed > 0 else { return false }
+        unclaimed -= 1
+        return true
+    }
+
+    private static func find(root: String) -> String? {
+        guard let groups = text(of: root + "/proc/self/cgroup") else { return nil }
+        var second: Substring?
+        var candidates: [String] = []
+        for line in groups.split(separator: "\n") {
+            // HIERARCHY:CONTROLLERS:PATH
+            let fields = line.split(separator: ":", maxSplits: 2, omittingEmptySubsequences: false)
+            guard fields.count == 3 else { continue }
+            if fields[1].split(separator: ",").contains("memory") {
+                // Inside a container the path may be the host's; the container's own group is the mount's root then.
+                candidates = ["\(fields[2])", ""].map { "\(root)/sys/fs/cgroup/memory\($0)/memory.oom_control" }
+            } else if fields[0] == "0", fields[1].isEmpty {
+                second = fields[2]
+            }
+        }
+        if candidates.isEmpty, let second {
+            candidates = ["\(second)", ""].map { "\(root)/sys/fs/cgroup\($0)/memory.events" }
+        }
+        return candidates.first { text(of: $0).flatMap { kills(in: $0) } != nil }
+    }
+
+    private static func kills(in text: String) -> UInt64? {
+        for line in text.split(separator: "\n") {
+            let words = line.split(separator: " ")
+            if words.count == 2, words[0] == "oom_kill" { return UInt64(words[1]) }
+        }
+        return nil
+    }
+
+    private static let largestFile = 1 << 16
+
+    private static func text(of path: String) -> String? {
+        let file = open(path, O_RDONLY | O_CLOEXEC)
+        guard file >= 0 else { return nil }
+        defer { close(file) }
+        var bytes: [UInt8] = []
+        var buffer = [UInt8](repeating: 0, count: 4096)
+        while bytes.count < largestFile {
+            let count = Glibc.read(file, &buffer, buffer.count)
+            if count < 0 { return nil }
+            if count == 0 { break }
+            bytes += buffer[..<count]
+        }
+        return String(decoding: bytes, as: UTF8.self)
+    }
+}
