@@ -78,7 +78,7 @@ let package = Package(
         .target(
             name: "Muster",
             dependencies: [
-                "CMuster", "MusterPlatform", "MusterMetrics", "MusterExecution", "MusterEndpoint",
+                "CMuster", "MusterPlatform", "MusterMetrics", "MusterExecution", "MusterEndpoint", "MusterSupervision",
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "CoreMetrics", package: "swift-metrics"),
                 .product(name: "Configuration", package: "swift-configuration"),

@@ -12,8 +12,8 @@ public enum LaunchError: Error, Sendable, CustomStringConvertible {
     case nameTaken(String)
     /// Two listening sockets of one name.
     case socketNameTaken(String)
-    /// A socket's name that is empty or has spaces, commas or equals signs.
-    case invalidSocketName(String)
+    /// A socket without a name.
+    case emptySocketName
     /// A service or socket was added after the launcher had begun.
     case alreadyStarted(String)
     /// There is nothing to run.
@@ -36,8 +36,8 @@ public enum LaunchError: Error, Sendable, CustomStringConvertible {
             "a service named '\(name)' is launched already: give each launched service a name of its own"
         case .socketNameTaken(let name):
             "a listening socket named '\(name)' is there already: give each a name of its own"
-        case .invalidSocketName(let name):
-            "'\(name)' cannot name a listening socket: use letters, digits, '-', '_' and '.'"
+        case .emptySocketName:
+            "a listening socket needs a name, by which supervisor and workers mean the same one"
         case .alreadyStarted(let what):
             "\(what) was added after the launcher had begun: add it before wait() or run()"
         case .nothingLaunched:

@@ -15,7 +15,7 @@ final class SocketTable: Sendable {
     func listen(
         _ name: String, on address: ListenAddress, setting: String, backlog: Int32
     ) throws -> ListeningSocket {
-        guard WorkerMarker.isValidSocketName(name) else { throw LaunchError.invalidSocketName(name) }
+        guard !name.isEmpty else { throw LaunchError.emptySocketName }
         if sockets.withLock({ $0.contains { $0.name == name } }) { throw LaunchError.socketNameTaken(name) }
         let socket: ListeningSocket
         if let inherited {

@@ -41,13 +41,9 @@ struct WorkerFamilies {
         let labels: Labels = [("worker", "\(slot.worker.slot)"), ("worker_group", group)]
         let before = kept?.cpuSeconds ?? 0
         if let process {
-            var statistics = process.sampler.sample()
-            // It may have ended since; its total must not fall until its time has been added to the slot's.
-            if statistics.cpuSeconds == nil { statistics.cpuSeconds = process.sampler.lastCPUSeconds }
-            add(statistics, labels: labels, cpuBefore: before)
-            add(
-                Self.heartbeat, labels,
-                WallClock.secondsSinceEpoch(at: process.vitalSigns.lastProgress(now: .now, isStopped: process.stoppedSince)))
+            add(process.sampler.sample(), labels: labels, cpuBefore: before)
+            let progress = process.vitalSigns.lastProgress(at: .now, stoppedSince: process.stoppedSince)
+            add(Self.heartbeat, labels, WallClock.secondsSinceEpoch(at: progress))
         } else {
             add(Self.up, labels, 0)
             add(Self.cpu, labels, before)
@@ -77,8 +73,8 @@ struct WorkerFamilies {
                 }
             if let index { counts[index].count += 1 }
         }
-        counts[2].count += group.formers
         counts[0].count += group.successors
+        counts[2].count += group.surplus - group.successors
         counts.append(("spare", group.sparesParked + group.sparesStarting))
         for (state, count) in counts {
             add(

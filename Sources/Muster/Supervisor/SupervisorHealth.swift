@@ -53,10 +53,7 @@ final class SupervisorHealth: Sendable {
     /// Adds checks that workers have brought along since.
     func lookForChecks(_ report: SupervisorReport) {
         for process in report.processes.values {
-            for entry in process.vitalSigns.health() {
-                let levels = entry.levels.names.compactMap(HealthLevel.init(rawValue:))
-                add(entry.name, levels: Set(levels))
-            }
+            for entry in process.vitalSigns.health { add(entry.name, levels: entry.levels.healthLevels) }
         }
     }
 
@@ -85,7 +82,8 @@ final class SupervisorHealth: Sendable {
         let limit = settings.abortGrace + Self.replacementMargin
         for group in report.snapshot.groups {
             for slot in group.slots where slot.state == .aborting {
-                guard let since = slot.abortingSince, since.duration(to: now) > limit else { continue }
+                guard let since = slot.birth.flatMap({ report.processes[$0]?.hungSince }), since.duration(to: now) > limit
+                else { continue }
                 return .fail(
                     "worker \(group.configuration.name)/\(slot.worker.slot) has been hung for longer than \(limit)")
             }
@@ -141,7 +139,7 @@ final class SupervisorHealth: Sendable {
     private func isReady(_ slot: WorkerSnapshot, _ report: SupervisorReport) -> Bool {
         guard slot.state == .ready, let process = slot.birth.flatMap({ report.processes[$0] }) else { return false }
         let now = MonotonicInstant.now
-        return process.vitalSigns.health().allSatisfy { entry in
+        return process.vitalSigns.health.allSatisfy { entry in
             !entry.levels.contains(.ready) || entry.isPassing(at: now)
         }
     }
@@ -158,7 +156,7 @@ final class SupervisorHealth: Sendable {
         for group in report.snapshot.groups {
             for slot in group.slots where slot.state == .ready {
                 guard let process = slot.birth.flatMap({ report.processes[$0] }),
-                    let entry = process.vitalSigns.health().first(where: { $0.name == name })
+                    let entry = process.vitalSigns.health.first(where: { $0.name == name })
                 else { continue }
                 let who = "worker \(group.configuration.name)/\(slot.worker.slot)"
                 if entry.isStale(at: now) {

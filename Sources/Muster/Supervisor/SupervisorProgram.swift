@@ -154,7 +154,8 @@ final class SupervisorProgram: Sendable {
             configuration: SupervisorConfiguration(
                 groups: services.map { $0.group(settings) }, shutdownDelay: settings.shutdownDelay,
                 jitterSeed: UInt64(bitPattern: MonotonicInstant.now.nanoseconds)),
-            arguments: CommandLine.arguments, environment: WorkerEnvironment.make(),
+            program: CommandLine.arguments.first ?? "", arguments: SpawnRequest.ownArguments,
+            environment: WorkerEnvironment.make(),
             livenessLimit: settings.livenessLimit, arenaCapacity: settings.arenaCapacity)
         plan.sockets = sockets.plan
         return plan
@@ -219,7 +220,7 @@ final class SupervisorProgram: Sendable {
         state.withLock { $0.settings = settings }
         health.take(settings)
         supervisor.setLivenessLimit(settings.livenessLimit)
-        supervisor.handle(.reconfigure(launched.all.map { $0.group(settings) }, shutdownDelay: settings.shutdownDelay))
+        supervisor.handle(.reconfigure(launched.all.map { $0.group(settings) }))
         logger.info("the settings were read again")
     }
 

@@ -15,7 +15,7 @@ struct SupervisorSummary {
             for slot in group.slots {
                 var line = "\(name)/\(slot.worker.slot): \(slot.state)"
                 if let birth = slot.birth, let process = report.processes[birth] {
-                    line += ", pid \(process.pid)\(process.isStopped ? " (stopped)" : "")"
+                    line += ", pid \(process.pid)\(process.stoppedSince != nil ? " (stopped)" : "")"
                 }
                 line += ", started \(slot.starts) times"
                 let restarts = DeathReason.allCases.filter { slot.restartsByReason[$0] > 0 }

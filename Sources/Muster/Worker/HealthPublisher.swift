@@ -55,10 +55,10 @@ final class HealthPublisher: Sendable {
     }
 
     private func show(_ check: HealthCheck, _ result: HealthResult, at instant: MonotonicInstant, maximumAge: Duration) {
-        let levels = check.levels.map(\.rawValue)
         let isShown = vitalSigns?.setHealth(
-            check.name, levels: VitalSigns.Levels(names: levels), status: result.vitalStatus,
-            reason: result.reason ?? "", reportedAt: instant, maximumAge: maximumAge)
+            HealthSign(
+                name: check.name, levels: HealthSign.Levels(check.levels), status: result.signStatus,
+                reason: result.reason ?? "", reportedAt: instant, maximumAge: maximumAge))
         if isShown == false, known.withLock({ $0.insert("\(check.name) ").inserted }) {
             logger.warning(
                 "the supervisor cannot be told of this health check: there are too many",
@@ -68,7 +68,7 @@ final class HealthPublisher: Sendable {
 }
 
 extension HealthResult {
-    fileprivate var vitalStatus: VitalSigns.Status {
+    fileprivate var signStatus: HealthSign.Status {
         switch self {
         case .pass: .pass
         case .warn: .warn

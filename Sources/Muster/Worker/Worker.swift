@@ -24,7 +24,7 @@ public struct Worker: Hashable, Sendable, CustomStringConvertible {
     public static var current: Worker? {
         if let assigned = assigned.withLock({ $0 }) { return assigned }
         guard case .worker(let marker) = WorkerMarker.current, let slot = marker.slot else { return nil }
-        return Worker(group: marker.group, slot: slot)
+        return Worker(group: marker.name, slot: slot)
     }
 
     /// Whether a supervisor has started this process, be it for a slot or as a warm spare.

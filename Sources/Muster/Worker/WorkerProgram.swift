@@ -35,13 +35,13 @@ final class WorkerProgram: Sendable {
         self.backend = current
         var logger = logger
         logger[metadataKey: "worker"] = "\(marker.slot.map { "\($0)" } ?? "spare")"
-        logger[metadataKey: "worker_group"] = "\(marker.group)"
+        logger[metadataKey: "worker_group"] = "\(marker.name)"
         self.logger = logger
         let checkLogger = logger
-        channel = ControlChannel(OwnedDescriptor(marker.control))
+        channel = ControlChannel(descriptor: OwnedDescriptor(marker.control))
         let channel = channel
         do {
-            vitalSigns = try VitalSignsWriter(descriptor: marker.vitalSigns) { _ = channel.send(.active) }
+            vitalSigns = try VitalSignsWriter(descriptor: marker.vitalSigns) { channel.send(.active) }
         } catch {
             // The supervisor then takes it for a worker that is always idle.
             logger.error("hangs of this worker will not be noticed", metadata: ["error": "\(error)"])
@@ -58,7 +58,7 @@ final class WorkerProgram: Sendable {
             }, logger: logger)
         self.health = health
         monitoring = Monitoring(health: health, exposition: Exposition(sources: [], logger: logger), endpoint: nil)
-        guard ParentWatch.arm(supervisor: marker.supervisor) else {
+        guard try ParentWatch.arm(supervisor: marker.supervisor) else {
             logger.notice("the supervisor is gone before its worker has begun")
             ExitStatus.failure.exit()
         }
@@ -117,12 +117,15 @@ final class WorkerProgram: Sendable {
 
     /// Waits for a slot if it is a warm spare, and sets up what the service runs on.
     private func prepared() throws -> ServiceRunner {
-        guard let service = launched.all.first(where: { $0.service.name == marker.group })?.service else {
-            throw LaunchError.unknownGroup(marker.group, launched: launched.names)
+        let services = launched.all.map(\.service)
+        guard services.indices.contains(marker.group), services[marker.group].name == marker.name else {
+            throw LaunchError.unknownGroup(marker.name, launched: launched.names)
         }
+        let service = services[marker.group]
         let slot = try marker.slot ?? waitForSlot()
-        Worker.assign(Worker(group: marker.group, slot: slot))
-        ProcessTitle.setComm("\(marker.group)/\(slot)")
+        let worker = Worker(group: marker.name, slot: slot)
+        Worker.assign(worker)
+        setTitle("\(worker)")
         let backend = try chosenBackend ?? Backend.current
         self.backend.withLock { $0 = backend }
         if let vitalSigns { backend.loops.publish(to: vitalSigns, limit: settings.livenessLimit) }
@@ -140,7 +143,7 @@ final class WorkerProgram: Sendable {
 
     /// A warm spare sleeps here until a slot is free. Signals have their default action meanwhile.
     private func waitForSlot() throws -> Int {
-        ProcessTitle.setComm("\(marker.group)/spare")
+        setTitle("\(marker.name)/spare")
         _ = channel.send(.parked)
         while true {
             switch channel.receiveBlocking() {
@@ -153,11 +156,17 @@ final class WorkerProgram: Sendable {
         }
     }
 
+    private func setTitle(_ worker: String) {
+        let program = CommandLine.arguments.first?.split(separator: ":").first.map(String.init) ?? ""
+        ProcessTitle.set(WorkerTitle.long(program: program, worker: worker), shortName: worker)
+    }
+
     private func listen(on loop: EventLoop) throws {
         let watch = Locked<EventLoop.Watch?>(nil)
-        let made = try loop.watch(channel.descriptor, for: .readable) { [self] _ in
+        let made = try loop.watch(channel.descriptor.rawValue, for: .readable) { [self] _ in
             while true {
                 switch channel.receive() {
+                case .message(.stop): stop(.success)
                 case .message(.reset): runner.withLock { $0 }?.reset()
                 case .message, .malformed: continue
                 case .nothing: return

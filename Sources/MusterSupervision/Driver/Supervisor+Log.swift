@@ -71,7 +71,7 @@ extension Supervisor {
         details["uptime"] = "\(death.uptime)"
         switch death.termination {
         case .exited(let code): details["code"] = "\(code)"
-        case .signaled(let signal): details["signal"] = "\(Self.name(ofSignal: signal))"
+        case .signaled(let signal): details["signal"] = "\(UnixSignal(rawValue: signal))"
         }
         let level: Logger.Level =
             switch death.reason {
@@ -89,11 +89,5 @@ extension Supervisor {
         var details: Logger.Metadata = ["worker": "\(name(of: target))"]
         if let pid = birth.flatMap({ children[$0]?.process.pid }) { details["pid"] = "\(pid)" }
         return details
-    }
-
-    /// A signal's name, for example `SIGSEGV`.
-    static func name(ofSignal number: Int32) -> String {
-        guard let name = sigabbrev_np(number) else { return "signal \(number)" }
-        return "SIG" + String(cString: name)
     }
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Glibc
+import Logging
 import MusterMetrics
 import MusterPlatform
 
@@ -27,31 +28,38 @@ extension Supervisor {
             arena = try SlotSource.makeArena(name: "muster-metrics", capacity: plan.arenaCapacity)
             ownArena = arena
         }
-        let (vitalFile, vitalSigns) = try VitalSigns.create()
+        let vitalSigns = try VitalSignsReader.create(name: "muster-vital-signs")
         let (ours, theirs) = try ControlChannel.pair()
-        let marker = try WorkerMarker(
-            group: state.groupName(target.group), slot: target.slot, birth: birth, supervisor: getpid(),
-            arena: arena.rawValue, vitalSigns: vitalFile.rawValue, control: theirs.rawValue,
-            sockets: plan.sockets.map { ($0.name, $0.descriptor) })
+        let first = SpawnRequest.firstDescriptor
+        let marker = WorkerMarker(
+            group: target.group, name: state.groupName(target.group), slot: target.slot, birth: birth,
+            supervisor: getpid(), controlInode: try theirs.inode, arena: first, arenaInode: try arena.inode,
+            vitalSigns: first + 1, control: first + 2,
+            sockets: plan.sockets.enumerated().map { index, socket in
+                WorkerMarker.Socket(name: socket.name, descriptor: first + 3 + Int32(index))
+            })
         var environment = plan.environment
-        environment[WorkerMarker.variable] = marker.text
-        let title = title(of: target)
-        let process = try ChildProcess.spawn(
-            SpawnRequest(
-                executable: plan.executable, title: title, arguments: Array(plan.arguments.dropFirst()),
-                environment: environment, descriptors: marker.descriptors))
+        environment[WorkerMarker.variable] = marker.encoded
+        var request = SpawnRequest(
+            title: title(of: target), arguments: plan.arguments, environment: environment,
+            descriptors: [arena.rawValue, vitalSigns.descriptor.rawValue, theirs.descriptor.rawValue]
+                + plan.sockets.map(\.descriptor))
+        request.executable = plan.executable
+        // A spare is renamed when it gets a slot.
+        if target.slot == nil { request.titleRoom = request.title.utf8.count + 8 }
+        let process = try ChildProcess.spawn(request)
         let child = WorkerChild(
-            birth: birth, process: process, channel: ControlChannel(ours), vitalSigns: vitalSigns,
-            ownArena: ownArena, target: target)
+            birth: birth, process: process, channel: ours, vitalSigns: vitalSigns, ownArena: ownArena, target: target)
         children[birth] = child
         do {
             try watch(child)
         } catch {
             // Nobody would notice its end, so it must not begin.
             process.killGroup()
-            _ = process.waitForExit()
             unwatch(child)
             children[birth] = nil
+            // It is dead, and reaped with the next news of a child.
+            undertaken.append(process)
             throw error
         }
     }
@@ -95,9 +103,9 @@ extension Supervisor {
         slot.arena = arena
     }
 
+    /// What a process is called in the process list.
     private func title(of target: SpawnTarget) -> String {
-        let program = plan.arguments.first.map { $0.split(separator: "/").last.map(String.init) ?? $0 } ?? "muster"
-        return "\(program): \(name(of: target))"
+        WorkerTitle.long(program: plan.program, worker: name(of: target))
     }
 
     /// What a process is called for people, for example `mailer/2`.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Glibc
+import Logging
 import MusterMetrics
 import MusterPlatform
 
@@ -9,10 +10,10 @@ extension Supervisor {
 
     func watch(_ child: WorkerChild) throws {
         let birth = child.birth
-        child.pidWatch = try loop.watch(child.process.pidfd.rawValue, for: .readable) { [unowned self] _ in
+        child.pidWatch = try loop.watch(child.process.descriptor.rawValue, for: .readable) { [unowned self] _ in
             poll(birth)
         }
-        child.channelWatch = try loop.watch(child.channel.descriptor, for: .readable) { [unowned self] _ in
+        child.channelWatch = try loop.watch(child.channel.descriptor.rawValue, for: .readable) { [unowned self] _ in
             listen(to: birth)
         }
     }
@@ -27,8 +28,12 @@ extension Supervisor {
     /// To be called when SIGCHLD has come: a process may have been stopped, or somebody else's has ended.
     package func childrenChanged() {
         for birth in children.keys.sorted() { poll(birth) }
+        undertaken.removeAll { process in
+            while let event = process.poll() { if case .exited = event { return true } }
+            return false
+        }
         guard getpid() == 1 else { return }
-        let count = ChildProcess.reapOrphans(except: Set(children.values.map(\.process.pid)))
+        let count = OrphanReaper.reap(except: Set((children.values.map(\.process) + undertaken).map(\.pid)))
         if count > 0 { orphansReaped?.increment(by: count) }
     }
 
@@ -54,7 +59,7 @@ extension Supervisor {
             slot.source.processEnded(pid: child.process.pid)
         }
         let wasKilledByKernel =
-            exit.termination == .signaled(SIGKILL) && !child.isKilled && (outOfMemory?.hasKilled() ?? false)
+            exit.termination == .signaled(SIGKILL) && !child.isKilled && outOfMemory.claimKill() == true
         handle(.exited(child.birth, exit.termination, isOutOfMemory: wasKilledByKernel))
     }
 
@@ -83,23 +88,25 @@ extension Supervisor {
         case .startFailed(let reason):
             child.failure = reason
             handle(.startFailed(child.birth))
-        case .active: look(at: child)
-        case .takeOver, .reset: break
+        case .active: look(at: child, settling: true)
+        case .stopping, .takeOver, .reset, .stop: break
         }
     }
 
     // MARK: Hangs
 
     /// Judges a worker by its signs of life, and looks again when the first of them could have stopped for too long.
-    func look(at child: WorkerChild) {
+    func look(at child: WorkerChild, settling: Bool = false) {
         if let scheduled = child.look.take() { loop.cancel(scheduled) }
         guard state.isJudged(child.birth) else { return }
-        switch child.vitalSigns.firstHang(limit: livenessLimit, now: .now) {
+        switch child.vitalSigns.watch(limit: livenessLimit, now: .now, settling: settling) {
         case .quiet: break
-        case .hung(let reason):
-            hung(child, reason: "\(reason)", canAbort: !child.isStopped)
+        case .hung(let hang):
+            hung(child, reason: "\(hang)", canAbort: !child.isStopped)
         case .nextLook(let instant):
+            let birth = child.birth
             child.look = loop.schedule(at: aligned(instant)) { [unowned self] in
+                guard let child = children[birth] else { return }
                 child.look = nil
                 look(at: child)
             }
@@ -120,16 +127,19 @@ extension Supervisor {
                 "worker": "\(name(of: child.target))", "pid": "\(child.process.pid)", "reason": "\(reason)",
                 "limit": "\(livenessLimit)",
             ])
+        child.hungSince = .now
         handle(.unresponsive(child.birth, canAbort: canAbort))
     }
 
     private func stopped(_ child: WorkerChild) {
-        guard !child.isStopped else { return }
-        child.isStopped = true
+        guard child.stoppedSince == nil else { return }
+        child.stoppedSince = .now
         logger.warning(
             "worker was stopped",
             metadata: ["worker": "\(name(of: child.target))", "pid": "\(child.process.pid)"])
+        let birth = child.birth
         child.stopCheck = loop.schedule(at: .now.advanced(by: livenessLimit)) { [unowned self] in
+            guard let child = children[birth] else { return }
             child.stopCheck = nil
             guard child.isStopped, state.isJudged(child.birth) else { return }
             hung(child, reason: "it has been stopped by a signal", canAbort: false)
@@ -137,7 +147,7 @@ extension Supervisor {
     }
 
     private func continued(_ child: WorkerChild) {
-        child.isStopped = false
+        child.stoppedSince = nil
         if let check = child.stopCheck.take() { loop.cancel(check) }
         look(at: child)
     }

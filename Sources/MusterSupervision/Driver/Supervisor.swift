@@ -2,7 +2,7 @@
 
 import Glibc
 package import Logging
-import MusterMetrics
+package import MusterMetrics
 package import MusterPlatform
 
 /// Owns the worker processes: carries out what ``SupervisorState`` decides and tells it what happens.
@@ -25,7 +25,9 @@ package final class Supervisor: @unchecked Sendable {
     var livenessLimit: Duration
     var children: [Int: WorkerChild] = [:]
     var slots: [WorkerID: SlotRecord] = [:]
-    let outOfMemory: OutOfMemoryCounter?
+    var outOfMemory = OutOfMemoryCounter()
+    /// Processes that nobody wants any more and that are still to be reaped.
+    var undertaken: [ChildProcess] = []
     private var timers: [SupervisorTimer: EventLoop.ScheduledAction] = [:]
     private var events: [SupervisorEvent] = []
     private var actions: [SupervisorAction] = []
@@ -57,10 +59,9 @@ package final class Supervisor: @unchecked Sendable {
             "muster_orphans_reaped_total",
             help: "Processes that were nobody's any more and were reaped by the supervisor as PID 1.")
         livenessLimit = plan.livenessLimit
-        outOfMemory = OutOfMemoryCounter()
         let state = SupervisorState(plan.configuration)
         self.state = state
-        published = Locked(SupervisorReport(snapshot: state.snapshot, livenessLimit: plan.livenessLimit))
+        published = Locked(SupervisorReport(snapshot: state.snapshot(at: .now), livenessLimit: plan.livenessLimit))
     }
 
     /// Who hears what happens.
@@ -70,6 +71,9 @@ package final class Supervisor: @unchecked Sendable {
 
     /// The picture at present; to be asked by any thread.
     package var report: SupervisorReport { published.withLock { $0 } }
+
+    /// Whether every slot that wants a process has one that is ready. On the supervisor's thread.
+    package var isEveryWorkerReady: Bool { state.isEveryWorkerReady }
 
     /// For how long the supervisor has been at one thing.
     package var busyTime: Duration { loop.busyTime() }
@@ -134,7 +138,7 @@ package final class Supervisor: @unchecked Sendable {
 
     /// The first worker that is stopped for the end of everything closes the doors.
     private func noteStop() {
-        guard !hasStoppedWorkers, state.phase != .running else { return }
+        guard !hasStoppedWorkers, state.isStoppingWorkers else { return }
         hasStoppedWorkers = true
         observer?.supervisorStopsWorkers(self)
     }
@@ -154,12 +158,12 @@ package final class Supervisor: @unchecked Sendable {
     }
 
     private func publish() {
-        var report = SupervisorReport(snapshot: state.snapshot, livenessLimit: livenessLimit)
+        var report = SupervisorReport(snapshot: state.snapshot(at: .now), livenessLimit: livenessLimit)
         let before = published.withLock { $0.processes }
         for (birth, child) in children {
             report.processes[birth] = SupervisorReport.Process(
                 birth: birth, pid: child.process.pid, target: child.target, vitalSigns: child.vitalSigns,
-                isStopped: child.isStopped, sampler: before[birth]?.sampler ?? LazySampler(pid: child.process.pid))
+                stoppedSince: child.stoppedSince, hungSince: child.hungSince, sampler: before[birth]?.sampler ?? LazySampler(pid: child.process.pid))
         }
         for (worker, slot) in slots {
             report.slots[worker] = SupervisorReport.Slot(cpuSeconds: slot.cpuSeconds, source: slot.source)

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package import MusterPlatform
+import MusterPlatform
 
 /// What a supervisor is to run, and how its workers are started.
 package struct SupervisorPlan: Sendable {
@@ -22,10 +22,12 @@ package struct SupervisorPlan: Sendable {
     package var configuration: SupervisorConfiguration
     /// The executable that is started again as a worker.
     package var executable = "/proc/self/exe"
-    /// The arguments, the program's name first.
-    package var arguments: [String]
+    /// What the program is called.
+    package var program: String
+    /// The arguments after the program's name, byte for byte.
+    package var arguments: [[UInt8]]
     /// The workers' environment, but for the marker.
-    package var environment: [String: String]
+    package var environment: ProcessEnvironment
     /// The sockets that workers inherit.
     package var sockets: [Socket] = []
     /// How long a worker may show no progress before it counts as hung.
@@ -35,10 +37,11 @@ package struct SupervisorPlan: Sendable {
 
     /// Makes a plan.
     package init(
-        configuration: SupervisorConfiguration, arguments: [String], environment: [String: String],
-        livenessLimit: Duration, arenaCapacity: Int
+        configuration: SupervisorConfiguration, program: String, arguments: [[UInt8]],
+        environment: ProcessEnvironment, livenessLimit: Duration, arenaCapacity: Int
     ) {
         self.configuration = configuration
+        self.program = program
         self.arguments = arguments
         self.environment = environment
         self.livenessLimit = livenessLimit

@@ -15,8 +15,10 @@ package struct SupervisorReport: Sendable {
         package var target: SpawnTarget
         /// Its signs of life.
         package var vitalSigns: VitalSignsReader
-        /// Whether the system has stopped it (SIGSTOP).
-        package var isStopped: Bool
+        /// Since when the system has kept it from running (SIGSTOP).
+        package var stoppedSince: MonotonicInstant?
+        /// When it was found to be hung.
+        package var hungSince: MonotonicInstant?
         /// Reads its figures; opened by the first who wants them.
         package var sampler: LazySampler
     }

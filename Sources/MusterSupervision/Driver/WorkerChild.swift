@@ -16,7 +16,11 @@ final class WorkerChild {
     var channelWatch: EventLoop.Watch?
     var look: EventLoop.ScheduledAction?
     var stopCheck: EventLoop.ScheduledAction?
-    var isStopped = false
+    /// Since when the system has kept it from running (SIGSTOP).
+    var stoppedSince: MonotonicInstant?
+    var isStopped: Bool { stoppedSince != nil }
+    /// When it was found to be hung.
+    var hungSince: MonotonicInstant?
     /// Whether we have sent SIGKILL, so that its death by that signal is no work of the kernel's.
     var isKilled = false
     /// What kept its services from starting, in its own words.

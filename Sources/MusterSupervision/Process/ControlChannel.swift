@@ -75,6 +75,16 @@ package final class ControlChannel: Sendable {
         }
     }
 
+    /// Waits for the next packet, on the calling thread, without end.
+    package func receiveBlocking() -> Reception {
+        while true {
+            let reception = receive()
+            guard case .nothing = reception else { return reception }
+            var entry = pollfd(fd: descriptor.rawValue, events: Int16(POLLIN), revents: 0)
+            _ = poll(&entry, 1, -1)
+        }
+    }
+
     private static func decode(_ buffer: UnsafeMutableBufferPointer<UInt8>, count: Int) -> Reception {
         guard count <= buffer.count else { return .malformed(.tooLong(bytes: count)) }
         do {

@@ -119,6 +119,21 @@ package final class VitalSignsReader: Sendable {
         return start > 0 ? MonotonicInstant(nanoseconds: start) : nil
     }
 
+    /// Until when the process is known to have got on: now, unless something that it does lasts or is overdue.
+    ///
+    /// - Parameters:
+    ///   - now: The present instant.
+    ///   - stoppedSince: Since when the system has kept it from running, if it does.
+    package func lastProgress(at now: MonotonicInstant, stoppedSince: MonotonicInstant?) -> MonotonicInstant {
+        var latest = min(now, stoppedSince ?? now)
+        let start = instant(VitalSignsLayout.Offset.turnStart)
+        if start > 0 { latest = min(latest, MonotonicInstant(nanoseconds: start)) }
+        if case .hung(let hang) = firstHang(limit: .zero, now: now), hang.since > MonotonicInstant(nanoseconds: 0) {
+            latest = min(latest, hang.since)
+        }
+        return latest
+    }
+
     /// How many turns the main loop has made.
     package var turns: UInt64 {
         mapping.word(at: VitalSignsLayout.Offset.turns).pointee.load(ordering: .relaxed)

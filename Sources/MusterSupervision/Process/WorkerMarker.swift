@@ -22,6 +22,8 @@ package struct WorkerMarker: Hashable, Sendable {
 
     /// The number of the launched service.
     package var group: Int
+    /// Its name.
+    package var name: String
     /// The slot that the process fills; `nil` for a spare.
     package var slot: Int?
     /// The process' serial number.
@@ -31,20 +33,24 @@ package struct WorkerMarker: Hashable, Sendable {
     /// The inode of the worker's end of the control channel: what proves that the descriptors are meant.
     package var controlInode: UInt64
     package var arena: Int32
+    /// The inode of the arena's file, for `MetricRegistry.shared`, which looks for the arena by itself.
+    package var arenaInode: UInt64
     package var vitalSigns: Int32
     package var control: Int32
     package var sockets: [Socket]
 
     package init(
-        group: Int, slot: Int?, birth: Int, supervisor: Int32, controlInode: UInt64, arena: Int32, vitalSigns: Int32,
-        control: Int32, sockets: [Socket] = []
+        group: Int, name: String, slot: Int?, birth: Int, supervisor: Int32, controlInode: UInt64, arena: Int32,
+        arenaInode: UInt64, vitalSigns: Int32, control: Int32, sockets: [Socket] = []
     ) {
         self.group = group
+        self.name = name
         self.slot = slot
         self.birth = birth
         self.supervisor = supervisor
         self.controlInode = controlInode
         self.arena = arena
+        self.arenaInode = arenaInode
         self.vitalSigns = vitalSigns
         self.control = control
         self.sockets = sockets
@@ -54,8 +60,8 @@ package struct WorkerMarker: Hashable, Sendable {
 
     /// The environment variable's value: `KEY=VALUE` pairs with `;` between them.
     package var encoded: String {
-        var text = "group=\(group);slot=\(slot.map(String.init) ?? "spare");birth=\(birth);supervisor=\(supervisor)"
-        text += ";inode=\(controlInode);arena=\(arena);vital=\(vitalSigns);control=\(control)"
+        var text = "group=\(group);name=\(Self.escape(name));slot=\(slot.map(String.init) ?? "spare");birth=\(birth);supervisor=\(supervisor)"
+        text += ";inode=\(controlInode);arena=\(arena);arena-inode=\(arenaInode);vital=\(vitalSigns);control=\(control)"
         for socket in sockets { text += ";socket=\(socket.descriptor):\(Self.escape(socket.name))" }
         return text
     }
@@ -76,7 +82,8 @@ package struct WorkerMarker: Hashable, Sendable {
                 return nil
             }
         }
-        guard fields.count == 8, let group = Self.number(fields["group"]), let birth = Self.number(fields["birth"]),
+        guard fields.count == 10, let name = fields["name"].flatMap({ Self.unescape($0) }),
+            let arenaInode = fields["arena-inode"].flatMap({ UInt64($0) }), let group = Self.number(fields["group"]), let birth = Self.number(fields["birth"]),
             let supervisor = Self.number(fields["supervisor"]).flatMap({ Int32(exactly: $0) }), supervisor > 0,
             let inode = fields["inode"].flatMap({ UInt64($0) }), let arena = Self.descriptor(fields["arena"]),
             let vitalSigns = Self.descriptor(fields["vital"]), let control = Self.descriptor(fields["control"]),
@@ -90,8 +97,8 @@ package struct WorkerMarker: Hashable, Sendable {
         let numbers = [arena, vitalSigns, control] + sockets.map(\.descriptor)
         guard Set(numbers).count == numbers.count else { return nil }
         self.init(
-            group: group, slot: slot, birth: birth, supervisor: supervisor, controlInode: inode, arena: arena,
-            vitalSigns: vitalSigns, control: control, sockets: sockets)
+            group: group, name: name, slot: slot, birth: birth, supervisor: supervisor, controlInode: inode,
+            arena: arena, arenaInode: arenaInode, vitalSigns: vitalSigns, control: control, sockets: sockets)
     }
 
     private static func number(_ text: Substring?) -> Int? {

@@ -53,10 +53,14 @@ extension SupervisorState {
         var parked = 0
         var starting = 0
         var surplus = 0
+        var successors = 0
         for process in processes.all where process.role.group == group {
             switch process.role {
             case .current: break
-            case .successor, .former: surplus += 1
+            case .successor:
+                surplus += 1
+                successors += 1
+            case .former: surplus += 1
             case .spare:
                 if process.phase == .parked { parked += 1 }
                 if process.phase == .starting { starting += 1 }
@@ -65,7 +69,7 @@ extension SupervisorState {
         let slots = groups[group].slots.indices.map { snapshot(of: WorkerID(group: group, slot: $0), at: now) }
         return WorkerGroupSnapshot(
             configuration: groups[group].configuration, workers: groups[group].asked, slots: slots,
-            sparesParked: parked, sparesStarting: starting, surplus: surplus, isReady: isReady(group: group),
+            sparesParked: parked, sparesStarting: starting, surplus: surplus, successors: successors, isReady: isReady(group: group),
             isOverIntensity: groups[group].window.isExceeded)
     }
 

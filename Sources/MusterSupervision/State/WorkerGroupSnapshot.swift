@@ -14,6 +14,8 @@ package struct WorkerGroupSnapshot: Hashable, Sendable {
     package var sparesStarting: Int
     /// How many processes there are beside the slots' own and the spares: successors, and former ones that still stop.
     package var surplus: Int
+    /// How many of these are successors, which come up.
+    package var successors: Int
     /// Whether a worker is ready and restarts are not too many.
     package var isReady: Bool
     /// Whether restarts are too many.
