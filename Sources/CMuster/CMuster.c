@@ -301,7 +301,8 @@ static char *first_argument;
 static unsigned long first_argument_length;
 
 // The C library hands the arguments to constructors, which is the only way to their real memory: Swift's are copies.
-__attribute__((constructor)) static void keep_first_argument(int count, char **arguments) {
+// Before all others, one of which may run a whole program.
+__attribute__((constructor(101))) static void keep_first_argument(int count, char **arguments) {
     if (count < 1 || arguments == NULL || arguments[0] == NULL) return;
     first_argument = arguments[0];
     first_argument_length = strlen(arguments[0]);

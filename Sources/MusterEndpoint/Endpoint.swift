@@ -2,7 +2,7 @@
 
 public import Logging
 public import MusterMetrics
-import MusterPlatform
+public import MusterPlatform
 
 /// Serves metrics and health over HTTP.
 ///

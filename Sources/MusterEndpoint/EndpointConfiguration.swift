@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
+public import MusterPlatform
+
 /// Where the endpoint listens and what it allows.
 public struct EndpointConfiguration: Sendable {
     /// Where to listen.
@@ -39,7 +41,7 @@ public struct EndpointConfiguration: Sendable {
             }
         case .tcp(let host, _):
             if host.utf8.contains(0) { throw .invalidAddress("\(address)", reason: "the host contains a NUL byte") }
-        case .descriptor: break
+        case .descriptor, .systemd: break
         }
         try check("connectionLimit", connectionLimit, 2...65_536)
         try check("perAddressConnectionLimit", perAddressConnectionLimit, 0...65_536)

@@ -47,7 +47,7 @@ public final class TurnPublisher: @unchecked Sendable {
     }
 
     @inline(__always)
-    func begin(at start: Int64) {
+    package func begin(at start: Int64) {
         lastTurn.pointee.store(start, ordering: .relaxed)
         turnStart.pointee.store(start, ordering: .sequentiallyConsistent)
         let nextLook = attention.pointee.load(ordering: .sequentiallyConsistent)
@@ -55,12 +55,12 @@ public final class TurnPublisher: @unchecked Sendable {
     }
 
     @inline(__always)
-    func end(turns count: UInt64) {
+    package func end(turns count: UInt64) {
         turns.pointee.store(count, ordering: .relaxed)
     }
 
     @inline(__always)
-    func sleep() {
+    package func sleep() {
         turnStart.pointee.store(0, ordering: .relaxed)
     }
 

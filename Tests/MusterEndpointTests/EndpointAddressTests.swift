@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import MusterPlatform
 import Testing
 
 @testable import MusterEndpoint
@@ -35,7 +36,7 @@ struct EndpointAddressTests {
             ("unix:/" + String(repeating: "x", count: 107), "has 108 bytes"), ("hö:80", "is no host name"),
         ])
     func refuses(text: String, reason: String) {
-        let error = #expect(throws: EndpointError.self) { try EndpointAddress(parsing: text) }
+        let error = #expect(throws: ListenError.self) { try EndpointAddress(parsing: text) }
         #expect(error?.description.contains("'\(text)' is no address to listen at") == true)
         #expect(error?.description.contains(reason) == true, "\(error?.description ?? "")")
     }

@@ -84,14 +84,14 @@ package final class VitalSignsReader: Sendable {
             // No turn begins in the future, whatever the cell says.
             let start = min(MonotonicInstant(nanoseconds: turnStart), now)
             let end = start.advanced(by: limit)
-            if end < now { return .hung(Hang(cause: .turn, since: start)) }
+            if end <= now { return .hung(Hang(cause: .turn, since: start)) }
             next = min(next, end)
         }
         for index in 0..<deadlineCount {
             let nanoseconds = mapping.deadline(index).pointee.load(ordering: .sequentiallyConsistent)
             guard nanoseconds != 0 else { continue }
             let deadline = MonotonicInstant(nanoseconds: nanoseconds)
-            if deadline < now { return .hung(Hang(cause: .deadline(cell: index), since: deadline)) }
+            if deadline <= now { return .hung(Hang(cause: .deadline(cell: index), since: deadline)) }
             next = min(next, deadline)
         }
         for index in 0..<VitalSignsLayout.healthEntries {
@@ -99,7 +99,7 @@ package final class VitalSignsReader: Sendable {
                 continue
             }
             let end = failsFrom.advanced(by: limit)
-            if end < now { return .hung(Hang(cause: .health(name: sign.name), since: failsFrom)) }
+            if end <= now { return .hung(Hang(cause: .health(name: sign.name), since: failsFrom)) }
             next = min(next, end)
         }
         return next == .distantFuture ? .quiet : .nextLook(at: next)

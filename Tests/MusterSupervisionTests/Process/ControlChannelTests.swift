@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Glibc
+import MusterPlatform
+import MusterTestSupport
+import Testing
+
+@testable import MusterSupervision
+
+@Suite("Control channel")
+struct ControlChannelTests {
+    static let messages: [ControlMessage] = [
+        .takeOver(slot: 0), .takeOver(slot: 123_456), .reset, .stop, .parked, .ready, .startFailed(reason: ""),
+        .startFailed(reason: "no database at 'örtlich'"), .stopping, .active,
+    ]
+
+    @Test("Messages arrive in order, each in one piece")
+    func order() throws {
+        let (supervisor, worker) = try ControlChannel.pair()
+        for message in Self.messages { #expect(supervisor.send(message)) }
+        for message in Self.messages { #expect(worker.receive() == .message(message)) }
+        #expect(worker.receive() == .nothing)
+        #expect(worker.send(.ready))
+        #expect(supervisor.receive() == .message(.ready))
+    }
+
+    @Test("A message that nobody has room for is refused, and the next one gets through when there is room again")
+    func full() throws {
+        let (supervisor, worker) = try ControlChannel.pair()
+        var count = 0
+        while supervisor.send(.reset) { count += 1 }
+        #expect(count > 0)
+        for _ in 0..<count { #expect(worker.receive() == .message(.reset)) }
+        #expect(supervisor.send(.stop))
+        #expect(worker.receive() == .message(.stop))
+    }
+
+    @Test("What was sent before the end is read before the end")
+    func closed() throws {
+        let (supervisor, worker) = try {
+            let (supervisor, worker) = try ControlChannel.pair()
+            // Left unread, which resets the connection.
+            supervisor.send(.reset)
+            worker.send(.ready)
+            worker.send(.startFailed(reason: "x"))
+            return (supervisor, worker.inodeOrZero)
+        }()
+        #expect(worker != 0)
+        #expect(supervisor.receive() == .message(.ready))
+        #expect(supervisor.receive() == .message(.startFailed(reason: "x")))
+        #expect(supervisor.receive() == .closed)
+        #expect(supervisor.receive() == .closed)
+        #expect(!supervisor.send(.stop))
+    }
+
+    @Test("Garbage is told as such and keeps nothing from getting through")
+    func garbage() throws {
+        let (supervisor, worker) = try ControlChannel.pair()
+        let packets: [([UInt8], ControlMessageError)] = [
+            ([], .empty), ([0], .unknownKind(0)), ([255, 1], .unknownKind(255)), ([2, 0], .wrongLength(kind: 2, bytes: 2)),
+            ([1], .wrongLength(kind: 1, bytes: 1)), ([1, 0, 0, 0, 0, 0], .wrongLength(kind: 1, bytes: 6)),
+            ([UInt8](repeating: 6, count: 1025), .tooLong(bytes: 1025)),
+            ([UInt8](repeating: 6, count: 60_000), .tooLong(bytes: 60_000)),
+        ]
+        for (packet, error) in packets {
+            #expect(send(worker.descriptor.rawValue, packet, packet.count, 0) == packet.count)
+            worker.send(.ready)
+            #expect(supervisor.receive() == .malformed(error))
+            #expect(supervisor.receive() == .message(.ready))
+        }
+    }
+
+    @Test("Bytes of any kind are a message or an error")
+    func fuzz() {
+        var generator = SeededGenerator(seed: 7)
+        for _ in 0..<20_000 {
+            let count = Int.random(in: 0...20, using: &generator)
+            var packet = (0..<count).map { _ in UInt8.random(in: 0...255, using: &generator) }
+            if !packet.isEmpty, Bool.random(using: &generator) { packet[0] = UInt8.random(in: 0...9, using: &generator) }
+            if let message = try? ControlMessage(decoding: packet) {
+                #expect((try? ControlMessage(decoding: message.encoded)) == message)
+            }
+        }
+    }
+
+    @Test("A reason that is too long is cut between characters", arguments: ["x", "ö", "€", "😀"])
+    func longReason(character: String) throws {
+        for lead in 0..<4 {
+            let reason = String(repeating: ".", count: lead) + String(repeating: character, count: 1100)
+            let packet = ControlMessage.startFailed(reason: reason).encoded
+            #expect(packet.count <= 1024)
+            #expect(packet.count > 1024 - 4)
+            guard case .startFailed(let cut) = try ControlMessage(decoding: packet) else { continue }
+            #expect(reason.hasPrefix(cut))
+            #expect(!cut.contains("\u{FFFD}"))
+        }
+    }
+
+    @Test("The descriptors are closed for programs and do not block")
+    func flags() throws {
+        let (supervisor, worker) = try ControlChannel.pair()
+        for channel in [supervisor, worker] {
+            #expect(fcntl(channel.descriptor.rawValue, F_GETFD) & FD_CLOEXEC != 0)
+            #expect(channel.receive() == .nothing)
+        }
+        #expect(try supervisor.inode != worker.inode)
+    }
+}
+
+extension ControlChannel {
+    fileprivate var inodeOrZero: UInt64 { (try? inode) ?? 0 }
+}
