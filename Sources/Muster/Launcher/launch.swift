@@ -35,16 +35,15 @@ public func launch(
         try launcher.launchService(service)
         return launcher
     }
-    let source = settings.source
-    let launcher = try ProcessLauncher(
-        settings: settings,
-        reloadSettings: source.map { source in
-            {
-                var settings = try source()
-                if let restartMethod { settings.restartMethod = restartMethod }
-                return settings
-            }
-        })
+    var reload: ProcessLauncher.SettingsSource?
+    if let source = settings.source {
+        reload = {
+            var settings = try source()
+            if let restartMethod { settings.restartMethod = restartMethod }
+            return settings
+        }
+    }
+    let launcher = try ProcessLauncher(settings: settings, reloadSettings: reload)
     try launcher.launchService(service, workers: workers)
     return launcher
 }

@@ -93,9 +93,7 @@ final class LoopProgress: Sendable {
     }
 
     fileprivate func withdraw() {
-        deadline.withLock { deadline in
-            deadline?.cell.free()
-            deadline = nil
-        }
+        // The cell is given back when nobody holds it.
+        deadline.withLock { $0 = nil }
     }
 }
