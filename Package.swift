@@ -94,6 +94,11 @@ let package = Package(
         .target(
             name: "MusterTestSupport", dependencies: ["MusterPlatform"], path: "Tests/MusterTestSupport",
             swiftSettings: swiftSettings),
+        // The program that the tests of processes drive.
+        .executableTarget(
+            name: "muster-test-program",
+            dependencies: ["Muster", .product(name: "Logging", package: "swift-log")],
+            path: "Tests/MusterTestProgram", swiftSettings: swiftSettings),
         .testTarget(
             name: "MusterPlatformTests", dependencies: ["MusterPlatform", "MusterTestSupport"],
             swiftSettings: swiftSettings),

@@ -1,0 +1,191 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Glibc
+import Muster
+import Synchronization
+
+/// Does what it is told, one command a connection.
+final class CommandService: ServiceBase {
+    let name: String
+    let threadGroup: ThreadGroup
+
+    private let socket: ListeningSocket
+    private let options: ProgramOptions
+    private let lock = BlockingLock()
+    private let reporter = HealthReporter()
+    private let accepting = Locked<Job?>(nil)
+    private let resets = Atomic<Int>(0)
+
+    init(name: String, socket: ListeningSocket, options: ProgramOptions) {
+        self.name = name
+        self.socket = socket
+        self.options = options
+        threadGroup = ThreadGroup(name: name, capacity: 64)
+    }
+
+    func register(checks: HealthRegistry) {
+        guard options.hasCheck else { return }
+        do {
+            try checks.register(.reported("\(name)-check", .ready, maximumAge: .seconds(3600), by: reporter))
+        } catch {
+            say("check refused: \(error)")
+        }
+    }
+
+    private var who: String {
+        "\(Worker.current?.description ?? "\(name)/-") \(getpid())"
+    }
+
+    // MARK: Life
+
+    func start() async throws {
+        say("starting \(who)")
+        try await beginAsAsked()
+        let counter = try MetricRegistry.shared.counter("test_commands_total", help: "Commands taken.")
+        let gauge = try MetricRegistry.shared.gauge("test_generation", help: "A gauge of this process.")
+        gauge.set(1)
+        reporter.report(.pass)
+        if options.hasLoop {
+            try threadGroup.addTimer(name: "loop", interval: .milliseconds(10)) { [lock] in
+                // On the threading backend a deadlock is seen by this loop only.
+                lock.lock()
+                lock.unlock()
+            }
+        }
+        let job = try await threadGroup.addThread(name: "accept") { [self] in try await acceptConnections(counter) }
+        accepting.withLock { $0 = job }
+        say("started \(who) \(Backend.selection?.type.rawValue ?? "-")")
+    }
+
+    private func beginAsAsked() async throws {
+        var behaviour = options.start
+        if let at = behaviour.firstIndex(of: "@") {
+            guard access(String(behaviour[behaviour.index(after: at)...]), F_OK) == 0 else { return }
+            behaviour = String(behaviour[..<at])
+        }
+        switch behaviour {
+        case "": break
+        case "fail": throw CommandError("told to fail")
+        case "hang": try await Backend.current.engine.sleep(for: .seconds(3600))
+        case "block": sleep(3600)
+        case "trap": trapOnPurpose()
+        default:
+            if behaviour.hasPrefix("exit:"), let code = Int32(behaviour.dropFirst(5)) { exit(code) }
+        }
+    }
+
+    func stop(graceful: Bool, until deadline: MonotonicInstant?) async throws {
+        say("stopping \(who)")
+        if options.stop == "hang" { try await Backend.current.engine.sleep(for: .seconds(3600)) }
+        accepting.withLock { $0 }?.cancel()
+        try await threadGroup.stop(graceful: graceful, until: deadline)
+        say("stopped \(who)")
+    }
+
+    func reset() async throws {
+        let count = resets.wrappingAdd(1, ordering: .relaxed).newValue
+        say("reset \(who) \(count)")
+    }
+
+    // MARK: Commands
+
+    private func acceptConnections(_ counter: CounterMetric) async throws {
+        let engine = try Backend.current.engine
+        while !Task.isCancelled {
+            let connection = accept(socket.descriptor, nil, nil)
+            if connection < 0 {
+                try await engine.ready(socket.descriptor, for: .readable)
+                continue
+            }
+            _ = fcntl(connection, F_SETFL, O_NONBLOCK)
+            _ = fcntl(connection, F_SETFD, FD_CLOEXEC)
+            counter.increment()
+            try await threadGroup.addThread(name: "command") { [self] in
+                defer { close(connection) }
+                try await serve(connection, engine)
+            }
+        }
+    }
+
+    private func serve(_ connection: Int32, _ engine: any ExecutionEngine) async throws {
+        var bytes: [UInt8] = []
+        while !bytes.contains(UInt8(ascii: "\n")) {
+            var chunk = [UInt8](repeating: 0, count: 256)
+            let count = read(connection, &chunk, chunk.count)
+            if count < 0, errno == EAGAIN {
+                try await engine.ready(connection, for: .readable)
+                continue
+            }
+            guard count > 0 else { return }
+            bytes += chunk[..<count]
+        }
+        let words = String(decoding: bytes, as: UTF8.self).split(whereSeparator: \.isWhitespace).map(String.init)
+        let reply = try await perform(words, engine)
+        let text = Array("\(reply)\n".utf8)
+        _ = write(connection, text, text.count)
+    }
+
+    private func perform(_ words: [String], _ engine: any ExecutionEngine) async throws -> String {
+        let argument = words.count > 1 ? Int(words[1]) ?? 0 : 0
+        switch words.first {
+        case "who": return who
+        case "exit": exit(Int32(argument))
+        case "trap": trapOnPurpose()
+        case "abort": abort()
+        case "sleep":
+            say("sleeping \(who)")
+            try await engine.sleep(for: .milliseconds(argument))
+            return who
+        case "block":
+            say("blocking \(who)")
+            blockOnPurpose()
+            return who
+        case "deadlock":
+            say("blocking \(who)")
+            deadlockOnPurpose()
+            return who
+        case "fail-check":
+            reporter.report(.fail("told to fail"))
+            return who
+        case "pass-check":
+            reporter.report(.pass)
+            return who
+        case "scribble":
+            scribble(over: MetricRegistry.shared.arena.descriptor.rawValue)
+            return who
+        case "descriptors":
+            return (0..<256).filter { fcntl(Int32($0), F_GETFD) >= 0 }.map(String.init).joined(separator: " ")
+        default: return "unknown command"
+        }
+    }
+
+    @inline(never)
+    private func blockOnPurpose() {
+        sleep(3600)
+    }
+
+    @inline(never)
+    private func deadlockOnPurpose() {
+        lock.lock()
+        lock.lock()
+    }
+}
+
+@inline(never)
+private func trapOnPurpose() -> Never {
+    let empty: [Int] = []
+    let index = Int(getpid())
+    // Out of range, by far.
+    exit(Int32(truncatingIfNeeded: empty[index]))
+}
+
+/// Overwrites a memory file that this process shares with its supervisor.
+private func scribble(over descriptor: Int32) {
+    var status = stat()
+    guard fstat(descriptor, &status) == 0 else { return }
+    let size = Int(status.st_size)
+    guard let memory = mmap(nil, size, PROT_READ | PROT_WRITE, MAP_SHARED, descriptor, 0), memory != MAP_FAILED
+    else { return }
+    memset(memory, 0x5A, size)
+    munmap(memory, size)
+}

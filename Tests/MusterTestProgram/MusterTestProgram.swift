@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Glibc
+import Logging
+import Muster
+
+/// The program that the tests of processes drive: a service that does what it is told over a listening socket, and
+/// tells what happens in lines on standard output. Settings are read as every program's are.
+@main
+struct MusterTestProgram {
+    static func main() {
+        let options = ProgramOptions()
+        LoggingSystem.bootstrap { label in
+            var handler = StreamLogHandler.standardError(label: label)
+            handler.logLevel = .debug
+            return handler
+        }
+        Backend.registerDefaultHook {
+            if let slot = options.canarySlot, Worker.current?.slot == slot { return .threading }
+            return options.backend
+        }
+        ExitStatus { try run(options) }.exit()
+    }
+
+    private static func run(_ options: ProgramOptions) throws -> ExitStatus {
+        let settings = try MusterSettings.load()
+        if options.inProcess {
+            let launcher = try ServiceLauncher(name: "test", settings: settings)
+            let socket = try ListeningSocket(.unix(path: options.socket), setting: "--socket")
+            let service = CommandService(name: "test", socket: socket, options: options)
+            try launcher.launchService(service)
+            launcher.whenReady { say("launcher ready \(launcher.monitoring.url ?? "-")") }
+            return launcher.wait()
+        }
+        let launcher = try ProcessLauncher(settings: settings)
+        let socket = try launcher.listen("commands", on: .unix(path: options.socket), setting: "--socket")
+        for name in options.services {
+            let service = CommandService(name: name, socket: socket, options: options)
+            service.register(checks: launcher.health)
+            try launcher.launchService(service, workers: options.workers, options: options.workerOptions)
+        }
+        launcher.whenReady { say("launcher ready \(launcher.monitoring.url ?? "-")") }
+        if options.isAsynchronous { return runAsynchronously(launcher) }
+        return launcher.wait()
+    }
+
+    private static func runAsynchronously(_ launcher: ProcessLauncher) -> ExitStatus {
+        let over = Completion<ExitStatus>()
+        let done = DispatchlessLatch()
+        Task {
+            over.complete(with: await launcher.run())
+            done.open()
+        }
+        done.wait()
+        return over.value ?? .failure
+    }
+}

@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Glibc
+import Muster
+
+/// What the tests ask of the program, besides the settings: arguments of the form `--name=value`.
+struct ProgramOptions: Sendable {
+    private let values: [String: String]
+
+    init() {
+        var values: [String: String] = [:]
+        for argument in CommandLine.arguments.dropFirst() {
+            let parts = argument.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
+            values[String(parts[0])] = parts.count > 1 ? String(parts[1]) : ""
+        }
+        self.values = values
+    }
+
+    private func value(_ name: String) -> String? { values["--\(name)"] }
+
+    var workers: Int { value("workers").flatMap { Int($0) } ?? 2 }
+    var socket: String { value("socket") ?? "/nonexistent/socket" }
+    var services: [String] { (value("services") ?? "test").split(separator: ",").map(String.init) }
+    var inProcess: Bool { values["--in-process"] != nil }
+    var isAsynchronous: Bool { values["--asynchronous"] != nil }
+    var backend: BackendType { BackendType(value("backend") ?? "cooperative") }
+    var canarySlot: Int? { value("canary-slot").flatMap { Int($0) } }
+    /// What `start` does: nothing, `fail`, `hang`, `trap`, `exit:CODE`, `block`; with `@PATH` only once the file is there.
+    var start: String { value("start") ?? "" }
+    /// What `stop` does: `hang` for ever, or nothing.
+    var stop: String { value("stop") ?? "" }
+    /// Whether the service has a looping call of 10 ms.
+    var hasLoop: Bool { values["--loop"] != nil }
+    var hasCheck: Bool { values["--check"] != nil }
+
+    var workerOptions: WorkerOptions {
+        var options = WorkerOptions(warmSpares: value("spares").flatMap { Int($0) } ?? 0)
+        if let policy = value("policy").flatMap(RestartPolicy.init(rawValue:)) { options.restartPolicy = policy }
+        return options
+    }
+}
