@@ -312,3 +312,32 @@ char *cmuster_title_memory(unsigned long *length) {
     *length = first_argument_length;
     return first_argument;
 }
+
+static struct sigaction backtrace_action;
+
+// The Swift runtime's handler writes backtraces, puts the default action back and returns, which ends a process that
+// has trapped, but not one that was sent the signal.
+static void on_abort(int signal_number, siginfo_t *information, void *context) {
+    if (backtrace_action.sa_flags & SA_SIGINFO) {
+        backtrace_action.sa_sigaction(signal_number, information, context);
+    } else if (backtrace_action.sa_handler != SIG_IGN) {
+        backtrace_action.sa_handler(signal_number);
+    }
+    struct sigaction action = {.sa_handler = SIG_DFL};
+    sigaction(SIGABRT, &action, NULL);
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGABRT);
+    pthread_sigmask(SIG_UNBLOCK, &set, NULL);
+    syscall(SYS_tgkill, getpid(), cmuster_thread_id(), SIGABRT);
+}
+
+int cmuster_end_by_abort(void) {
+    if (sigaction(SIGABRT, NULL, &backtrace_action) != 0) return errno;
+    if (!(backtrace_action.sa_flags & SA_SIGINFO) && backtrace_action.sa_handler == SIG_DFL) return 0;
+    // On the runtime's terms, but for the signal itself, which must not come again meanwhile.
+    struct sigaction action = {.sa_sigaction = on_abort, .sa_flags = SA_SIGINFO | SA_ONSTACK};
+    action.sa_mask = backtrace_action.sa_mask;
+    sigaddset(&action.sa_mask, SIGABRT);
+    return sigaction(SIGABRT, &action, NULL) == 0 ? 0 : errno;
+}

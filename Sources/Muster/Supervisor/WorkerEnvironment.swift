@@ -12,9 +12,7 @@ enum WorkerEnvironment {
         for name in ["LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES", "NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"] {
             environment[name] = nil
         }
-        if environment["SWIFT_BACKTRACE"] == nil, let value = BacktraceSupport.environmentValue {
-            environment["SWIFT_BACKTRACE"] = value
-        }
+        if environment["SWIFT_BACKTRACE"] == nil { environment["SWIFT_BACKTRACE"] = BacktraceSupport.environmentValue }
         return environment
     }
 }

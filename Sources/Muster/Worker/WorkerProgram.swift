@@ -58,6 +58,8 @@ final class WorkerProgram: Sendable {
             }, logger: logger)
         self.health = health
         monitoring = Monitoring(health: health, exposition: Exposition(sources: [], logger: logger), endpoint: nil)
+        // For the supervisor, which ends a hung worker so that its backtraces are written.
+        _ = cmuster_end_by_abort()
         guard try ParentWatch.arm(supervisor: marker.supervisor) else {
             logger.notice("the supervisor is gone before its worker has begun")
             ExitStatus.failure.exit()
