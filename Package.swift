@@ -30,9 +30,8 @@ let package = Package(
     ],
     targets: [
         // Floor 0: the C world.
-        .systemLibrary(
-            name: "CMicrohttpd", pkgConfig: "libmicrohttpd",
-            providers: [.apt(["libmicrohttpd-dev"])]),
+        // Compiled against libmicrohttpd-dev; the library itself is loaded when an endpoint is first started.
+        .target(name: "CMicrohttpd"),
         .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
         .target(name: "CMuster"),
 

@@ -22,6 +22,8 @@ public enum EndpointError: Error, Hashable, Sendable, CustomStringConvertible {
     case cannotListen(EndpointAddress, SystemError, setting: String)
     /// The system gives no descriptor, thread or memory.
     case noResources(SystemError)
+    /// libmicrohttpd is not on the machine, or not one that can be used.
+    case noLibrary(reason: String)
     /// The endpoint is running.
     case alreadyStarted(EndpointAddress)
 
@@ -61,6 +63,8 @@ public enum EndpointError: Error, Hashable, Sendable, CustomStringConvertible {
             "the endpoint \(ListenError.cannotListen(address, error, setting: setting))"
         case .noResources(let error):
             "the endpoint cannot be started: \(error); the system has no descriptor, thread or memory left for it"
+        case .noLibrary(let reason):
+            "the endpoint needs libmicrohttpd 0.9.75 or later (Debian's libmicrohttpd12), which cannot be loaded: \(reason)"
         case .alreadyStarted(let address):
             "the endpoint has been started already, at \(address); stop it first"
         }

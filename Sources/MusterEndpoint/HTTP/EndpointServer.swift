@@ -95,6 +95,10 @@ final class EndpointServer: @unchecked Sendable {
     ///
     /// - Parameter whenDone: Called on that thread when it ends.
     func start(whenDone: @escaping @Sendable () -> Void) throws(EndpointError) {
+        if let problem = cmicrohttpd_load() {
+            tearDown()
+            throw .noLibrary(reason: String(cString: problem))
+        }
         for response in FixedResponse.allCases {
             guard let made = make(response) else {
                 tearDown()

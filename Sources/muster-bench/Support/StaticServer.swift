@@ -11,6 +11,7 @@ final class StaticServer {
     private let response: OpaquePointer
 
     init(body: [UInt8]) throws {
+        if let problem = cmicrohttpd_load() { throw BenchmarkError(String(cString: problem)) }
         let (socket, port) = try Self.listen()
         var body = body
         guard let response = MHD_create_response_from_buffer(body.count, &body, .RESPMEM_MUST_COPY) else {

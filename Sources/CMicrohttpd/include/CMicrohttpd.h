@@ -1,8 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
-#ifndef MUSTER_CMICROHTTPD_SHIM_H
-#define MUSTER_CMICROHTTPD_SHIM_H
+//
+// libmicrohttpd, loaded when it is first needed. It brings seventeen more libraries along (GnuTLS and what that needs),
+// whose loading takes twice as long as the start of a small program: a worker process, which serves no endpoint, shall
+// not pay for that. The functions that are used bear the library's names and lead to it.
+#ifndef MUSTER_CMICROHTTPD_H
+#define MUSTER_CMICROHTTPD_H
 
 #include <microhttpd.h>
+
+// Loads the library, once. Returns NULL, or what keeps it from being loaded; before it has been loaded none of its
+// functions may be called.
+const char *cmicrohttpd_load(void);
 
 // The library's variadic calls, said for Swift.
 
