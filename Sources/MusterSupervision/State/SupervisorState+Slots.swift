@@ -48,7 +48,7 @@ extension SupervisorState {
         }
         let uptime = process.readySince.map { $0.duration(to: turn.now) } ?? .zero
         let delay = nextDelay(worker, afterReady: uptime)
-        guard !escalates(worker, reason, &turn) else { return }
+        guard !escalates(worker.group, &turn) else { return }
         restart(worker, reason, after: delay, &turn)
     }
 
@@ -59,7 +59,7 @@ extension SupervisorState {
         groups[worker.group].slots[worker.slot].occupant = .empty
         guard stage == .running else { return .zero }
         let delay = max(nextDelay(worker, afterReady: .zero), Self.shortestSpawnDelay)
-        guard !escalates(worker, nil, &turn) else { return .zero }
+        guard !escalates(worker.group, &turn) else { return .zero }
         refill(worker, after: delay, &turn)
         return delay
     }
@@ -133,10 +133,7 @@ extension SupervisorState {
     /// Takes a restart of a slot, or another attempt at its process, in.
     ///
     /// - Returns: Whether the launcher ends for it.
-    private mutating func escalates(
-        _ worker: WorkerID, _ reason: DeathReason?, _ turn: inout SupervisorTurn
-    ) -> Bool {
-        let group = worker.group
+    private mutating func escalates(_ group: Int, _ turn: inout SupervisorTurn) -> Bool {
         guard let intensity = groups[group].configuration.intensity else { return false }
         let wasExceeded = groups[group].window.isExceeded
         groups[group].window.record(at: turn.now, intensity)
@@ -154,7 +151,8 @@ extension SupervisorState {
 
     /// Looks whether a group that has restarted too often has calmed down.
     mutating func checkIntensity(of group: Int, _ turn: inout SupervisorTurn) {
-        guard groups[group].window.isExceeded else { return }
+        // An end that is under way arms no timer that it does not need.
+        guard stage == .running, groups[group].window.isExceeded else { return }
         let intensity = groups[group].configuration.intensity
         groups[group].window.check(at: turn.now, intensity)
         if groups[group].window.isExceeded, let intensity, let calm = groups[group].window.calm(intensity) {

@@ -13,12 +13,15 @@ extension SupervisorState {
     mutating func settleSpares(of group: Int, _ turn: inout SupervisorTurn) {
         let wanted = groups[group].asked > 0 && groups[group].isFinished ? 0 : groups[group].configuration.warmSpares
         var present = 0
+        var staying = 0
         var isComingUp = false
         for process in processes.all where process.role.group == group {
             switch process.role {
             case .spare:
                 present += 1
-                if present > wanted { discard(process, .requested, &turn) }
+                guard !process.phase.isStopping else { continue }
+                staying += 1
+                if staying > wanted { discard(process, .requested, &turn) }
             case .current, .successor: isComingUp = isComingUp || process.phase == .starting
             case .former: break
             }

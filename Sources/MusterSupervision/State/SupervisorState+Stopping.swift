@@ -50,6 +50,8 @@ extension SupervisorState {
         disarm(.shutdownDelay, &turn)
         for process in processes.all {
             disarmAll(of: process.birth, &turn)
+            // It will never be its slot's process.
+            if case .successor(let worker) = process.role { processes[process.birth]?.role = .former(worker) }
             switch process.phase {
             case .starting, .parked, .ready: processes[process.birth]?.phase = .stopping(.requested)
             case .stopping, .aborting: break

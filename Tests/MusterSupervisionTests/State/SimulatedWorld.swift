@@ -1,0 +1,399 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import MusterPlatform
+import MusterTestSupport
+
+@testable import MusterSupervision
+
+/// A state machine in a world that does at random what worlds do: processes come up late, hang, crash, ignore signals,
+/// and somebody sends requests all the time. After every step it looks whether what has to hold always does.
+struct SimulatedWorld {
+    /// What is known of a process from the actions and the world alone.
+    private struct Process {
+        let group: Int
+        var isSpare: Bool
+        /// It was asked to stop, aborted or killed.
+        var isLeaving = false
+    }
+
+    private enum Happening {
+        case event(SupervisorEvent)
+        case death(Int, Termination)
+    }
+
+    private let seed: UInt64
+    private var random: SeededGenerator
+    private var state: SupervisorState
+    private var now = MonotonicInstant(nanoseconds: 1_000_000_000)
+    private var processes: [Int: Process] = [:]
+    /// In the order of arming, so that the same seed leads to the same sequence.
+    private var timers: [(timer: SupervisorTimer, at: MonotonicInstant)] = []
+    private var future: [(at: MonotonicInstant, what: Happening)] = []
+    private var log: [SupervisorEvent] = []
+    private var violation: String?
+    /// Whether everything works at last: no fault and no request any more.
+    private var isCalm = false
+
+    private var configurations: [WorkerGroupConfiguration]
+    private var mostSpares: [Int]
+    private var exits = 0
+    private var deaths = 0
+    private var starts = 0
+    private var restarts = 0
+    private var countedRestarts = 0
+    private var finished: [Int32] = []
+    private var isEnding = false
+    private var reloadsAsked = 0
+    private var reloadsEnded = 0
+    /// What the actions have caused at once.
+    private var pending: [SupervisorEvent] = []
+
+    init(seed: UInt64) {
+        self.seed = seed
+        var random = SeededGenerator(seed: seed)
+        configurations = (0..<Int.random(in: 1...2, using: &random)).map { index in
+            WorkerGroupConfiguration(
+                name: "group\(index)", workers: Int.random(in: 0...3, using: &random),
+                warmSpares: Int.random(in: 0...5, using: &random) / 3,
+                policy: [.always, .always, .always, .onFailure, .never].randomElement(using: &random) ?? .always,
+                backoff: RestartBackoff(
+                    base: .milliseconds(Int.random(in: 0...20, using: &random)), maximum: .seconds(2),
+                    stableTime: .seconds(1)),
+                intensity: Bool.random(using: &random)
+                    ? nil
+                    : RestartIntensity(
+                        maximum: Int.random(in: 0...10, using: &random), period: .seconds(3),
+                        whenExceeded: Int.random(in: 0..<4, using: &random) == 0 ? .escalate : .absorb),
+                startupTimeout: .seconds(2), stopTimeout: .seconds(Int.random(in: 0...3, using: &random)),
+                abortGrace: .milliseconds(Int.random(in: 0...500, using: &random)))
+        }
+        mostSpares = configurations.map(\.warmSpares)
+        state = SupervisorState(
+            SupervisorConfiguration(
+                groups: configurations, shutdownDelay: .seconds(Int.random(in: 0...1, using: &random)),
+                jitterSeed: seed))
+        self.random = random
+    }
+
+    /// Runs one sequence.
+    ///
+    /// - Returns: What did not hold, with the events that led there; nil if everything did.
+    static func run(seed: UInt64) -> String? {
+        var world = SimulatedWorld(seed: seed)
+        world.live()
+        return world.violation.map { violation in
+            "seed \(seed): \(violation)\n" + world.log.suffix(60).map { "  \($0)" }.joined(separator: "\n")
+        }
+    }
+
+    private mutating func live() {
+        // Mostly short lives, so that there are many different ones; some long ones, for what needs time.
+        let steps = seed % 50 == 0 ? chance(1, 4) ? 600 : 150 : Int.random(in: 2...14, using: &random)
+        tell(.begin)
+        for _ in 0..<steps where violation == nil && finished.isEmpty {
+            if chance(2, 5) { tell(request()) } else { step() }
+        }
+        isCalm = true
+        if chance(1, 3) { calmDown() }
+        if finished.isEmpty, violation == nil { end() }
+        guard violation == nil else { return }
+        require(finished.count == 1, "not finished once")
+        require(reloadsEnded == reloadsAsked, "a reload has not ended once")
+        require(timers.isEmpty, "timers left at the end", timers.first?.timer)
+    }
+
+    /// Everything works from now on: in the end there are as many workers and spares as were asked for.
+    private mutating func calmDown() {
+        let deadline = now.advanced(by: .seconds(600))
+        while violation == nil, finished.isEmpty, now < deadline, step() {}
+        guard finished.isEmpty, violation == nil else { return }
+        require(timers.isEmpty, "not calm", timers.first?.timer)
+        require(state.isEveryWorkerReady, "calm, but not every worker is ready")
+        for (index, group) in state.snapshot(at: now).groups.enumerated() {
+            require(group.surplus == 0, "calm, but there are processes too many")
+            require(!group.isOverIntensity, "calm, but over its intensity")
+            let isFinished = group.workers > 0 && group.slots[..<group.workers].allSatisfy { $0.state == .finished }
+            let spares = isFinished ? 0 : configurations[index].warmSpares
+            require(group.sparesParked == spares && group.sparesStarting == 0, "calm, but spares are missing")
+        }
+        require(state.roll == nil, "calm, but a roll is under way")
+    }
+
+    private mutating func end() {
+        let isAtOnce = chance(1, 4)
+        let isHalting = state.phase == .halting
+        tell(isAtOnce ? .interrupt : chance(1, 2) ? .end(status: 5) : .terminate)
+        // The delay, a hang that was found in it, the deadlines of stopping, and a killed process' last seconds.
+        let deadline = now.advanced(by: isAtOnce || isHalting ? .seconds(1) : .seconds(12))
+        while violation == nil, finished.isEmpty, step() {}
+        require(now <= deadline, "the end took too long")
+    }
+
+    // MARK: The world
+
+    private mutating func chance(_ part: Int, _ whole: Int) -> Bool { Int.random(in: 0..<whole, using: &random) < part }
+
+    private mutating func soon(_ milliseconds: ClosedRange<Int>) -> MonotonicInstant {
+        now.advanced(by: .milliseconds(Int.random(in: milliseconds, using: &random)))
+    }
+
+    private mutating func later(_ milliseconds: ClosedRange<Int>, _ event: SupervisorEvent) {
+        future.append((soon(milliseconds), .event(event)))
+    }
+
+    private mutating func die(_ birth: Int, _ milliseconds: ClosedRange<Int>, _ termination: Termination) {
+        future.append((soon(milliseconds), .death(birth, termination)))
+    }
+
+    /// Lets the next thing happen that is due to.
+    ///
+    /// - Returns: Whether there was one.
+    @discardableResult
+    private mutating func step() -> Bool {
+        let next = future.indices.min { future[$0].at < future[$1].at }
+        let due = timers.indices.min { timers[$0].at < timers[$1].at }
+        if let due, next.map({ timers[due].at <= future[$0].at }) ?? true {
+            let (timer, instant) = timers.remove(at: due)
+            now = max(now, instant)
+            tell(.timer(timer))
+            return true
+        }
+        guard let next else { return false }
+        let (instant, what) = future.remove(at: next)
+        now = max(now, instant)
+        switch what {
+        case .event(let event): tell(event)
+        case .death(let birth, let termination):
+            // Only the first of its deaths is one.
+            guard let process = processes.removeValue(forKey: birth) else { return true }
+            exits += process.isSpare ? 0 : 1
+            tell(.exited(birth, termination, isOutOfMemory: termination == .signaled(9) && chance(1, 5)))
+        }
+        return true
+    }
+
+    /// Something that somebody wants, or a message from nowhere.
+    private mutating func request() -> SupervisorEvent {
+        let birth = Int.random(in: 1...max(1, state.nextBirth), using: &random)
+        let group = Int.random(in: 0...configurations.count, using: &random)
+        let worker = WorkerID(group: group, slot: Int.random(in: 0...3, using: &random))
+        switch Int.random(in: 0..<40, using: &random) {
+        case 0..<5: return .reload
+        case 5: return .mutate
+        case 6: return .reloadRefused
+        case 7..<11: return .scale(group: group, to: Int.random(in: -1...4, using: &random))
+        case 11: return .addWorker
+        case 12: return .removeWorker
+        case 13..<16: return .replace(worker)
+        case 16..<20: return .unresponsive(birth, canAbort: chance(3, 4))
+        case 20: return .ready(state.nextBirth + 1)
+        case 21: return .timer(.backoff(worker))
+        case 22:
+            return .timer([.startup(birth), .kill(birth), .abort(birth), .halt].randomElement(using: &random) ?? .halt)
+        case 23:
+            for index in configurations.indices {
+                configurations[index].warmSpares = Int.random(in: 0...5, using: &random) / 3
+                configurations[index].stopTimeout = .seconds(Int.random(in: 0...3, using: &random))
+                mostSpares[index] = max(mostSpares[index], configurations[index].warmSpares)
+            }
+            return .reconfigure(configurations)
+        case 24: return .parked(birth)
+        case 25 where chance(1, 4): return .interrupt
+        case 26 where chance(1, 2): return .terminate
+        case 27 where chance(1, 2): return .end(status: 3)
+        default:
+            // Somebody kills a process.
+            die(birth, 0...5, chance(1, 4) ? .exited(code: Int32.random(in: 0...1, using: &random)) : .signaled(9))
+            return .timer(.shutdownDelay)
+        }
+    }
+
+    /// What a worker does when it gets its slot.
+    private mutating func comeUp(_ birth: Int) {
+        switch isCalm ? 0 : Int.random(in: 0..<20, using: &random) {
+        case 0..<15: later(1...300, .ready(birth))
+        case 15:
+            later(1...100, .startFailed(birth))
+            die(birth, 100...200, .exited(code: 1))
+        case 16: die(birth, 0...200, .signaled(11))
+        case 17: die(birth, 0...200, .exited(code: 0))
+        case 18: later(1900...2100, .ready(birth))  // At the time-out.
+        default: break  // It hangs.
+        }
+    }
+
+    private mutating func act(_ action: SupervisorAction) {
+        switch action {
+        case .spawn(let birth, let target):
+            require(!isEnding, "spawned after the end began")
+            require(processes[birth] == nil, "born twice")
+            let isSpare = target == .spare(group: target.group)
+            processes[birth] = Process(group: target.group, isSpare: isSpare)
+            guard isCalm || !chance(1, 20) else { return pending.append(.spawnFailed(birth)) }
+            pending.append(.spawned(birth))
+            if !isSpare { return comeUp(birth) }
+            switch isCalm ? 0 : Int.random(in: 0..<8, using: &random) {
+            case 0..<6: later(1...100, .parked(birth))
+            case 6: die(birth, 0...300, .signaled(9))
+            default: break
+            }
+        case .promote(let birth, _):
+            require(!isEnding, "promoted after the end began")
+            starts += 1
+            require(processes[birth]?.isSpare == true, "promoted what is no spare")
+            processes[birth]?.isSpare = false
+            comeUp(birth)
+        case .stop(let birth):
+            require(processes[birth]?.isLeaving == false, "stopped what is not there, or leaving")
+            processes[birth]?.isLeaving = true
+            // Where there is no deadline every process goes in the end.
+            let isEndless = processes[birth].map { configurations[$0.group].stopTimeout == .zero } ?? true
+            if isCalm || isEndless || !chance(1, 8) {
+                die(birth, 0...1000, chance(1, 5) ? .signaled(15) : .exited(code: 0))
+            }
+        case .abort(let birth):
+            require(processes[birth]?.isLeaving == false, "aborted what is not there, or leaving")
+            processes[birth]?.isLeaving = true
+            if chance(4, 5) { die(birth, 0...300, .signaled(6)) }
+        case .kill(let birth):
+            require(processes[birth] != nil, "killed what is not there")
+            processes[birth]?.isLeaving = true
+            die(birth, 0...(chance(1, 20) ? 3000 : 3), .signaled(9))
+        case .reset(let birth):
+            require(processes[birth]?.isLeaving == false, "reset what is not there, or leaving")
+        case .arm(let timer, let instant):
+            require(instant >= now, "armed in the past", timer)
+            timers.removeAll { $0.timer == timer }
+            timers.append((timer, instant))
+        case .disarm(let timer):
+            let armed = timers.count
+            timers.removeAll { $0.timer == timer }
+            require(timers.count == armed - 1, "disarmed what was not armed", timer)
+        case .notice(let notice): take(notice)
+        case .finish(let status):
+            finished.append(status)
+            isEnding = true
+        }
+    }
+
+    private mutating func take(_ notice: SupervisorNotice) {
+        switch notice {
+        case .died(let death): deaths += death.worker == nil ? 0 : 1
+        case .restarting: restarts += 1
+        case .shutdownBegan, .halted: isEnding = true
+        case .reloadEnded: reloadsEnded += 1
+        default: break
+        }
+    }
+
+    private mutating func tell(_ event: SupervisorEvent) {
+        pending.append(event)
+        while !pending.isEmpty, violation == nil {
+            handle(pending.removeFirst())
+            check()
+        }
+    }
+
+    private mutating func handle(_ event: SupervisorEvent) {
+        log.append(event)
+        switch event {
+        case .spawned(let birth): starts += processes[birth]?.isSpare == false ? 1 : 0
+        case .spawnFailed(let birth): processes[birth] = nil
+        case .reload, .mutate: reloadsAsked += state.stage == .running ? 1 : 0
+        case .reloadRefused: reloadsAsked += 1
+        // Also one that is told out of turn has fired, if it is due.
+        case .timer(let timer): timers.removeAll { $0.timer == timer && $0.at <= now }
+        default: break
+        }
+        var actions: [SupervisorAction] = []
+        state.handle(event, at: now, into: &actions)
+        for action in actions { act(action) }
+    }
+
+    // MARK: What has to hold
+
+    private mutating func require(_ condition: Bool, _ text: StaticString, _ timer: SupervisorTimer? = nil) {
+        guard !condition, violation == nil else { return }
+        violation = "\(text)" + (timer.map { ": \($0)" } ?? "")
+    }
+
+    private mutating func check() {
+        guard violation == nil, finished.isEmpty else { return }
+        checkProcesses()
+        checkCounts()
+        for (timer, _) in timers { checkTimer(timer) }
+        require(state.timers.count == timers.count, "timers are lost")
+    }
+
+    private mutating func checkProcesses() {
+        var live = [Int](repeating: 0, count: configurations.count)
+        var spares = live
+        var stayingSpares = live
+        var successors = 0
+        var current: [WorkerID] = []
+        for process in state.processes.all {
+            guard let known = processes[process.birth] else {
+                require(false, "a process that is gone")
+                continue
+            }
+            switch process.role {
+            case .current(let worker):
+                require(!current.contains(worker), "two processes in a slot")
+                require(state.groups[worker.group].slots[worker.slot].birth == process.birth, "a slot lost its process")
+                current.append(worker)
+                if process.phase.isLive { live[worker.group] += 1 }
+            case .successor(let worker):
+                successors += 1
+                if process.phase.isLive { live[worker.group] += 1 }
+            case .former: require(known.isLeaving, "a former process was not asked to leave")
+            case .spare(let group):
+                spares[group] += 1
+                if !known.isLeaving { stayingSpares[group] += 1 }
+            }
+        }
+        require(successors <= (state.roll == nil ? 0 : 1), "too many successors")
+        for group in configurations.indices {
+            let surplus = state.roll == nil ? 0 : 1
+            require(live[group] <= state.groups[group].asked + surplus, "too many live")
+            require(spares[group] <= mostSpares[group], "too many spares")
+            require(stayingSpares[group] <= configurations[group].warmSpares, "too many spares stay")
+        }
+    }
+
+    private mutating func checkCounts() {
+        var counted = 0
+        var begun = 0
+        var again = 0
+        for group in state.groups {
+            for slot in group.slots {
+                counted += slot.deaths.total
+                begun += slot.starts
+                again += slot.restarts.total
+            }
+        }
+        require(counted == exits && deaths == exits, "exits are not counted once")
+        require(!pending.isEmpty || begun == starts, "starts are not counted once")
+        require(again == restarts, "restarts are not told once")
+        require(again >= countedRestarts, "restarts fell")
+        // A roll's successor is counted when it takes over, before its predecessor's end.
+        require(again <= counted + state.processes.all.count, "more restarts than deaths")
+        countedRestarts = again
+    }
+
+    private mutating func checkTimer(_ timer: SupervisorTimer) {
+        switch timer {
+        case .startup(let birth):
+            require(processes[birth]?.isLeaving == false, "armed of what is not coming up", timer)
+        case .kill(let birth), .abort(let birth):
+            require(processes[birth]?.isLeaving == true, "armed of what is not leaving", timer)
+        case .backoff(let worker):
+            require(!isEnding, "armed after the end began", timer)
+            require(state.groups[worker.group].slots[worker.slot].occupant == .backoff, "armed without back-off", timer)
+        case .spareBackoff: require(!isEnding, "armed after the end began", timer)
+        case .shutdownDelay: require(state.phase == .stopping, "armed without an end", timer)
+        case .halt: require(state.phase == .halting, "armed without an end at once", timer)
+        case .intensity(let group):
+            require(!isEnding && state.groups[group].window.isExceeded, "armed of a calm group", timer)
+        }
+    }
+}
