@@ -4,7 +4,6 @@ import CMuster
 import Glibc
 import MusterPlatform
 import MusterTestSupport
-import Synchronization
 import Testing
 
 @testable import MusterSupervision
@@ -163,9 +162,7 @@ struct VitalSignsTests {
     @Test("A call that did not get through is made again")
     func refused() throws {
         let calls = Counter()
-        let mute = Atomic(true)
         let isMute = Flag()
-        _ = mute
         let writer = try VitalSignsWriter(descriptor: reader.descriptor.rawValue) {
             calls.add()
             return !isMute.value
@@ -184,20 +181,32 @@ struct VitalSignsTests {
     @Test("Of a look and a deadline that meet, one sees the other")
     func noLostCall() async throws {
         let cell = try #require(writer.allocateDeadline())
-        try await meet { cell.set(5000) } after: { cell.clear() }
+        try await meet {
+            cell.set(5000)
+        } after: {
+            cell.clear()
+        }
     }
 
     @Test("Of a look and a turn that meet, one sees the other")
     func noLostTurn() async throws {
         let turns = writer.turns
-        try await meet { turns.begin(at: 5000) } after: { turns.sleep() }
+        try await meet {
+            turns.begin(at: 5000)
+        } after: {
+            turns.sleep()
+        }
     }
 
     @Test("Of a look and a failing check that meet, one sees the other")
     func noLostCheck() async throws {
         let writer = writer
         let sign = HealthSign(name: "x", levels: .live, status: .fail, reportedAt: at(5000))
-        try await meet { writer.setHealth(sign) } after: { writer.removeHealth("x") }
+        try await meet {
+            writer.setHealth(sign)
+        } after: {
+            writer.removeHealth("x")
+        }
     }
 
     /// Lets a look and a sign of activity meet at ever different moments, and checks that none is lost.
@@ -310,7 +319,8 @@ struct VitalSignsTests {
                 let digit = String(number % 10)
                 writer.setHealth(
                     HealthSign(
-                        name: "x", levels: .ready, status: .pass, reason: String(repeating: digit, count: 1 + number % 190),
+                        name: "x", levels: .ready, status: .pass,
+                        reason: String(repeating: digit, count: 1 + number % 190),
                         reportedAt: MonotonicInstant(nanoseconds: Int64(number))))
             }
         }
@@ -341,9 +351,11 @@ struct VitalSignsTests {
         for round in 0..<Scale.of(2000) {
             let count = round % 10 == 0 ? 8192 : 200
             for _ in 0..<count {
-                let index = Bool.random(using: &generator)
+                let index =
+                    Bool.random(using: &generator)
                     ? Int.random(in: 0..<8192, using: &generator) : Int.random(in: 0..<1400, using: &generator)
-                words[index] = Bool.random(using: &generator)
+                words[index] =
+                    Bool.random(using: &generator)
                     ? generator.next() : extremes[Int.random(in: 0..<extremes.count, using: &generator)]
             }
             for now in [Int64.min, -1, 0, 1, 1 << 40, Int64.max] {
