@@ -56,7 +56,7 @@ final class TestClient {
                 for (index, byte) in path.utf8.enumerated() { room[index] = byte }
             }
             length = Self.copy(inner, to: &storage)
-        case .descriptor:
+        case .descriptor, .systemd:
             throw Failure.nonsense("a descriptor is no address of a client")
         }
         descriptor = socket(Int32(storage.ss_family), Int32(SOCK_STREAM.rawValue), 0)

@@ -71,7 +71,9 @@ struct SocketActivationTests {
         #expect(try ListenAddress(parsing: "systemd:web") == .systemd(name: "web"))
         #expect(ListenAddress.systemd(name: "web").description == "systemd:web")
         #expect(ListenAddress.systemd(name: "web").url == nil)
-        for text in ["systemd:", "systemd:a:b", "systemd:ö", "systemd:\n", "systemd:" + String(repeating: "x", count: 256)] {
+        for text in [
+            "systemd:", "systemd:a:b", "systemd:ö", "systemd:\n", "systemd:" + String(repeating: "x", count: 256),
+        ] {
             let error = #expect(throws: ListenError.self) { try ListenAddress(parsing: text) }
             #expect(error?.description.contains("FileDescriptorName") == true)
         }

@@ -75,7 +75,8 @@ void cmuster_exit_now(int code) __attribute__((noreturn));
 
 // Child processes. What returns an int returns 0 or an errno value.
 
-// Starts a program in a process group of its own, with every signal at its default and none blocked. It has this
+// Starts a program in a process group of its own, with every signal at its default (but the C library's own, 32 and
+// 33, which it ignores in whatever it starts) and none blocked. It has this
 // process' descriptors 0, 1 and 2, the given ones as 3, 4, 5… in their order, and no others.
 int cmuster_spawn(
     const char *path, char *const *arguments, char *const *environment, const int *descriptors, int count, int *pid,

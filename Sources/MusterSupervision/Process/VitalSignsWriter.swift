@@ -89,6 +89,7 @@ package final class VitalSignsWriter: Sendable {
         let isKnown = state.withLock { state -> Bool in
             let previous = state.health[sign.name]
             guard let index = previous?.index ?? state.freeEntries.popLast() else { return false }
+            sign.since = sign.reportedAt
             if let previous = previous?.sign, previous.status == sign.status { sign.since = previous.since }
             state.health[sign.name] = (index, sign)
             write(sign, to: index)

@@ -2,6 +2,7 @@
 
 import MusterEndpoint
 import MusterMetrics
+import MusterPlatform
 
 extension Benchmark {
     static func scraping(_ effort: Effort) throws -> [Figure] {

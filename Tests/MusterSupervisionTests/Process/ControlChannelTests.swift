@@ -57,7 +57,8 @@ struct ControlChannelTests {
     func garbage() throws {
         let (supervisor, worker) = try ControlChannel.pair()
         let packets: [([UInt8], ControlMessageError)] = [
-            ([], .empty), ([0], .unknownKind(0)), ([255, 1], .unknownKind(255)), ([2, 0], .wrongLength(kind: 2, bytes: 2)),
+            ([], .empty), ([0], .unknownKind(0)), ([255, 1], .unknownKind(255)),
+            ([2, 0], .wrongLength(kind: 2, bytes: 2)),
             ([1], .wrongLength(kind: 1, bytes: 1)), ([1, 0, 0, 0, 0, 0], .wrongLength(kind: 1, bytes: 6)),
             ([UInt8](repeating: 6, count: 1025), .tooLong(bytes: 1025)),
             ([UInt8](repeating: 6, count: 60_000), .tooLong(bytes: 60_000)),
@@ -76,7 +77,9 @@ struct ControlChannelTests {
         for _ in 0..<20_000 {
             let count = Int.random(in: 0...20, using: &generator)
             var packet = (0..<count).map { _ in UInt8.random(in: 0...255, using: &generator) }
-            if !packet.isEmpty, Bool.random(using: &generator) { packet[0] = UInt8.random(in: 0...9, using: &generator) }
+            if !packet.isEmpty, Bool.random(using: &generator) {
+                packet[0] = UInt8.random(in: 0...9, using: &generator)
+            }
             if let message = try? ControlMessage(decoding: packet) {
                 #expect((try? ControlMessage(decoding: message.encoded)) == message)
             }

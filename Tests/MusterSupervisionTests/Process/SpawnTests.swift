@@ -59,7 +59,7 @@ struct SpawnTests {
 
     @Test("Stops and continuations are told")
     func stopped() async throws {
-        let child = try ChildProcess.spawn(SpawnRequest(executable: "/bin/cat", title: "cat", descriptors: []))
+        let child = try ChildProcess.spawn(SpawnRequest(executable: "/bin/sleep", title: "sleep", arguments: ["1000"]))
         defer { child.killGroup() }
         child.send(SIGSTOP)
         try await onThread { child.waitForNews(WSTOPPED) }
@@ -85,7 +85,9 @@ struct SpawnTests {
             executable: "/bin/sh", title: "the title", arguments: [], environment: environment,
             descriptors: [pipe.writing])
         request.titleRoom = 12
-        request.arguments = [Array("-c".utf8), Array("cat /proc/$$/cmdline /proc/$$/environ >&3; true".utf8), [0xFF, 0x20]]
+        request.arguments = [
+            Array("-c".utf8), Array("cat /proc/$$/cmdline /proc/$$/environ >&3; true".utf8), [0xFF, 0x20],
+        ]
         let child = try ChildProcess.spawn(request)
         pipe.closeWriting()
         let bytes = try await onThread {

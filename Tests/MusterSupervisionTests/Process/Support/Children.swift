@@ -7,12 +7,16 @@ import MusterTestSupport
 @testable import MusterSupervision
 
 extension ChildProcess {
-    /// Blocks the calling thread until the child has ended.
+    /// Blocks the calling thread until the child has ended, and takes all news of it.
+    ///
+    /// - Returns: How it ended; -1 as its code when that has been taken before.
     func waitForEnd() -> ChildExit {
         var entry = pollfd(fd: descriptor.rawValue, events: Int16(POLLIN), revents: 0)
-        while true {
-            if case .exited(let end) = Glibc.poll(&entry, 1, -1) > 0 ? poll() : nil { return end }
+        while Glibc.poll(&entry, 1, -1) < 0 {}
+        while let event = poll() {
+            if case .exited(let end) = event { return end }
         }
+        return ChildExit(termination: .exited(code: -1), cpuSeconds: 0)
     }
 
     /// Blocks the calling thread until there is news of a kind, which it leaves.

@@ -96,7 +96,8 @@ enum Scenario: String, CaseIterable {
         for (index, number) in order.enumerated() {
             var buffer = [UInt8](repeating: 0, count: 4096)
             let count = read(readers[index], &buffer, buffer.count)
-            let lines = String(decoding: buffer[..<max(0, count)], as: UTF8.self).split(separator: "\n").map(String.init)
+            let lines = String(decoding: buffer[..<max(0, count)], as: UTF8.self).split(separator: "\n").map(
+                String.init)
             guard lines.first == "\(number)" else { return 5 }
             guard index == 0 else { continue }
             // The folder that `ls` reads is the next free number.
@@ -120,8 +121,12 @@ enum Scenario: String, CaseIterable {
                 descriptors: [pipe.writing]))
         let status = pipe.rest()
         guard child.waitForEnd().termination == .exited(code: 0) else { return 1 }
+        // The C library has two signals of its own, 32 and 33, ignored in whatever it starts.
+        let own: UInt64 = 3 << 31
         for field in ["SigBlk", "SigIgn", "SigCgt", "SigPnd", "ShdPnd"] {
-            guard status.contains("\(field):\t0000000000000000\n") else { return 2 }
+            let line = status.split(separator: "\n").first { $0.hasPrefix("\(field):") }
+            guard let mask = line?.split(separator: "\t").last.flatMap({ UInt64($0, radix: 16) }), mask & ~own == 0
+            else { return 2 }
         }
         return 0
     }
@@ -196,7 +201,8 @@ enum Scenario: String, CaseIterable {
     private func manyChildrenLeakNothing() throws -> Int32 {
         let before = openDescriptors()
         for _ in 0..<Scale.of(1000) {
-            let child = try ChildProcess.spawn(SpawnRequest(executable: "/bin/true", title: "true", descriptors: [0, 1]))
+            let child = try ChildProcess.spawn(
+                SpawnRequest(executable: "/bin/true", title: "true", descriptors: [0, 1]))
             guard child.waitForEnd().termination == .exited(code: 0) else { return 1 }
         }
         guard openDescriptors() == before else { return 2 }
@@ -208,7 +214,8 @@ enum Scenario: String, CaseIterable {
     private func foreignChildrenAreReaped() throws -> Int32 {
         try OrphanReaper.becomeSubreaper()
         guard OrphanReaper.reap(except: []) == 0 else { return 1 }
-        let running = try ChildProcess.spawn(SpawnRequest(executable: "/bin/sleep", title: "sleep", arguments: ["1000"]))
+        let running = try ChildProcess.spawn(
+            SpawnRequest(executable: "/bin/sleep", title: "sleep", arguments: ["1000"]))
         defer { running.killGroup() }
         for ownEndsFirst in [true, false] {
             let pipe = try Pipe()
