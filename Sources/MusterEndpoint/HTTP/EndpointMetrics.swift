@@ -19,6 +19,7 @@ final class EndpointMetrics {
     private let requests: CounterFamily
     private let closings: CounterFamily
     private let health: GaugeFamily
+    private let scrapes: HistogramMetric
     private var requestCounters: [Int: CounterMetric] = [:]
     private var healthGauges: [HealthKey: GaugeMetric] = [:]
 
@@ -32,6 +33,12 @@ final class EndpointMetrics {
         health = try registry.gaugeFamily(
             "muster_health_check_status", help: "Whether a health check passed when it was last asked (1) or not (0).",
             labelNames: ["check", "level"])
+        scrapes = try registry.histogram(
+            "muster_scrape_duration_seconds",
+            help: "How long the metrics of one scrape took to be collected and rendered.", unit: .seconds,
+            buckets: HistogramBuckets([
+                0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10,
+            ]))
         for closing in Closing.allCases { _ = closings.labels(closing.rawValue) }
         for route in RouteLabel.allCases {
             _ = counter(route, route == .other ? 404 : 200)
@@ -53,6 +60,11 @@ final class EndpointMetrics {
 
     func countClosing(_ closing: Closing) {
         closings.labels(closing.rawValue).increment()
+    }
+
+    /// Records how long a rendering took; it shows from the next scrape on.
+    func noteScrape(_ duration: Duration) {
+        scrapes.observe(duration)
     }
 
     func note(_ report: HealthReport) {

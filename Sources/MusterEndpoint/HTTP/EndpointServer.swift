@@ -428,7 +428,9 @@ final class EndpointServer: @unchecked Sendable {
             return scrape.response
         }
         if rendering?.format != negotiation.format || rendering?.names != names {
+            let start = MonotonicInstant.now
             renderer.render(negotiation.format, names: names, into: &buffer)
+            metrics?.noteScrape(start.duration(to: .now))
             rendering = Rendering(format: negotiation.format, names: names)
         }
         let storage = pool.make()

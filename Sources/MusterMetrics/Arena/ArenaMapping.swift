@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import CMuster
 import Glibc
 import MusterPlatform
 import Synchronization
@@ -16,7 +15,7 @@ final class ArenaMapping: @unchecked Sendable {
 
     /// Maps a sealed memory file.
     init(descriptor: Int32, writable: Bool) throws(ArenaError) {
-        guard cmuster_seals_forbid_resizing(cmuster_memory_file_seals(descriptor)) else {
+        guard ArenaFile.isSealed(descriptor) else {
             if fcntl(descriptor, F_GETFD) == -1 { throw .system(SystemError("fcntl")) }
             throw .notSealed
         }

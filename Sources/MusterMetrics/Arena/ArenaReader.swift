@@ -23,11 +23,16 @@ public final class ArenaReader: Sendable {
     ///
     /// - Parameter descriptor: The arena's memory file. It is needed only during the call.
     /// - Throws: ``ArenaError`` that says what was found instead of a sound arena.
-    public init(descriptor: Int32) throws(ArenaError) {
+    public convenience init(descriptor: Int32) throws(ArenaError) {
+        try self.init(readingUpToDamage: descriptor)
+        if let damage { throw damage }
+    }
+
+    /// Maps an arena for reading, even if only its first records are sound.
+    init(readingUpToDamage descriptor: Int32) throws(ArenaError) {
         mapping = try ArenaMapping(descriptor: descriptor, writable: false)
         header = try ArenaHeader(mapping)
         state = Locked(State())
-        if let damage { throw damage }
     }
 
     /// What was found wrong with the arena since the reader was made; `nil` for a sound one.

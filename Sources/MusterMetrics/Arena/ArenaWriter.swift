@@ -58,10 +58,12 @@ public final class ArenaWriter: Sendable {
         var first = State()
         try Self.catchUp(&first, mapping, header)
         state = Locked(first)
+        // The process comes before its epoch: who knows an epoch by its process never blames a successor's on a
+        // predecessor.
+        mapping.cell(at: ArenaLayout.Offset.writerPid).pointee.store(UInt64(getpid()), ordering: .relaxed)
         epoch =
             mapping.cell(at: ArenaLayout.Offset.epoch).pointee.wrappingAdd(1, ordering: .acquiringAndReleasing)
             .newValue
-        mapping.cell(at: ArenaLayout.Offset.writerPid).pointee.store(UInt64(getpid()), ordering: .relaxed)
     }
 
     private init(privateMemory: ArenaMapping) {
@@ -84,12 +86,7 @@ public final class ArenaWriter: Sendable {
     public static func create(
         name: String, capacity: Int = ArenaWriter.defaultCapacity
     ) throws(ArenaError) -> ArenaWriter {
-        guard capacity >= ArenaLayout.minimumSize else {
-            throw .tooSmall(size: capacity, minimum: ArenaLayout.minimumSize)
-        }
-        let descriptor = cmuster_memory_file_create(name, Int64(capacity))
-        guard descriptor >= 0 else { throw .system(SystemError("memfd_create")) }
-        return try ArenaWriter(descriptor: OwnedDescriptor(descriptor))
+        try ArenaWriter(descriptor: ArenaFile.create(name: name, capacity: capacity))
     }
 
     /// Creates an arena in private memory, which nobody can export.

@@ -8,9 +8,6 @@ import MusterPlatform
 /// The text in front of each value is rendered once, when the series first appears; a scrape loads the values and
 /// writes numbers. A label of the arena that bears the name of a constant label is shown as `exported_NAME`.
 public final class ArenaSource: MetricSource {
-    static let droppedSeriesName = "muster_metrics_dropped_series_total"
-    static let droppedUpdatesName = "muster_metrics_dropped_updates_total"
-
     private let reader: ArenaReader
     private let constantLabels: [(name: String, value: String)]
     private let logger: Logger
@@ -49,6 +46,16 @@ public final class ArenaSource: MetricSource {
         self.reader = reader
         self.textLimit = textLimit
         self.logger = logger
+        self.constantLabels = Self.sound(constantLabels, logger)
+        var first = Cache()
+        Self.sort(&first)
+        cache = Locked(first)
+    }
+
+    /// The constant labels without those that break the rules or come twice.
+    static func sound(
+        _ constantLabels: [(name: String, value: String)], _ logger: Logger
+    ) -> [(name: String, value: String)] {
         var sound: [(name: String, value: String)] = []
         for label in constantLabels {
             if let problem = MetricGrammar.problem(labelName: label.name) {
@@ -58,10 +65,7 @@ public final class ArenaSource: MetricSource {
                 sound.append(label)
             }
         }
-        self.constantLabels = sound
-        var first = Cache()
-        Self.sort(&first)
-        cache = Locked(first)
+        return sound
     }
 
     /// Looks for new series and fixes the arena's epoch for one scrape.
@@ -87,8 +91,8 @@ public final class ArenaSource: MetricSource {
                 metadata: ["limit": "\(textLimit)", "pid": "\(reader.writerPid)"])
         }
         return PreparedArena(
-            reader: reader, epoch: reader.epoch, constantLabels: constantLabels, seriesLeftOut: cache.seriesLeftOut,
-            rendered: cache.families, slots: cache.slots, families: cache.descriptors)
+            reader: reader, epoch: reader.epoch, constantLabels: constantLabels, droppedSeries: cache.seriesLeftOut,
+            droppedUpdates: 0, rendered: cache.families, slots: cache.slots, families: cache.descriptors)
     }
 
     private func update(_ cache: inout Cache, from index: borrowing ArenaIndex) {
@@ -110,25 +114,6 @@ public final class ArenaSource: MetricSource {
     }
 
     private static func sort(_ cache: inout Cache) {
-        var entries: [(descriptor: FamilyDescriptor, slot: PreparedArena.Slot)] = [
-            (
-                FamilyDescriptor(
-                    name: droppedSeriesName, type: .counter,
-                    help: "Series that were refused because the arena was full or a family over its limit."),
-                .droppedSeries
-            ),
-            (
-                FamilyDescriptor(
-                    name: droppedUpdatesName, type: .counter,
-                    help: "Updates that were refused: decrements of counters and observations that are no number."),
-                .droppedUpdates
-            ),
-        ]
-        for (position, family) in cache.families.enumerated() {
-            entries.append((FamilyDescriptor(family.definition), .family(position)))
-        }
-        entries.sort { $0.descriptor.name < $1.descriptor.name }
-        cache.descriptors = entries.map(\.descriptor)
-        cache.slots = entries.map(\.slot)
+        (cache.descriptors, cache.slots) = PreparedArena.order(cache.families)
     }
 }

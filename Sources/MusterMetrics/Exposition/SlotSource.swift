@@ -3,15 +3,260 @@
 public import Logging
 public import MusterPlatform
 
-/// Placeholder until merged.
+/// Exposes the series of one slot, whose processes come and go and now and then get another arena.
+///
+/// Totals never fall: what the processes of earlier arenas have counted is carried on and added to what the present
+/// arena says. Gauges and informations belong to the process that set them and vanish with it. A damaged arena costs
+/// the slot's new series only; what was known of it stays shown.
+///
+/// The arena may still be empty; it is read from the first scrape after a process has formatted it.
 public final class SlotSource: MetricSource {
-    public init(constantLabels: [(name: String, value: String)], logger: Logger) {}
-    public func use(arena: OwnedDescriptor) {}
-    public func processEnded(pid: Int32) {}
-    public var isReadable: Bool { true }
-    public func needsFreshArena() -> Bool { false }
-    public static func makeArena(name: String, capacity: Int) throws(ArenaError) -> OwnedDescriptor {
-        try ArenaWriter.create(name: name, capacity: capacity).descriptor
+    private let constantLabels: [(name: String, value: String)]
+    private let logger: Logger
+    private let state: Locked<State>
+
+    /// The arena in use.
+    private struct Arena {
+        let file: OwnedDescriptor
+        var reader: ArenaReader?
+        /// Why the arena cannot be read, or only in part.
+        var failure: ArenaError?
+        /// The generation whose process is known to have ended.
+        var endedEpoch: UInt64?
+
+        /// Whether something is wrong with the file's content.
+        var isDamaged: Bool {
+            switch failure {
+            case nil, .notFormatted, .system: false
+            default: true
+            }
+        }
     }
-    public func prepare() -> any PreparedMetrics { CollectorSource { [] }.prepare() }
+
+    /// The last arena, as long as its process may count in it.
+    private struct Retired {
+        let reader: ArenaReader
+        let pid: Int32
+        let totals: RetiredTotals
+        /// The refused series and updates of the arenas before it.
+        let droppedSeries: UInt64
+        let droppedUpdates: UInt64
+    }
+
+    private struct State {
+        var catalog: SlotCatalog
+        var arena: Arena?
+        var retired: Retired?
+        var droppedSeries: UInt64 = 0
+        var droppedUpdates: UInt64 = 0
+        var orderedVersion = -1
+        var descriptors: [FamilyDescriptor] = []
+        var slots: [PreparedArena.Slot] = []
+        var reportedContradictions: Set<String> = []
+        var hasReportedLimit = false
+    }
+
+    /// What is to be logged, once the lock is free.
+    private enum Notice {
+        case unreadable(ArenaError, pid: Int32?)
+        case contradiction(String)
+        case textLimit
+    }
+
+    /// Creates a source that shows nothing until it is given an arena.
+    ///
+    /// - Parameters:
+    ///   - constantLabels: Labels of every sample: the slot and its group.
+    ///   - logger: Where a damaged arena is reported.
+    public convenience init(
+        constantLabels: [(name: String, value: String)], logger: Logger = Logger(label: "muster.metrics")
+    ) {
+        self.init(constantLabels: constantLabels, logger: logger, textLimit: ArenaSource.defaultTextLimit)
+    }
+
+    init(constantLabels: [(name: String, value: String)], logger: Logger, textLimit: Int) {
+        self.logger = logger
+        self.constantLabels = ArenaSource.sound(constantLabels, logger)
+        state = Locked(State(catalog: SlotCatalog(constantLabels: self.constantLabels, textLimit: textLimit)))
+    }
+
+    // MARK: - The supervisor's side
+
+    /// Shows another arena from now on; the same file again changes nothing.
+    ///
+    /// The totals of the arena before are carried on in the same step, so that a scrape sees them before or after it.
+    /// What its process counts until ``processEnded(pid:)`` is taken in, too, in series known by now.
+    ///
+    /// - Parameter file: The memory file, from ``ArenaFile/create(name:capacity:)``; kept open.
+    public func use(arena file: OwnedDescriptor) {
+        report(
+            state.withLock { state in
+                if let arena = state.arena, ArenaFile.isSame(arena.file.rawValue, file.rawValue) { return [] }
+                // What nobody has scraped yet counts as well.
+                let notices = look(&state)
+                retire(&state)
+                state.arena = Arena(file: file)
+                return notices
+            })
+    }
+
+    /// Notes that a process is gone, so that its gauges vanish at once.
+    ///
+    /// A successor that has attached to the arena already keeps its gauges.
+    ///
+    /// - Parameter pid: The process, as it called itself when it attached.
+    public func processEnded(pid: Int32) {
+        report(
+            state.withLock { state in
+                let notices = look(&state)
+                if state.retired?.pid == pid { state.retired = nil }
+                // The epoch is loaded first: a writer says who it is before it takes an epoch.
+                if let reader = state.arena?.reader {
+                    let epoch = reader.epoch
+                    if reader.writerPid == pid { state.arena?.endedEpoch = epoch }
+                }
+                return notices
+            })
+    }
+
+    /// Whether the arena was sound when it was last looked at.
+    ///
+    /// An arena that nobody has formatted yet is: there is nothing that could be missing.
+    public var isReadable: Bool {
+        state.withLock { state in
+            switch state.arena?.failure {
+            case nil, .notFormatted: true
+            default: false
+            }
+        }
+    }
+
+    /// Whether the next process of the slot needs another memory file, because there is none or it could not attach
+    /// to the present one.
+    ///
+    /// - Returns: `true` when the file is damaged, unsealed, too small or laid out by another version.
+    public func needsFreshArena() -> Bool {
+        let (arena, notices): (Arena?, [Notice]) = state.withLock { state in
+            let notices = look(&state)
+            return (state.arena, notices)
+        }
+        report(notices)
+        guard let arena, !arena.isDamaged else { return true }
+        // A reader in use has its own copy of the header, but the next process has to believe the one in the file.
+        do throws(ArenaError) {
+            _ = try ArenaReader(descriptor: arena.file.rawValue)
+            return false
+        } catch .notFormatted {
+            return arena.reader != nil
+        } catch .system {
+            return false
+        } catch {
+            return true
+        }
+    }
+
+    /// What the source keeps over all arenas, for tests of its growth.
+    var size: SlotCatalog.Size { state.withLock { $0.catalog.size } }
+
+    // MARK: - Scraping
+
+    /// Looks for new series and fixes what is shown in one scrape.
+    public func prepare() -> any PreparedMetrics {
+        let (prepared, notices): (PreparedArena, [Notice]) = state.withLock { state in
+            let notices = look(&state)
+            let reader = state.arena?.reader
+            let epoch = reader?.epoch ?? 0
+            return (
+                PreparedArena(
+                    reader: reader, epoch: epoch == state.arena?.endedEpoch ? 0 : epoch,
+                    constantLabels: constantLabels,
+                    droppedSeries: RenderedFamily.saturatingSum(state.droppedSeries, state.catalog.seriesLeftOut),
+                    droppedUpdates: state.droppedUpdates, rendered: state.catalog.rendered, slots: state.slots,
+                    families: state.descriptors),
+                notices
+            )
+        }
+        report(notices)
+        return prepared
+    }
+
+    /// Takes in what has happened in the memory files.
+    private func look(_ state: inout State) -> [Notice] {
+        if let retired = state.retired { carry(retired, &state) }
+        var notices: [Notice] = []
+        if var arena = state.arena {
+            let wasDamaged = arena.isDamaged
+            var contradictions: [String] = []
+            if arena.reader == nil, !wasDamaged {
+                do throws(ArenaError) {
+                    arena.reader = try ArenaReader(readingUpToDamage: arena.file.rawValue)
+                    arena.failure = nil
+                } catch {
+                    arena.failure = error
+                }
+            }
+            if let reader = arena.reader {
+                arena.failure = reader.withIndex { index, damage in
+                    contradictions = state.catalog.update(from: index)
+                    return damage
+                }
+            }
+            if let failure = arena.failure, arena.isDamaged, !wasDamaged {
+                notices.append(.unreadable(failure, pid: arena.reader?.writerPid))
+            }
+            for name in contradictions
+            where state.reportedContradictions.count < 1000 && state.reportedContradictions.insert(name).inserted {
+                notices.append(.contradiction(name))
+            }
+            if state.catalog.seriesLeftOut > 0, !state.hasReportedLimit {
+                state.hasReportedLimit = true
+                notices.append(.textLimit)
+            }
+            state.arena = arena
+        }
+        if state.orderedVersion != state.catalog.version {
+            state.orderedVersion = state.catalog.version
+            (state.descriptors, state.slots) = PreparedArena.order(state.catalog.rendered)
+        }
+        return notices
+    }
+
+    private func retire(_ state: inout State) {
+        state.retired = nil
+        let reader = state.arena?.reader
+        guard let totals = state.catalog.retire(reader?.mapping), let reader else { return }
+        let retired = Retired(
+            reader: reader, pid: reader.writerPid, totals: totals, droppedSeries: state.droppedSeries,
+            droppedUpdates: state.droppedUpdates)
+        carry(retired, &state)
+        let isOver = reader.epoch == state.arena?.endedEpoch
+        state.retired = isOver ? nil : retired
+    }
+
+    private func carry(_ retired: Retired, _ state: inout State) {
+        state.catalog.carry(retired.totals)
+        state.droppedSeries = max(
+            state.droppedSeries, RenderedFamily.saturatingSum(retired.droppedSeries, retired.reader.droppedSeries))
+        state.droppedUpdates = max(
+            state.droppedUpdates, RenderedFamily.saturatingSum(retired.droppedUpdates, retired.reader.droppedUpdates))
+    }
+
+    private func report(_ notices: [Notice]) {
+        for notice in notices {
+            switch notice {
+            case .unreadable(let error, let pid):
+                logger.error(
+                    "a worker's metric arena cannot be read; replace the worker to see its new series",
+                    metadata: ["error": "\(error)", "pid": "\(pid.map(String.init) ?? "unknown")"])
+            case .contradiction(let name):
+                logger.warning(
+                    "a metric family was registered differently from before; it starts again from 0",
+                    metadata: ["metric": "\(name)"])
+            case .textLimit:
+                logger.error(
+                    "a worker's metrics need too much text; later series are missing: use shorter label values, fewer buckets"
+                )
+            }
+        }
+    }
 }

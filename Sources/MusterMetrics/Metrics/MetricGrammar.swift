@@ -9,7 +9,7 @@ enum MetricGrammar {
     ]
 
     /// Families that the exposition itself makes for each arena.
-    static let ownFamilies: Set<String> = [ArenaSource.droppedSeriesName, ArenaSource.droppedUpdatesName]
+    static let ownFamilies: Set<String> = [PreparedArena.droppedSeriesName, PreparedArena.droppedUpdatesName]
 
     /// Whether a name is made of ASCII letters, digits and underscores and does not begin with a digit.
     static func isIdentifier(_ name: String) -> Bool {

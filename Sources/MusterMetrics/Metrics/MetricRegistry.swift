@@ -27,28 +27,45 @@ public final class MetricRegistry: Sendable {
 
     private static let sharedRegistry = Locked<MetricRegistry?>(nil)
 
-    /// The registry of the process, made on first use over an arena of its own unless ``bootstrapShared(_:)`` came
-    /// before.
+    /// The registry of the process, made on first use unless ``bootstrapShared(_:)`` came before: in a worker over the
+    /// arena that its supervisor reads, else over an arena of its own.
     ///
-    /// When the system has no memory file to give, that is logged once and the metrics go nowhere.
+    /// When that arena cannot be used, this is logged once and the metrics go nowhere.
     public static var shared: MetricRegistry {
-        let (registry, failure): (MetricRegistry, ArenaError?) = sharedRegistry.withLock { shared in
+        let (registry, failure): (MetricRegistry, StartFailure?) = sharedRegistry.withLock { shared in
             if let shared { return (shared, nil) }
-            do throws(ArenaError) {
-                let registry = MetricRegistry(arena: try .create(name: "muster-metrics"))
-                shared = registry
-                return (registry, nil)
-            } catch {
-                let registry = discarding()
-                shared = registry
-                return (registry, error)
-            }
+            let made = start(InheritedArena())
+            shared = made.registry
+            return made
         }
         // Said outside the lock, because the log's handler may have metrics of its own.
         if let failure {
-            Logger(label: "muster.metrics").error("metrics are not exported", metadata: ["error": "\(failure)"])
+            Logger(label: "muster.metrics").error(
+                "metrics are not exported: \(failure.remedy)", metadata: ["error": "\(failure.error)"])
         }
         return registry
+    }
+
+    /// Why a process goes without metrics.
+    struct StartFailure: Sendable {
+        let error: ArenaError
+        let remedy: String
+    }
+
+    /// Makes the registry of a process over the arena it inherited or, without one, over an arena of its own.
+    static func start(_ inherited: InheritedArena?) -> (registry: MetricRegistry, failure: StartFailure?) {
+        do throws(ArenaError) {
+            guard let inherited else {
+                return (MetricRegistry(arena: try .create(name: "muster-metrics")), nil)
+            }
+            return (MetricRegistry(arena: try inherited.attach()), nil)
+        } catch {
+            let remedy =
+                inherited == nil
+                ? "allow memfd_create(2) and mmap(2)"
+                : "the arena from the supervisor cannot be used; replace this worker, it gets another arena then"
+            return (discarding(), StartFailure(error: error, remedy: remedy))
+        }
     }
 
     /// Makes a registry the one of the process.
