@@ -13,7 +13,7 @@ final class HTTPConnection: Sendable {
         guard let parts = URLComponents(string: url), let host = parts.host, let port = parts.port else {
             throw Program.Ended(description: "no host and port in \(url)")
         }
-        descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
+        descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
         var limit = timeval(tv_sec: 60, tv_usec: 0)
         setsockopt(descriptor, SOL_SOCKET, SO_RCVTIMEO, &limit, socklen_t(MemoryLayout<timeval>.size))
         var address = sockaddr_in()
@@ -25,11 +25,8 @@ final class HTTPConnection: Sendable {
                 connect(descriptor, $0, socklen_t(MemoryLayout<sockaddr_in>.size))
             }
         }
-        guard code == 0 else {
-            let error = errno
-            close(descriptor)
-            throw Program.Ended(description: "cannot connect to \(url): errno \(error)")
-        }
+        // What throws here is taken down by `deinit` all the same.
+        guard code == 0 else { throw Program.Ended(description: "cannot connect to \(url): errno \(errno)") }
     }
 
     deinit { close(descriptor) }
