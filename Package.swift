@@ -89,6 +89,9 @@ let package = Package(
             dependencies: ["MusterPlatform", "MusterMetrics", "MusterExecution", "Muster"],
             swiftSettings: swiftSettings),
 
+        // What of the demo is tested without starting it.
+        .target(name: "MusterDemoSupport", swiftSettings: swiftSettings),
+
         // What several test targets use.
         .target(
             name: "MusterTestSupport", dependencies: ["MusterPlatform"], path: "Tests/MusterTestSupport",
@@ -138,7 +141,7 @@ let package = Package(
             swiftSettings: swiftSettings),
         .testTarget(
             name: "MusterIntegrationTests",
-            dependencies: ["MusterPlatform"],
+            dependencies: ["MusterPlatform", "MusterDemoSupport"],
             swiftSettings: swiftSettings),
     ]
 )
@@ -154,7 +157,7 @@ if hasExecutables {
         .executableTarget(
             name: "muster-demo",
             dependencies: [
-                "Muster",
+                "Muster", "MusterDemoSupport",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "NIOCore", package: "swift-nio"),

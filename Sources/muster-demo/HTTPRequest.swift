@@ -19,4 +19,20 @@ struct HTTPRequest: Sendable {
         }
         self.query = query
     }
+
+    /// A whole number of the query.
+    func integer(_ name: String, in range: ClosedRange<Int>) throws(BadParameter) -> Int {
+        guard let text = query[name], let value = Int(text), range.contains(value) else {
+            throw BadParameter(name: name, wanted: "a whole number from \(range.lowerBound) to \(range.upperBound)")
+        }
+        return value
+    }
+
+    /// A number of the query.
+    func number(_ name: String, in range: ClosedRange<Int>) throws(BadParameter) -> Double {
+        guard let text = query[name], let value = Double(text),
+            (Double(range.lowerBound)...Double(range.upperBound)).contains(value)
+        else { throw BadParameter(name: name, wanted: "from \(range.lowerBound) to \(range.upperBound)") }
+        return value
+    }
 }

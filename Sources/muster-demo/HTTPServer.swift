@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import Glibc
 import Muster
 import NIOCore
 import NIOHTTP1
@@ -10,51 +11,96 @@ import NIOPosix
 final class HTTPServer: Sendable {
     let url: String
 
+    private static let backlog: Int32 = 4096
+
     private let group: MultiThreadedEventLoopGroup
     private let listener: any Channel
-    private let connections = Locked<[ObjectIdentifier: any Channel]>([:])
+    private let connections: NIOLoopBound<ConnectionTable>
 
     init(
-        host: String, port: Int, threadGroup: ThreadGroup, metrics: StoreMetrics,
+        at target: ListenTarget, threadGroup: ThreadGroup, metrics: StoreMetrics,
         respond: @escaping @Sendable (HTTPRequest) async -> HTTPReply
     ) async throws {
         let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
-        self.group = group
-        let connections = connections
-        let bootstrap = ServerBootstrap(group: group)
-            .serverChannelOption(.backlog, value: 1024)
-            .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
-            .childChannelInitializer { channel in
-                channel.eventLoop.makeCompletedFuture {
-                    let identifier = ObjectIdentifier(channel)
-                    connections.withLock { $0[identifier] = channel }
-                    channel.closeFuture.whenComplete { _ in connections.withLock { $0[identifier] = nil } }
-                    try channel.pipeline.syncOperations.configureHTTPServerPipeline()
-                    try channel.pipeline.syncOperations.addHandler(
-                        RequestHandler(threadGroup: threadGroup, metrics: metrics, respond: respond))
-                }
-            }
+        let eventLoop = group.any()
         do {
-            listener = try await bootstrap.bind(host: host, port: port).get()
+            let connections = try await eventLoop.submit {
+                NIOLoopBound(ConnectionTable(eventLoop: eventLoop), eventLoop: eventLoop)
+            }.get()
+            let bootstrap = ServerBootstrap(group: group)
+                .serverChannelOption(.backlog, value: Self.backlog)
+                .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
+                .childChannelInitializer { channel in
+                    channel.eventLoop.makeCompletedFuture {
+                        try channel.pipeline.syncOperations.configureHTTPServerPipeline()
+                        try channel.pipeline.syncOperations.addHandler(
+                            RequestHandler(
+                                threadGroup: threadGroup, metrics: metrics, table: connections.value,
+                                respond: respond))
+                    }
+                }
+            listener = try await Self.listen(at: target, with: bootstrap)
+            self.group = group
+            self.connections = connections
         } catch {
             try? await group.shutdownGracefully()
-            throw ListenError(host: host, port: port, reason: "\(error)")
+            throw ListenError(target: target, reason: "\(error)")
         }
-        let shown = host.contains(":") ? "[\(host)]" : host
-        url = "http://\(shown):\(listener.localAddress?.port ?? port)"
+        url = Self.url(of: listener.localAddress)
     }
 
-    /// Closes the listening socket.
-    func stopAccepting() async throws {
-        try await listener.close().get()
+    private static func listen(at target: ListenTarget, with bootstrap: ServerBootstrap) async throws -> any Channel {
+        switch target {
+        case .address(let host, let port):
+            return try await bootstrap.bind(host: host, port: Int(port)).get()
+        case .descriptor(let descriptor):
+            // SwiftNIO owns what it is given, and the next start of the service needs the socket again.
+            let duplicate = fcntl(descriptor, F_DUPFD_CLOEXEC, 0)
+            guard duplicate >= 0 else { throw SystemError("duplicate the listening socket") }
+            let channel = try await bootstrap.withBoundSocket(duplicate).get()
+            // SwiftNIO has just shortened the queue that all processes share to 128 connections.
+            _ = Glibc.listen(descriptor, backlog)
+            return channel
+        }
     }
 
-    /// Closes the connections and ends the event loop.
+    private static func url(of address: SocketAddress?) -> String {
+        let host = address?.ipAddress ?? "localhost"
+        return "http://\(host.contains(":") ? "[\(host)]" : host):\(address?.port ?? 0)"
+    }
+
+    /// Closes the listening socket, and each connection after its next answer, which says so. A connection without a
+    /// request is kept for a grace, because its client may be sending one right now.
+    ///
+    /// - Parameters:
+    ///   - grace: How long a connection without a request is kept.
+    ///   - deadline: When the rest is closed; `nil` for never.
+    func beginDraining(grace: Duration = .seconds(1), until deadline: MonotonicInstant?) async {
+        // One that is closed already is as good.
+        try? await listener.close().get()
+        let connections = connections
+        try? await connections.eventLoop.submit {
+            connections.value.beginDraining(grace: grace, until: deadline)
+        }.get()
+    }
+
+    /// Waits until the server that drains has no connection left.
+    func drained() async {
+        let connections = connections
+        try? await connections.eventLoop.flatSubmit { connections.value.whenGone() }.get()
+    }
+
+    /// Closes the listening socket and all connections at once.
+    func closeConnections() async {
+        try? await listener.close().get()
+        let connections = connections
+        try? await connections.eventLoop.submit { connections.value.closeAll() }.get()
+        await drained()
+    }
+
+    /// Closes the connections and ends the event loop, which no request may need any longer.
     func close() async throws {
-        for channel in connections.withLock({ Array($0.values) }) {
-            // One that has just gone by itself is as good as closed.
-            try? await channel.close().get()
-        }
+        await closeConnections()
         try await group.shutdownGracefully()
     }
 }

@@ -4,6 +4,7 @@ import ArgumentParser
 import Glibc
 import Logging
 import Muster
+import MusterDemoSupport
 
 /// The example program: a small key-value store over HTTP, run and watched by Muster.
 @main
@@ -19,6 +20,8 @@ struct MusterDemo: ParsableCommand {
               curl http://127.0.0.1:8080/items/greeting
               curl http://127.0.0.1:9917/metrics
               curl 'http://127.0.0.1:9917/livez?verbose'
+
+            GET / lists what else can be asked for, trouble included.
 
             The backend is taken from the environment: MUSTER_BACKEND=cooperative (the default) or threading.
             """,
@@ -47,6 +50,34 @@ struct MusterDemo: ParsableCommand {
 
     @Option(
         help: ArgumentHelp(
+            "How long a connection without a request is kept once a graceful end has begun.", valueName: "duration"))
+    var idleGrace: DurationOption = "1s"
+
+    @Option(help: ArgumentHelp("The number of worker processes; 0 for all in one process.", valueName: "n"))
+    var workers = 4
+
+    @Option(
+        help: ArgumentHelp("Workers started in advance, which wait to take the place of one that dies.", valueName: "n")
+    )
+    var warmSpares = 0
+
+    @Option(help: ArgumentHelp("The backend of the canaries: cooperative or threading.", valueName: "name"))
+    var canaryBackend: BackendOption?
+
+    @Option(help: ArgumentHelp("The share of the workers that are canaries, 0 to 100.", valueName: "percent"))
+    var canaryPercent = 0
+
+    @Option(
+        help: ArgumentHelp(
+            "What SIGHUP does: reload replaces or restarts, mutate resets while running.", valueName: "method"))
+    var restartMethod: RestartMethod = .reload
+
+    @Option(
+        help: ArgumentHelp("How long a worker may take to come up; 0 for ever.", valueName: "duration"))
+    var startupTimeout: DurationOption = "60s"
+
+    @Option(
+        help: ArgumentHelp(
             "A file to write once ready, in one step, with the pid and the URLs as JSON.", valueName: "path"))
     var readyFile: String?
 
@@ -64,6 +95,23 @@ struct MusterDemo: ParsableCommand {
         guard livenessLimit.duration > .zero else {
             throw ValidationError("'--liveness-limit' must be above zero.")
         }
+        guard idleGrace.duration >= .zero else { throw ValidationError("'--idle-grace' must not be negative.") }
+        guard startupTimeout.duration >= .zero else {
+            throw ValidationError("'--startup-timeout' must not be negative; 0 waits for ever.")
+        }
+        guard (0...1000).contains(workers) else {
+            throw ValidationError("'--workers' must be from 0 to 1000, not \(workers).")
+        }
+        guard (0...1000).contains(warmSpares) else {
+            throw ValidationError("'--warm-spares' must be from 0 to 1000, not \(warmSpares).")
+        }
+        guard (0...100).contains(canaryPercent) else {
+            throw ValidationError("'--canary-percent' must be from 0 to 100, not \(canaryPercent).")
+        }
+        guard canaryPercent == 0 || canaryBackend != nil else {
+            throw ValidationError(
+                "'--canary-percent' needs '--canary-backend' to say which backend the canaries run on.")
+        }
     }
 
     func run() throws {
@@ -73,29 +121,41 @@ struct MusterDemo: ParsableCommand {
             handler.logLevel = level
             return handler
         }
+        let plan = CanaryPlan(percent: canaryPercent)
+        let canary = canaryBackend?.type
         // The application's own choice, as every application makes it: there is no option of Muster's for it.
         Backend.registerDefaultHook {
+            if let canary, let slot = workerSlot(), plan.isCanary(slot: slot) { return canary }
             guard let name = getenv("MUSTER_BACKEND").map({ String(cString: $0) }), !name.isEmpty else {
                 return .default
             }
-            let types: [BackendType] = [.cooperative, .threading]
-            guard let type = types.first(where: { $0.rawValue == name }) else {
-                throw UnknownBackendName(name: name)
-            }
-            return type
+            guard let choice = BackendOption(argument: name) else { throw UnknownBackendName(name: name) }
+            return choice.type
         }
         var settings = MusterSettings(
-            gracefulShutdownTimeout: gracefulShutdownTimeout.duration, livenessLimit: livenessLimit.duration)
+            gracefulShutdownTimeout: gracefulShutdownTimeout.duration, livenessLimit: livenessLimit.duration,
+            restartMethod: restartMethod)
         settings.endpoint?.address = .tcp(host: endpoint.host, port: endpoint.port)
         settings.endpoint?.addressSetting = "--endpoint"
         let launcher = try ServiceLauncher(name: "muster-demo", settings: settings)
         let service = try StoreService(
-            host: http.host, port: http.port, shards: loops, interval: interval.duration, metrics: .shared)
+            at: .address(host: http.host, port: http.port), shards: loops, interval: interval.duration,
+            idleGrace: idleGrace.duration, metrics: .shared, describe: describeProcess)
         try launcher.launchService(service)
         let file = readyFile
         launcher.whenReady { announce(service: service, launcher: launcher, file: file) }
         launcher.wait().exit()
     }
+}
+
+/// The slot that this process fills, if it is a worker.
+private func workerSlot() -> Int? { nil }
+
+/// What the process says of itself on the store's first page.
+@Sendable
+private func describeProcess() -> String {
+    let slot = workerSlot().map { ", worker \($0)" } ?? ""
+    return "muster-demo, pid \(getpid()), backend \(Backend.selection?.type.rawValue ?? "?")\(slot)"
 }
 
 /// Tells the user, and whoever waits for the file, where everything is.

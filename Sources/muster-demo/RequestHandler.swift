@@ -10,27 +10,64 @@ final class RequestHandler: ChannelInboundHandler {
     typealias InboundIn = HTTPServerRequestPart
     typealias OutboundOut = HTTPServerResponsePart
 
+    private enum Phase {
+        /// No part of a request is here.
+        case waiting
+        case receiving
+        case answering
+        /// The last answer is written.
+        case closing
+    }
+
+    /// What is remembered of a request for its answer.
+    private struct Exchange {
+        let version: HTTPVersion
+        let keepsAlive: Bool
+        let began: MonotonicInstant
+    }
+
     private static let largestBody = 1 << 20
+    /// How long a client may take to close its end after the last answer.
+    private static let longestLinger = Duration.seconds(1)
 
     private let threadGroup: ThreadGroup
     private let metrics: StoreMetrics
+    private let table: ConnectionTable
     private let respond: @Sendable (HTTPRequest) async -> HTTPReply
+    private var context: ChannelHandlerContext?
+    private var phase = Phase.waiting
     private var head: HTTPRequestHead?
     private var body: [UInt8] = []
     private var isTooLarge = false
+    private var linger: Scheduled<Void>?
 
     init(
-        threadGroup: ThreadGroup, metrics: StoreMetrics,
+        threadGroup: ThreadGroup, metrics: StoreMetrics, table: ConnectionTable,
         respond: @escaping @Sendable (HTTPRequest) async -> HTTPReply
     ) {
         self.threadGroup = threadGroup
         self.metrics = metrics
+        self.table = table
         self.respond = respond
     }
 
+    func handlerAdded(context: ChannelHandlerContext) {
+        self.context = context
+        table.add(self)
+    }
+
+    func handlerRemoved(context: ChannelHandlerContext) {
+        self.context = nil
+        linger?.cancel()
+        table.remove(self)
+    }
+
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+        // The client was told, or is just being told, that the connection is closed.
+        if phase == .closing { return }
         switch unwrapInboundIn(data) {
         case .head(let head):
+            phase = .receiving
             self.head = head
             body = []
             isTooLarge = false
@@ -41,8 +78,23 @@ final class RequestHandler: ChannelInboundHandler {
             }
             if !isTooLarge { body.append(contentsOf: buffer.readableBytesView) }
         case .end:
+            phase = .answering
             answer(context)
         }
+    }
+
+    func errorCaught(context: ChannelHandlerContext, error: any Error) {
+        context.close(promise: nil)
+    }
+
+    /// Closes the connection unless a request has begun.
+    func closeIfWaiting() {
+        if phase == .waiting { close() }
+    }
+
+    /// Closes the connection.
+    func close() {
+        context?.close(promise: nil)
     }
 
     private func answer(_ context: ChannelHandlerContext) {
@@ -50,50 +102,53 @@ final class RequestHandler: ChannelInboundHandler {
         let request = HTTPRequest(method: head.method.rawValue, uri: head.uri, body: body)
         self.head = nil
         body = []
-        let keepsAlive = head.isKeepAlive
-        let version = head.version
-        let channel = context.channel
-        let began = MonotonicInstant.now
+        let exchange = Exchange(
+            version: head.version, keepsAlive: head.isKeepAlive && !isTooLarge, began: MonotonicInstant.now)
         if isTooLarge {
-            let reply = HTTPReply(route: "other", status: 413, text: "the body must be 1 MiB or less\n")
-            return write(reply, to: channel, version: version, keepsAlive: false, began: began)
+            return write(HTTPReply(route: "other", status: 413, text: "the body must be 1 MiB or less\n"), exchange)
         }
+        let eventLoop = context.eventLoop
+        let handler = NIOLoopBound(self, eventLoop: eventLoop)
         do {
-            // `self` belongs to the connection's event loop and stays there.
-            let write = writer
             try threadGroup.tryAddThread(name: "request") { [respond] in
-                write(await respond(request), channel, version, keepsAlive, began)
+                let reply = await respond(request)
+                eventLoop.execute { handler.value.write(reply, exchange) }
             }
         } catch {
-            let reply = HTTPReply(route: "other", status: 503, text: "\(error)\n")
-            write(reply, to: channel, version: version, keepsAlive: keepsAlive, began: began)
+            write(HTTPReply(route: "other", status: 503, text: "\(error)\n"), exchange)
         }
     }
 
-    private func write(
-        _ reply: HTTPReply, to channel: any Channel, version: HTTPVersion, keepsAlive: Bool, began: MonotonicInstant
-    ) {
-        writer(reply, channel, version, keepsAlive, began)
+    private func write(_ reply: HTTPReply, _ exchange: Exchange) {
+        metrics.requests.labels(reply.route, "\(reply.status)").increment()
+        metrics.duration.labels(reply.route).observe(exchange.began.duration(to: .now))
+        // The client may be gone meanwhile.
+        guard let context else { return }
+        let keepsAlive = exchange.keepsAlive && !table.isDraining
+        var headers = HTTPHeaders()
+        if reply.status != 204 {
+            headers.add(name: "Content-Type", value: reply.contentType)
+            headers.add(name: "Content-Length", value: "\(reply.body.count)")
+        }
+        if !keepsAlive { headers.add(name: "Connection", value: "close") }
+        // Before the end is written, which delivers the next request when one is here.
+        phase = keepsAlive ? .waiting : .closing
+        let head = HTTPResponseHead(
+            version: exchange.version, status: HTTPResponseStatus(statusCode: reply.status), headers: headers)
+        context.write(wrapOutboundOut(.head(head)), promise: nil)
+        if !reply.body.isEmpty {
+            context.write(wrapOutboundOut(.body(.byteBuffer(ByteBuffer(bytes: reply.body)))), promise: nil)
+        }
+        context.writeAndFlush(wrapOutboundOut(.end(nil)), promise: nil)
+        if !keepsAlive { closeAfterAnswer(context) }
     }
 
-    private var writer: @Sendable (HTTPReply, any Channel, HTTPVersion, Bool, MonotonicInstant) -> Void {
-        { [metrics] reply, channel, version, keepsAlive, began in
-            metrics.requests.labels(reply.route, "\(reply.status)").increment()
-            metrics.duration.labels(reply.route).observe(began.duration(to: .now))
-            var headers = HTTPHeaders()
-            if reply.status != 204 {
-                headers.add(name: "Content-Type", value: reply.contentType)
-                headers.add(name: "Content-Length", value: "\(reply.body.count)")
-            }
-            if !keepsAlive { headers.add(name: "Connection", value: "close") }
-            let head = HTTPResponseHead(
-                version: version, status: HTTPResponseStatus(statusCode: reply.status), headers: headers)
-            channel.write(HTTPServerResponsePart.head(head), promise: nil)
-            if !reply.body.isEmpty {
-                channel.write(HTTPServerResponsePart.body(.byteBuffer(ByteBuffer(bytes: reply.body))), promise: nil)
-            }
-            let written = channel.writeAndFlush(HTTPServerResponsePart.end(nil))
-            if !keepsAlive { written.whenComplete { _ in channel.close(promise: nil) } }
-        }
+    /// Ends the sending side, after what is still to be written, and leaves the rest to the client for a while: to
+    /// close with something unread would reset the connection, and the client might lose the answer.
+    private func closeAfterAnswer(_ context: ChannelHandlerContext) {
+        context.close(mode: .output, promise: nil)
+        linger = context.eventLoop.assumeIsolated().scheduleTask(
+            in: .nanoseconds(Self.longestLinger.clampedNanoseconds)
+        ) { self.close() }
     }
 }

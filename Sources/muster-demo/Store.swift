@@ -59,6 +59,11 @@ final class Store: Sendable {
         }
     }
 
+    /// Does something with a shard's lock held, which nobody else gets meanwhile.
+    func withShardLocked(_ index: Int, _ body: () -> Void) {
+        shards[index].withLock { _ in body() }
+    }
+
     private func shard(of key: String) -> Locked<[String: Item]> {
         var hash = Summary()
         for byte in key.utf8 { hash.add(byte) }

@@ -1,35 +1,35 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import Glibc
 import Muster
-import SwiftOverlayShims
 
 /// What the store answers. Each request runs as a job of its own.
 struct StoreAPI: Sendable {
     let store: Store
     let engine: any ExecutionEngine
-
-    private static let longestBlock = 3600.0
+    /// What the process says of itself on the first page.
+    let describe: @Sendable () -> String
 
     func respond(_ request: HTTPRequest) async -> HTTPReply {
         let parts = request.path.split(separator: "/", omittingEmptySubsequences: true).map(String.init)
         switch (request.method, parts.first, parts.count) {
-        case ("GET", nil, _): return HTTPReply(route: "/", text: Self.help)
+        case ("GET", nil, _): return HTTPReply(route: "/", text: describe() + "\n" + Self.help)
         case ("GET", "items", 1): return list()
         case (_, "items", 2): return item(parts[1], request)
-        case ("GET", "block", 1): return block(request)
-        default: return HTTPReply(route: "other", status: 404, text: "no such page; GET / lists them\n")
+        case ("GET", let name?, 1):
+            return await TroubleAPI(store: store, engine: engine).respond(to: name, request) ?? Self.notFound
+        default: return Self.notFound
         }
     }
 
+    private static let notFound = HTTPReply(route: "other", status: 404, text: "no such page; GET / lists them\n")
+
     private static let help = """
-        muster-demo: a key-value store
           PUT    /items/KEY?ttl=SECONDS   store the body under KEY, for ever without ttl
           GET    /items/KEY               the value
           DELETE /items/KEY               forget it
           GET    /items                   how much there is, by shard
-          GET    /block?seconds=S         block the thread of this request's job for S seconds: on the
-                                          cooperative backend that is the hub, and /livez notices
+
+        \(TroubleAPI.help)
 
         """
 
@@ -64,17 +64,5 @@ struct StoreAPI: Sendable {
         default:
             return HTTPReply(route: route, status: 405, text: "use GET, PUT or DELETE\n")
         }
-    }
-
-    /// Blocks the job's thread, as a call into a library that knows nothing of Swift's concurrency would.
-    private func block(_ request: HTTPRequest) -> HTTPReply {
-        guard let text = request.query["seconds"], let seconds = Double(text), (0...Self.longestBlock).contains(seconds)
-        else {
-            return HTTPReply(route: "/block", status: 400, text: "seconds must be from 0 to 3600\n")
-        }
-        var left = timespec(tv_sec: Int(seconds), tv_nsec: Int((seconds - seconds.rounded(.down)) * 1e9))
-        var rest = timespec()
-        while nanosleep(&left, &rest) != 0, errno == EINTR { left = rest }
-        return HTTPReply(route: "/block", text: "blocked for \(seconds) s\n")
     }
 }

@@ -10,16 +10,31 @@ final class StoreService: ServiceBase {
     let name = "store"
     let threadGroup = ThreadGroup(name: "store", capacity: 512, whenFull: .reject)
 
-    private let host: String
-    private let port: UInt16
+    private let target: ListenTarget
+    private let idleGrace: Duration
+    private let describe: @Sendable () -> String
     private let interval: Duration
     private let store: Store
     private let metrics: StoreMetrics
     private let server = Locked<HTTPServer?>(nil)
 
-    init(host: String, port: UInt16, shards: Int, interval: Duration, metrics: MetricRegistry) throws {
-        self.host = host
-        self.port = port
+    /// Creates the service.
+    ///
+    /// - Parameters:
+    ///   - target: Where connections are taken from.
+    ///   - shards: The number of shards.
+    ///   - interval: The interval of each shard's looping call.
+    ///   - idleGrace: How long a connection without a request is kept once the service stops.
+    ///   - metrics: Where the store's metrics are registered.
+    ///   - describe: What the process says of itself on the store's first page.
+    /// - Throws: What registering the metrics throws.
+    init(
+        at target: ListenTarget, shards: Int, interval: Duration, idleGrace: Duration = .seconds(1),
+        metrics: MetricRegistry, describe: @escaping @Sendable () -> String
+    ) throws {
+        self.target = target
+        self.idleGrace = idleGrace
+        self.describe = describe
         self.interval = interval
         store = Store(shards: shards)
         self.metrics = try StoreMetrics(metrics)
@@ -29,9 +44,9 @@ final class StoreService: ServiceBase {
     var url: String? { server.withLock { $0?.url } }
 
     func start() async throws {
-        let api = StoreAPI(store: store, engine: try Backend.current.engine)
+        let api = StoreAPI(store: store, engine: try Backend.current.engine, describe: describe)
         let server = try await HTTPServer(
-            host: host, port: Int(port), threadGroup: threadGroup, metrics: metrics, respond: api.respond)
+            at: target, threadGroup: threadGroup, metrics: metrics, respond: api.respond)
         self.server.withLock { $0 = server }
         for shard in 0..<store.shardCount {
             let items = metrics.items.labels("\(shard)")
@@ -47,11 +62,21 @@ final class StoreService: ServiceBase {
     }
 
     func stop(graceful: Bool, until deadline: MonotonicInstant?) async throws {
-        let server = server.withLock { $0 }
-        // No new request is taken; those that are here are answered, and then their connections are closed.
-        try await server?.stopAccepting()
-        try await threadGroup.stop(graceful: graceful, until: deadline)
+        let server = server.withLock { $0.take() }
+        if graceful {
+            // The group goes on until every connection has had its answer: the next request may be on its way.
+            await server?.beginDraining(grace: idleGrace, until: deadline)
+            await server?.drained()
+        } else {
+            await server?.closeConnections()
+        }
+        do {
+            try await threadGroup.stop(graceful: graceful, until: deadline)
+        } catch {
+            // The event loop goes on: the requests left will want to write their answers.
+            await server?.closeConnections()
+            throw error
+        }
         try await server?.close()
-        self.server.withLock { $0 = nil }
     }
 }

@@ -30,15 +30,17 @@ final class Demo: @unchecked Sendable {
     private let program: Program
     private let folder: TemporaryFolder
 
-    /// Starts the demo on free ports and waits until it says that it is ready.
+    /// Starts the demo on free ports, in one process unless the options say otherwise, and waits until it says that
+    /// it is ready.
     init(backend: String?, options: [String] = []) async throws {
         folder = try TemporaryFolder()
         let file = folder.path("ready.json")
         var environment: [String: String] = [:]
         if let backend { environment["MUSTER_BACKEND"] = backend }
+        let processes = options.contains("--workers") ? [] : ["--workers", "0"]
         program = try Program(
             try #require(Demo.binary),
-            ["--http", "127.0.0.1:0", "--endpoint", "127.0.0.1:0", "--ready-file", file] + options,
+            processes + ["--http", "127.0.0.1:0", "--endpoint", "127.0.0.1:0", "--ready-file", file] + options,
             environment: environment)
         // The announcement is printed before the file is renamed into its place.
         try await program.waitForOutput(containing: "SIGTERM gracefully")

@@ -50,7 +50,7 @@ struct HTTPAnswer: Sendable {
         return try HTTPAnswer(received)
     }
 
-    private init(_ data: Data) throws {
+    init(_ data: Data) throws {
         guard let end = data.range(of: Data("\r\n\r\n".utf8)) else {
             throw Program.Ended(description: "no HTTP answer in \(data.count) bytes")
         }
