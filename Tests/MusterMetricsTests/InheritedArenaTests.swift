@@ -16,7 +16,7 @@ struct InheritedArenaTests {
 
     private static func marker(_ descriptor: Int32, inode: UInt64? = nil) throws -> String {
         let own = try #require(ArenaFile.inode(of: descriptor))
-        return "group=0 slot=2 arena=\(descriptor) arena-inode=\(inode ?? own) sockets=web:7"
+        return "group=0;slot=2;arena=\(descriptor);arena-inode=\(inode ?? own);sockets=web:7"
     }
 
     @Test("A worker's registry counts in the arena that it inherited")
@@ -44,10 +44,10 @@ struct InheritedArenaTests {
         #expect(Self.inherited("group=0 slot=1") == nil)
         #expect(Self.inherited("arena=\(file.rawValue)") == nil)
         #expect(Self.inherited("arena-inode=\(inode)") == nil)
-        #expect(Self.inherited("arena= arena-inode=\(inode)") == nil)
-        #expect(Self.inherited("arena=x arena-inode=\(inode)") == nil)
-        #expect(Self.inherited("arena=-1 arena-inode=\(inode)") == nil)
-        #expect(Self.inherited("arena=99999999999 arena-inode=\(inode)") == nil)
+        #expect(Self.inherited("arena=;arena-inode=\(inode)") == nil)
+        #expect(Self.inherited("arena=x;arena-inode=\(inode)") == nil)
+        #expect(Self.inherited("arena=-1;arena-inode=\(inode)") == nil)
+        #expect(Self.inherited("arena=99999999999;arena-inode=\(inode)") == nil)
         #expect(try Self.inherited(Self.marker(file.rawValue, inode: inode + 1)) == nil)
         // Without an inherited arena the process has one of its own, as ever.
         let (registry, failure) = MetricRegistry.start(nil)

@@ -8,7 +8,7 @@ import MusterPlatform
 /// It is looked up in the environment and not handed over, because a program may use ``MetricRegistry/shared`` before
 /// it makes its launcher. A process further down, which inherited the variable but not the descriptor, has none.
 struct InheritedArena: Sendable {
-    /// The variable by which a supervisor tells a process that it is a worker: fields `key=value`, with spaces
+    /// The variable by which a supervisor tells a process that it is a worker: fields `key=value`, with `;`
     /// between them.
     static let variable = "MUSTER_WORKER"
     /// The field with the descriptor's number.
@@ -28,7 +28,7 @@ struct InheritedArena: Sendable {
         guard let marker = environment(Self.variable) else { return nil }
         var descriptor: Int32?
         var inode: UInt64?
-        for field in marker.split(separator: " ") {
+        for field in marker.split(separator: ";") {
             guard let equals = field.firstIndex(of: "=") else { continue }
             let value = field[field.index(after: equals)...]
             switch field[..<equals] {

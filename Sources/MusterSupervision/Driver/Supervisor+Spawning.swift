@@ -25,7 +25,7 @@ extension Supervisor {
         switch target {
         case .slot(let worker): arena = try arenaOfSlot(worker)
         case .spare:
-            arena = try SlotSource.makeArena(name: "muster-metrics", capacity: plan.arenaCapacity)
+            arena = try ArenaFile.create(name: "muster-metrics", capacity: plan.arenaCapacity)
             ownArena = arena
         }
         let vitalSigns = try VitalSignsReader.create(name: "muster-vital-signs")
@@ -68,7 +68,7 @@ extension Supervisor {
     private func arenaOfSlot(_ worker: WorkerID) throws -> OwnedDescriptor {
         let slot = slot(worker)
         if let arena = slot.arena, !slot.source.needsFreshArena() { return arena }
-        let fresh = try SlotSource.makeArena(name: "muster-metrics", capacity: plan.arenaCapacity)
+        let fresh = try ArenaFile.create(name: "muster-metrics", capacity: plan.arenaCapacity)
         if slot.arena != nil {
             logger.warning(
                 "a worker has damaged its metric arena, the next one gets a new one",
