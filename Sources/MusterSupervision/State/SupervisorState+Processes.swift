@@ -25,13 +25,9 @@ extension SupervisorState {
         }
     }
 
-    func armedStartup(of group: Int) -> Duration? {
-        let timeout = groups[group].configuration.startupTimeout
-        return timeout > .zero ? timeout : nil
-    }
-
     mutating func armStartup(_ process: WorkerProcess, _ turn: inout SupervisorTurn) {
-        guard let timeout = armedStartup(of: process.role.group) else { return }
+        let timeout = groups[process.role.group].configuration.startupTimeout
+        guard timeout > .zero else { return }
         arm(.startup(process.birth), at: turn.now.advanced(by: timeout), &turn)
     }
 

@@ -9,44 +9,45 @@ import MusterTestSupport
 /// and somebody sends requests all the time. After every step it looks whether what has to hold always does.
 struct SimulatedWorld {
     /// What is known of a process from the actions and the world alone.
-    private struct Process {
+    struct Process {
         let group: Int
         var isSpare: Bool
         /// It was asked to stop, aborted or killed.
         var isLeaving = false
     }
 
-    private enum Happening {
+    enum Happening {
         case event(SupervisorEvent)
         case death(Int, Termination)
     }
 
-    private let seed: UInt64
-    private var random: SeededGenerator
-    private var state: SupervisorState
-    private var now = MonotonicInstant(nanoseconds: 1_000_000_000)
-    private var processes: [Int: Process] = [:]
+    let seed: UInt64
+    var random: SeededGenerator
+    var state: SupervisorState
+    var now = MonotonicInstant(nanoseconds: 1_000_000_000)
+    var processes: [Int: Process] = [:]
     /// In the order of arming, so that the same seed leads to the same sequence.
-    private var timers: [(timer: SupervisorTimer, at: MonotonicInstant)] = []
-    private var future: [(at: MonotonicInstant, what: Happening)] = []
-    private var log: [SupervisorEvent] = []
-    private var violation: String?
+    var timers: [(timer: SupervisorTimer, at: MonotonicInstant)] = []
+    var future: [(at: MonotonicInstant, what: Happening)] = []
+    var log: [SupervisorEvent] = []
+    var violation: String?
     /// Whether everything works at last: no fault and no request any more.
-    private var isCalm = false
+    var isCalm = false
 
-    private var configurations: [WorkerGroupConfiguration]
-    private var mostSpares: [Int]
-    private var exits = 0
-    private var deaths = 0
-    private var starts = 0
-    private var restarts = 0
-    private var countedRestarts = 0
-    private var finished: [Int32] = []
-    private var isEnding = false
-    private var reloadsAsked = 0
-    private var reloadsEnded = 0
+    var configurations: [WorkerGroupConfiguration]
+    var mostSpares: [Int]
+    var exits = 0
+    var deaths = 0
+    var starts = 0
+    var restarts = 0
+    var countedRestarts = 0
+    var finished: [Int32] = []
+    var isEnding = false
+    var isHalted = false
+    var reloadsAsked = 0
+    var reloadsEnded = 0
     /// What the actions have caused at once.
-    private var pending: [SupervisorEvent] = []
+    var pending: [SupervisorEvent] = []
 
     init(seed: UInt64) {
         self.seed = seed
@@ -86,9 +87,9 @@ struct SimulatedWorld {
         }
     }
 
-    private mutating func live() {
+    mutating func live() {
         // Mostly short lives, so that there are many different ones; some long ones, for what needs time.
-        let steps = seed % 50 == 0 ? chance(1, 4) ? 600 : 150 : Int.random(in: 2...14, using: &random)
+        let steps = seed % 100 == 0 ? chance(1, 4) ? 600 : 150 : Int.random(in: 2...14, using: &random)
         tell(.begin)
         for _ in 0..<steps where violation == nil && finished.isEmpty {
             if chance(2, 5) { tell(request()) } else { step() }
@@ -98,12 +99,13 @@ struct SimulatedWorld {
         if finished.isEmpty, violation == nil { end() }
         guard violation == nil else { return }
         require(finished.count == 1, "not finished once")
+        require(!isHalted || finished == [1], "ended at once, but not with status 1")
         require(reloadsEnded == reloadsAsked, "a reload has not ended once")
         require(timers.isEmpty, "timers left at the end", timers.first?.timer)
     }
 
     /// Everything works from now on: in the end there are as many workers and spares as were asked for.
-    private mutating func calmDown() {
+    mutating func calmDown() {
         let deadline = now.advanced(by: .seconds(600))
         while violation == nil, finished.isEmpty, now < deadline, step() {}
         guard finished.isEmpty, violation == nil else { return }
@@ -119,7 +121,7 @@ struct SimulatedWorld {
         require(state.roll == nil, "calm, but a roll is under way")
     }
 
-    private mutating func end() {
+    mutating func end() {
         let isAtOnce = chance(1, 4)
         let isHalting = state.phase == .halting
         tell(isAtOnce ? .interrupt : chance(1, 2) ? .end(status: 5) : .terminate)
@@ -131,17 +133,17 @@ struct SimulatedWorld {
 
     // MARK: The world
 
-    private mutating func chance(_ part: Int, _ whole: Int) -> Bool { Int.random(in: 0..<whole, using: &random) < part }
+    mutating func chance(_ part: Int, _ whole: Int) -> Bool { Int.random(in: 0..<whole, using: &random) < part }
 
-    private mutating func soon(_ milliseconds: ClosedRange<Int>) -> MonotonicInstant {
+    mutating func soon(_ milliseconds: ClosedRange<Int>) -> MonotonicInstant {
         now.advanced(by: .milliseconds(Int.random(in: milliseconds, using: &random)))
     }
 
-    private mutating func later(_ milliseconds: ClosedRange<Int>, _ event: SupervisorEvent) {
+    mutating func later(_ milliseconds: ClosedRange<Int>, _ event: SupervisorEvent) {
         future.append((soon(milliseconds), .event(event)))
     }
 
-    private mutating func die(_ birth: Int, _ milliseconds: ClosedRange<Int>, _ termination: Termination) {
+    mutating func die(_ birth: Int, _ milliseconds: ClosedRange<Int>, _ termination: Termination) {
         future.append((soon(milliseconds), .death(birth, termination)))
     }
 
@@ -149,7 +151,7 @@ struct SimulatedWorld {
     ///
     /// - Returns: Whether there was one.
     @discardableResult
-    private mutating func step() -> Bool {
+    mutating func step() -> Bool {
         let next = future.indices.min { future[$0].at < future[$1].at }
         let due = timers.indices.min { timers[$0].at < timers[$1].at }
         if let due, next.map({ timers[due].at <= future[$0].at }) ?? true {
@@ -173,7 +175,7 @@ struct SimulatedWorld {
     }
 
     /// Something that somebody wants, or a message from nowhere.
-    private mutating func request() -> SupervisorEvent {
+    mutating func request() -> SupervisorEvent {
         let birth = Int.random(in: 1...max(1, state.nextBirth), using: &random)
         let group = Int.random(in: 0...configurations.count, using: &random)
         let worker = WorkerID(group: group, slot: Int.random(in: 0...3, using: &random))
@@ -209,7 +211,7 @@ struct SimulatedWorld {
     }
 
     /// What a worker does when it gets its slot.
-    private mutating func comeUp(_ birth: Int) {
+    mutating func comeUp(_ birth: Int) {
         switch isCalm ? 0 : Int.random(in: 0..<20, using: &random) {
         case 0..<15: later(1...300, .ready(birth))
         case 15:
@@ -222,12 +224,13 @@ struct SimulatedWorld {
         }
     }
 
-    private mutating func act(_ action: SupervisorAction) {
+    mutating func act(_ action: SupervisorAction) {
         switch action {
         case .spawn(let birth, let target):
             require(!isEnding, "spawned after the end began")
             require(processes[birth] == nil, "born twice")
             let isSpare = target == .spare(group: target.group)
+            require(!isSpare || !isComingUp(target.group), "a spare competes with a start")
             processes[birth] = Process(group: target.group, isSpare: isSpare)
             guard isCalm || !chance(1, 20) else { return pending.append(.spawnFailed(birth)) }
             pending.append(.spawned(birth))
@@ -276,17 +279,20 @@ struct SimulatedWorld {
         }
     }
 
-    private mutating func take(_ notice: SupervisorNotice) {
+    mutating func take(_ notice: SupervisorNotice) {
         switch notice {
         case .died(let death): deaths += death.worker == nil ? 0 : 1
         case .restarting: restarts += 1
-        case .shutdownBegan, .halted: isEnding = true
+        case .shutdownBegan: isEnding = true
+        case .halted:
+            isEnding = true
+            isHalted = true
         case .reloadEnded: reloadsEnded += 1
         default: break
         }
     }
 
-    private mutating func tell(_ event: SupervisorEvent) {
+    mutating func tell(_ event: SupervisorEvent) {
         pending.append(event)
         while !pending.isEmpty, violation == nil {
             handle(pending.removeFirst())
@@ -294,7 +300,7 @@ struct SimulatedWorld {
         }
     }
 
-    private mutating func handle(_ event: SupervisorEvent) {
+    mutating func handle(_ event: SupervisorEvent) {
         log.append(event)
         switch event {
         case .spawned(let birth): starts += processes[birth]?.isSpare == false ? 1 : 0
@@ -308,92 +314,5 @@ struct SimulatedWorld {
         var actions: [SupervisorAction] = []
         state.handle(event, at: now, into: &actions)
         for action in actions { act(action) }
-    }
-
-    // MARK: What has to hold
-
-    private mutating func require(_ condition: Bool, _ text: StaticString, _ timer: SupervisorTimer? = nil) {
-        guard !condition, violation == nil else { return }
-        violation = "\(text)" + (timer.map { ": \($0)" } ?? "")
-    }
-
-    private mutating func check() {
-        guard violation == nil, finished.isEmpty else { return }
-        checkProcesses()
-        checkCounts()
-        for (timer, _) in timers { checkTimer(timer) }
-        require(state.timers.count == timers.count, "timers are lost")
-    }
-
-    private mutating func checkProcesses() {
-        var live = [Int](repeating: 0, count: configurations.count)
-        var spares = live
-        var stayingSpares = live
-        var successors = 0
-        var current: [WorkerID] = []
-        for process in state.processes.all {
-            guard let known = processes[process.birth] else {
-                require(false, "a process that is gone")
-                continue
-            }
-            switch process.role {
-            case .current(let worker):
-                require(!current.contains(worker), "two processes in a slot")
-                require(state.groups[worker.group].slots[worker.slot].birth == process.birth, "a slot lost its process")
-                current.append(worker)
-                if process.phase.isLive { live[worker.group] += 1 }
-            case .successor(let worker):
-                successors += 1
-                if process.phase.isLive { live[worker.group] += 1 }
-            case .former: require(known.isLeaving, "a former process was not asked to leave")
-            case .spare(let group):
-                spares[group] += 1
-                if !known.isLeaving { stayingSpares[group] += 1 }
-            }
-        }
-        require(successors <= (state.roll == nil ? 0 : 1), "too many successors")
-        for group in configurations.indices {
-            let surplus = state.roll == nil ? 0 : 1
-            require(live[group] <= state.groups[group].asked + surplus, "too many live")
-            require(spares[group] <= mostSpares[group], "too many spares")
-            require(stayingSpares[group] <= configurations[group].warmSpares, "too many spares stay")
-        }
-    }
-
-    private mutating func checkCounts() {
-        var counted = 0
-        var begun = 0
-        var again = 0
-        for group in state.groups {
-            for slot in group.slots {
-                counted += slot.deaths.total
-                begun += slot.starts
-                again += slot.restarts.total
-            }
-        }
-        require(counted == exits && deaths == exits, "exits are not counted once")
-        require(!pending.isEmpty || begun == starts, "starts are not counted once")
-        require(again == restarts, "restarts are not told once")
-        require(again >= countedRestarts, "restarts fell")
-        // A roll's successor is counted when it takes over, before its predecessor's end.
-        require(again <= counted + state.processes.all.count, "more restarts than deaths")
-        countedRestarts = again
-    }
-
-    private mutating func checkTimer(_ timer: SupervisorTimer) {
-        switch timer {
-        case .startup(let birth):
-            require(processes[birth]?.isLeaving == false, "armed of what is not coming up", timer)
-        case .kill(let birth), .abort(let birth):
-            require(processes[birth]?.isLeaving == true, "armed of what is not leaving", timer)
-        case .backoff(let worker):
-            require(!isEnding, "armed after the end began", timer)
-            require(state.groups[worker.group].slots[worker.slot].occupant == .backoff, "armed without back-off", timer)
-        case .spareBackoff: require(!isEnding, "armed after the end began", timer)
-        case .shutdownDelay: require(state.phase == .stopping, "armed without an end", timer)
-        case .halt: require(state.phase == .halting, "armed without an end at once", timer)
-        case .intensity(let group):
-            require(!isEnding && state.groups[group].window.isExceeded, "armed of a calm group", timer)
-        }
     }
 }

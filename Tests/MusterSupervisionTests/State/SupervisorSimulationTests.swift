@@ -22,7 +22,7 @@ struct SupervisorSimulationTests {
 
     /// The seed from the environment, and some that are run always.
     private static let seeds: [UInt64] =
-        [0, 1, 50] + (getenv("MUSTER_TEST_SEED").flatMap { UInt64(String(cString: $0)) }.map { [$0] } ?? [])
+        [0, 1, 100] + (getenv("MUSTER_TEST_SEED").flatMap { UInt64(String(cString: $0)) }.map { [$0] } ?? [])
 
     @Test("One sequence, by its seed", arguments: seeds)
     func replay(seed: UInt64) {

@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import MusterPlatform
+
+@testable import MusterSupervision
+
+/// What has to hold after every step.
+extension SimulatedWorld {
+    mutating func require(_ condition: Bool, _ text: StaticString, _ timer: SupervisorTimer? = nil) {
+        guard !condition, violation == nil else { return }
+        violation = "\(text)" + (timer.map { ": \($0)" } ?? "")
+    }
+
+    mutating func check() {
+        guard violation == nil, finished.isEmpty, pending.isEmpty else { return }
+        checkProcesses()
+        checkCounts()
+        for (timer, _) in timers { checkTimer(timer) }
+        require(state.timers.count == timers.count, "timers are lost")
+    }
+
+    mutating func checkProcesses() {
+        var live = [Int](repeating: 0, count: configurations.count)
+        var spares = live
+        var stayingSpares = live
+        var successors = 0
+        var replaced = 0
+        var current: [WorkerID] = []
+        for process in state.processes.all {
+            guard let known = processes[process.birth] else {
+                require(false, "a process that is gone")
+                continue
+            }
+            switch process.role {
+            case .current(let worker):
+                require(!current.contains(worker), "two processes in a slot")
+                require(state.groups[worker.group].slots[worker.slot].birth == process.birth, "a slot lost its process")
+                current.append(worker)
+                if process.phase.isLive { live[worker.group] += 1 }
+            case .successor(let worker):
+                successors += 1
+                if process.phase.isLive { live[worker.group] += 1 }
+            case .former:
+                require(known.isLeaving, "a former process was not asked to leave")
+                replaced += process.phase == .stopping(.reload) ? 1 : 0
+            case .spare(let group):
+                spares[group] += 1
+                if !known.isLeaving { stayingSpares[group] += 1 }
+            }
+        }
+        require(successors <= (state.roll == nil ? 0 : 1), "too many successors")
+        require(successors + replaced <= 1, "a slot is rolled before the one before is done")
+        for group in configurations.indices {
+            let surplus = state.roll == nil ? 0 : 1
+            require(live[group] <= state.groups[group].asked + surplus, "too many live")
+            require(spares[group] <= mostSpares[group], "too many spares")
+            require(stayingSpares[group] <= configurations[group].warmSpares, "too many spares stay")
+        }
+    }
+
+    mutating func checkCounts() {
+        var counted = 0
+        var begun = 0
+        var again = 0
+        for group in state.groups {
+            for slot in group.slots {
+                counted += slot.deaths.total
+                begun += slot.starts
+                again += slot.restarts.total
+            }
+        }
+        require(counted == exits && deaths == exits, "exits are not counted once")
+        require(begun == starts, "starts are not counted once")
+        require(again == restarts, "restarts are not told once")
+        require(again >= countedRestarts, "restarts fell")
+        // A roll's successor is counted when it takes over, before its predecessor's end.
+        require(again <= counted + state.processes.all.count, "more restarts than deaths")
+        countedRestarts = again
+    }
+
+    mutating func checkTimer(_ timer: SupervisorTimer) {
+        switch timer {
+        case .startup(let birth):
+            require(processes[birth]?.isLeaving == false, "armed of what is not coming up", timer)
+        case .kill(let birth), .abort(let birth):
+            require(processes[birth]?.isLeaving == true, "armed of what is not leaving", timer)
+        case .backoff(let worker):
+            require(!isEnding, "armed after the end began", timer)
+            require(state.groups[worker.group].slots[worker.slot].occupant == .backoff, "armed without back-off", timer)
+        case .spareBackoff: require(!isEnding, "armed after the end began", timer)
+        case .shutdownDelay: require(state.phase == .stopping, "armed without an end", timer)
+        case .halt: require(state.phase == .halting, "armed without an end at once", timer)
+        case .intensity(let group):
+            require(!isEnding && state.groups[group].window.isExceeded, "armed of a calm group", timer)
+        }
+    }
+    /// Whether a worker of a group is starting.
+    func isComingUp(_ group: Int) -> Bool {
+        state.processes.all.contains { process in
+            switch process.role {
+            case .current(let worker), .successor(let worker): worker.group == group && process.phase == .starting
+            case .former, .spare: false
+            }
+        }
+    }
+}
