@@ -3,6 +3,8 @@
 SWIFT ?= swift
 RELEASE := -c release --static-swift-stdlib
 DEMO_OPTIONS ?=
+# The benchmark's C program is no target of the package, which would link Swift's library into it.
+CC := clang
 
 .PHONY: help demo test unit sanitize integration bench lint format docs setup clean
 
@@ -27,6 +29,7 @@ sanitize: setup ## Run the tests under the thread and the address sanitizer.
 bench: ## Measure against references in the same run, and print the ratios.
 	@scripts/install-packages build bench
 	$(SWIFT) build $(RELEASE) --product muster-bench
+	$(CC) -O2 -o .build/release/muster-bench-reference Sources/muster-bench-reference/main.c
 	.build/release/muster-bench $(BENCH_OPTIONS)
 
 lint: ## Check the form of the sources.

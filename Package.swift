@@ -170,7 +170,7 @@ if hasExecutables {
             name: "muster-bench",
             dependencies: [
                 "CMusterBench", "CMicrohttpd", "MusterPlatform", "MusterMetrics", "MusterExecution",
-                "MusterEndpoint", "Muster",
+                "MusterEndpoint", "MusterSupervision", "Muster",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Logging", package: "swift-log"),
             ],

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <malloc.h>
+#include <netinet/in.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -12,6 +13,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <time.h>
 #include <ucontext.h>
 #include <unistd.h>
@@ -25,6 +27,11 @@ static int64_t read_clock(clockid_t clock) {
 int64_t cmusterbench_now(void) { return read_clock(CLOCK_MONOTONIC); }
 
 int64_t cmusterbench_process_time(void) { return read_clock(CLOCK_PROCESS_CPUTIME_ID); }
+
+int64_t cmusterbench_processor_time(int pid) {
+    clockid_t clock;
+    return clock_getcpuclockid(pid, &clock) == 0 ? read_clock(clock) : -1;
+}
 
 static void sleep_until(int64_t instant) {
     struct timespec t = {.tv_sec = instant / 1000000000, .tv_nsec = instant % 1000000000};
@@ -307,3 +314,20 @@ void cmusterbench_trim_memory(void) { malloc_trim(0); }
 void cmusterbench_line_buffer_output(void) { setvbuf(stdout, NULL, _IOLBF, 0); }
 
 bool cmusterbench_pipe(int ends[2]) { return pipe2(ends, O_CLOEXEC) == 0; }
+
+int64_t cmusterbench_fetch(int port, const char *path, uint8_t *target, size_t capacity) {
+    int connection = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (connection < 0) return -1;
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    char request[256];
+    int length = snprintf(request, sizeof request, "GET %s HTTP/1.0\r\nHost: localhost\r\n\r\n", path);
+    size_t received = 0;
+    ssize_t count = -1;
+    if (connect(connection, (struct sockaddr *)&address, sizeof address) == 0 &&
+        send(connection, request, (size_t)length, MSG_NOSIGNAL) == length) {
+        while ((count = recv(connection, target + received, capacity - received, 0)) > 0) received += (size_t)count;
+    }
+    close(connection);
+    return count < 0 ? -1 : (int64_t)received;
+}

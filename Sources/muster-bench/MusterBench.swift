@@ -33,6 +33,12 @@ struct MusterBench: ParsableCommand {
     @Flag(help: "List the benchmarks and leave.")
     var list = false
 
+    /// The benchmark is its own supervised program; a worker shall not pay for reading options.
+    static func main() {
+        if let program = SupervisedProgram(arguments: CommandLine.arguments) { program.run().exit() }
+        main(nil)
+    }
+
     func run() throws {
         if list {
             let width = Benchmark.all.map(\.name.count).max() ?? 0

@@ -13,6 +13,9 @@
 int64_t cmusterbench_now(void);
 int64_t cmusterbench_process_time(void);
 
+// The processor time of another process in nanoseconds, or -1 when there is none.
+int64_t cmusterbench_processor_time(int pid);
+
 // Memory mapped from a file in memory and shared, as metrics live in; NULL when there is none.
 void *cmusterbench_map_shared(size_t size);
 void cmusterbench_unmap(void *memory, size_t size);
@@ -64,6 +67,9 @@ void cmusterbench_trim_memory(void);
 
 // Makes standard output appear line by line.
 void cmusterbench_line_buffer_output(void);
+
+// Fetches a document from 127.0.0.1 over HTTP/1.0 into `target`, headers included. Returns its bytes, or -1.
+int64_t cmusterbench_fetch(int port, const char *path, uint8_t *target, size_t capacity);
 
 // A pipe whose ends are closed in programs that are started: the end to read, then the one to write.
 bool cmusterbench_pipe(int ends[2]);

@@ -27,6 +27,19 @@ struct Benchmark {
             Benchmark(
                 name: "scrape", summary: "requests of /metrics against a static body of the same size",
                 measure: scraping),
+            Benchmark(
+                name: "supervision-restart",
+                summary: "from a worker's death to its replacement's first line, against C",
+                measure: restarts),
+            Benchmark(
+                name: "supervision-stop", summary: "ending a supervisor with four idle workers, against C",
+                measure: stops),
+            Benchmark(
+                name: "supervision-idle", summary: "memory and processor time of idle workers and their supervisor",
+                measure: idleWorkers),
+            Benchmark(
+                name: "supervision-scrape", summary: "four workers with 10,000 series each in one scrape",
+                measure: workerScrapes),
         ]
     }
 }

@@ -5,6 +5,7 @@ enum Unit: String {
     case nanoseconds = "ns"
     case perSecond = "per second"
     case bytes
+    case times
     /// Processors: 1.0 is one of them all the time.
     case processors
 
@@ -19,6 +20,7 @@ enum Unit: String {
             return Text.significant(value / 1e9) + " s"
         case .perSecond: return Text.significant(value) + " /s"
         case .bytes: return value < 10_240 ? Text.significant(value) + " B" : Text.significant(value / 1024) + " KiB"
+        case .times: return Text.fixed(value, digits: 0)
         case .processors: return Text.significant(value * 100) + " % CPU"
         }
     }

@@ -3,7 +3,7 @@
 import CMusterBench
 import Glibc
 
-/// The HTTP load generator `wrk`, with one thread and eight connections.
+/// The HTTP load generator `wrk`, with one thread.
 enum LoadGenerator {
     struct Outcome {
         var requestsPerSecond: Double
@@ -22,11 +22,14 @@ enum LoadGenerator {
     /// - Parameters:
     ///   - url: What to ask for.
     ///   - seconds: For how long.
+    ///   - connections: How many requests are under way at once.
     ///   - compressed: Whether to accept a compressed answer.
     /// - Returns: What it has measured.
-    static func run(url: String, seconds: Int, compressed: Bool = false) throws -> Outcome {
+    static func run(
+        url: String, seconds: Int, connections: Int = 8, compressed: Bool = false
+    ) throws -> Outcome {
         let header = compressed ? ["-H", "Accept-Encoding: gzip"] : []
-        let text = try output(["wrk", "-t1", "-c8", "-d\(seconds)", "--latency"] + header + [url])
+        let text = try output(["wrk", "-t1", "-c\(connections)", "-d\(seconds)", "--latency"] + header + [url])
         guard !text.contains("Non-2xx"), !text.contains("Socket errors") else {
             throw BenchmarkError("wrk had errors: \(text)")
         }
