@@ -53,14 +53,13 @@ extension Supervisor {
         listen(to: child.birth)
         unwatch(child)
         children[child.birth] = nil
-        if case .slot(let worker) = child.target {
-            let slot = slot(worker)
-            slot.cpuSeconds += exit.cpuSeconds
-            slot.source.processEnded(pid: child.process.pid)
-        }
+        let slot: SlotRecord? = if case .slot(let worker) = child.target { slot(worker) } else { nil }
+        slot?.cpuSeconds += exit.cpuSeconds
         let wasKilledByKernel =
             exit.termination == .signaled(SIGKILL) && !child.isKilled && outOfMemory.claimKill() == true
         handle(.exited(child.birth, exit.termination, isOutOfMemory: wasKilledByKernel))
+        // Its successor is on the way by now: reading an arena takes longer than starting a process.
+        slot?.source.processEnded(pid: child.process.pid)
     }
 
     private func listen(to birth: Int) {
