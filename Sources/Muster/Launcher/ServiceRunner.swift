@@ -29,6 +29,8 @@ final class ServiceRunner: Sendable {
         case auxiliary
         /// The loop of the waiting thread: no further thread, for a process that is watched by another one.
         case ownLoop
+        /// No signals are taken: it ends by itself.
+        case nobody
     }
 
     private struct State {
@@ -171,6 +173,7 @@ final class ServiceRunner: Sendable {
     }
 
     private func subscribe() throws {
+        if case .nobody = watch { return }
         // A supervised worker may be sent SIGTERM twice, by its supervisor and by whoever ends a whole control group:
         // that is no impatience, and the supervisor has a deadline.
         let terminate: LaunchState.Event = if case .ownLoop = watch { .end(.success) } else { .terminate }

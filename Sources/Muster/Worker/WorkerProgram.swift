@@ -146,6 +146,9 @@ final class WorkerProgram: Sendable {
     /// A warm spare sleeps here until a slot is free. Signals have their default action meanwhile.
     private func waitForSlot() throws -> Int {
         setTitle("\(marker.name)/spare")
+        _ = MetricRegistry.shared
+        Rehearsal.run(
+            service: marker.name, on: chosenBackend?.type ?? Backend.selection?.type, settings: settings)
         _ = channel.send(.parked)
         while true {
             switch channel.receiveBlocking() {
