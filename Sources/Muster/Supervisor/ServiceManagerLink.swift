@@ -66,7 +66,8 @@ final class ServiceManagerLink: @unchecked Sendable {
         if !isReady, supervisor.isEveryWorkerReady {
             isReady = true
             status = line
-            notifier.ready(status: line, mainPID: getpid())
+            notifier.mainProcess(getpid())
+            notifier.ready(status: line)
         } else if line != status {
             status = line
             notifier.status(line)
