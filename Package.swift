@@ -23,7 +23,7 @@ let package = Package(
     traits: [
         .trait(
             name: "ServiceLifecycle",
-            description: "MusterServiceLifecycle: run swift-service-lifecycle's services, and be one."),
+            description: "MusterServiceLifecycle: run swift-service-lifecycle's services, and be one.")
     ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-log.git", from: "1.16.0"),

@@ -125,7 +125,8 @@ public final class LifecycleService: ServiceBase {
         } catch {
             return
         }
-        let hadStarted = !run.started.complete(with: .failure(LifecycleServiceError.endedBeforeStart(service: name)))
+        let hadStarted = !run.started.complete(
+            with: .failure(LifecycleServiceError.endedBeforeStart(service: name)))
         if hadStarted, !run.isStopping, !Task.isCancelled { tell(.finished) }
     }
 
