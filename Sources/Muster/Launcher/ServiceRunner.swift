@@ -15,6 +15,10 @@ final class ServiceRunner: Sendable {
         var begin: @Sendable () throws -> Void = {}
         /// Called when something has failed, with the first error.
         var failed: @Sendable (any Error) -> Void = { _ in }
+        /// Called each time that all services run: after the start, and after a restart.
+        var running: @Sendable () -> Void = {}
+        /// Called when a restart begins.
+        var restarting: @Sendable () -> Void = {}
         /// Called when the end begins, before anything stops.
         var stopping: @Sendable () -> Void = {}
         /// Called at the end, before ``wait()`` returns.
@@ -46,7 +50,7 @@ final class ServiceRunner: Sendable {
     let services: Services
 
     private let backend: Backend
-    private let settings: MusterSettings
+    private let currentSettings: Locked<MusterSettings>
     private let logger: Logger
     private let watch: Watch
     private let surroundings: Surroundings
@@ -59,7 +63,7 @@ final class ServiceRunner: Sendable {
         surroundings: Surroundings
     ) throws {
         self.backend = backend
-        self.settings = settings
+        currentSettings = Locked(settings)
         self.logger = logger
         self.watch = watch
         self.surroundings = surroundings
@@ -71,6 +75,8 @@ final class ServiceRunner: Sendable {
         }
         services.whenEnded { [weak self] service, end in self?.ended(service, end) }
     }
+
+    private var settings: MusterSettings { currentSettings.withLock { $0 } }
 
     // MARK: Asked from outside
 
@@ -253,18 +259,20 @@ final class ServiceRunner: Sendable {
     // MARK: Events in, actions out
 
     private func handle(_ event: LaunchState.Event) {
-        let (action, onReady) = state.withLock { state in
+        let (action, onReady, hasBecomeReady) = state.withLock { state in
             guard state.early == nil else {
                 state.early?.append(event)
-                return (LaunchState.Action?.none, [@Sendable () -> Void]())
+                return (LaunchState.Action?.none, [@Sendable () -> Void](), false)
             }
+            let wasReady = state.machine.isReady
             let action = state.machine.handle(event)
             // As one with the change of phase, so that a start under way starts nothing after it.
             if action == .stop { services.refuseStarts() }
-            guard state.machine.isReady else { return (action, [@Sendable () -> Void]()) }
+            guard state.machine.isReady else { return (action, [@Sendable () -> Void](), false) }
             defer { state.onReady = [] }
-            return (action, state.onReady)
+            return (action, state.onReady, !wasReady)
         }
+        if hasBecomeReady { surroundings.running() }
         for action in onReady { action() }
         switch action {
         case nil: break
@@ -279,9 +287,24 @@ final class ServiceRunner: Sendable {
     }
 
     private func restartServices() {
-        logger.info("restarting services", metadata: ["method": "\(settings.restartMethod.rawValue)"])
+        surroundings.restarting()
+        do {
+            let source = settings.source
+            if var settings = try source?() {
+                // Where they come from stays what the program has made of it.
+                settings.source = source
+                currentSettings.withLock { [settings] in $0 = settings }
+            }
+        } catch {
+            logger.error(
+                "the settings cannot be used: the old ones stay, and nothing is restarted",
+                metadata: ["error": "\(error)"])
+            return handle(.restarted)
+        }
+        let method = settings.restartMethod
+        logger.info("restarting services", metadata: ["method": "\(method.rawValue)"])
         transition("restart") { [self] in
-            try await services.restart(settings.restartMethod, until: shutdownDeadline)
+            try await services.restart(method, until: shutdownDeadline)
             handle(.restarted)
         }
     }
