@@ -159,10 +159,20 @@ let package = Package(
                 .product(name: "Configuration", package: "swift-configuration"),
             ],
             swiftSettings: swiftSettings),
+        .executableTarget(
+            name: "muster-lifecycle-program",
+            dependencies: [
+                "MusterServiceLifecycle", "Muster",
+                .product(name: "Logging", package: "swift-log"),
+                .product(
+                    name: "ServiceLifecycle", package: "swift-service-lifecycle",
+                    condition: .when(traits: ["ServiceLifecycle"])),
+            ],
+            path: "Tests/MusterLifecycleProgram", swiftSettings: swiftSettings),
         .testTarget(
             name: "MusterServiceLifecycleTests",
             dependencies: [
-                "MusterServiceLifecycle", "Muster", "MusterTestKit", "MusterTestSupport",
+                "muster-lifecycle-program", "MusterServiceLifecycle", "Muster", "MusterTestKit", "MusterTestSupport",
                 .product(name: "Logging", package: "swift-log"),
                 .product(
                     name: "ServiceLifecycle", package: "swift-service-lifecycle",

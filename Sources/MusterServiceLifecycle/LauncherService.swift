@@ -9,14 +9,15 @@ public import ServiceLifecycle
 /// ```swift
 /// let launcher = try ServiceLauncher(name: "mailer")
 /// try launcher.launchService(Mailer())
-/// let group = ServiceGroup(services: [database, LauncherService(launcher)], logger: logger)
-/// try await group.run()
+/// let services: [ServiceGroupConfiguration.ServiceConfiguration] = [.init(service: database), .launcher(launcher)]
+/// try await ServiceGroup(configuration: .init(services: services, logger: logger)).run()
 /// ```
 ///
 /// A graceful shutdown of the group, and its cancellation, end the launcher gracefully.
 ///
-/// The launcher takes SIGTERM, SIGINT and SIGHUP itself, and when it has ended by them so does the group: a group with
-/// a `ProcessLauncher` or `ServiceLauncher` needs no signals of its own.
+/// The launcher takes SIGTERM, SIGINT and SIGHUP itself: the group needs no signals of its own. When it has ended by
+/// one of them, so has this service, which a group takes for an error unless it is told otherwise, as
+/// `ServiceConfiguration.launcher(_:)` does.
 ///
 /// With a `ProcessLauncher` the whole program runs in each worker too, the group included. There `run()` runs the
 /// worker's service, and then ends the process with its status: it does not return. Services of the group that belong

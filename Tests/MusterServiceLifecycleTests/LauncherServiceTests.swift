@@ -63,6 +63,23 @@ struct LauncherServiceTests {
         }
     }
 
+    @Test("Its end shuts the group down gracefully", arguments: bothBackends)
+    func end(type: BackendType) async throws {
+        try await TestBackend.with(type) { backend in
+            let program = try LaunchedProgram(backend, launched("a", backend))
+            let group = ServiceGroup(
+                configuration: .init(
+                    services: [.init(service: ProbeService("first", journal)), .launcher(program.launcher)],
+                    logger: silentLogger))
+            let running = Task { try await group.run() }
+            try await program.ready.wait()
+            for entry in ["first.run", "a.run"] { try await journal.wait(for: entry) }
+            program.launcher.stop()
+            try await running.value
+            #expect(journal.all.suffix(2) == ["a.shutdown", "first.shutdown"])
+        }
+    }
+
     @Test("It ends the group with an error when its status is not success", arguments: bothBackends)
     func failure(type: BackendType) async throws {
         try await TestBackend.with(type) { backend in

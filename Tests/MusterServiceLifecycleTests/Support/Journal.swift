@@ -8,7 +8,7 @@ import MusterPlatform
 final class Journal: Sendable {
     private struct State {
         var entries: [String] = []
-        var observers: [(entry: String, seen: Completion<Void>)] = []
+        var observers: [(isSeen: @Sendable ([String]) -> Bool, seen: Completion<Void>)] = []
     }
 
     private let state = Locked(State())
@@ -18,18 +18,25 @@ final class Journal: Sendable {
     func note(_ entry: String) {
         let seen = state.withLock { state in
             state.entries.append(entry)
-            defer { state.observers.removeAll { $0.entry == entry } }
-            return state.observers.filter { $0.entry == entry }.map(\.seen)
+            let entries = state.entries
+            let seen = state.observers.filter { $0.isSeen(entries) }.map(\.seen)
+            state.observers.removeAll { $0.isSeen(entries) }
+            return seen
         }
-        for observer in seen { observer.complete(with: ()) }
+        for completion in seen { completion.complete(with: ()) }
     }
 
     /// Waits until something has happened.
     func wait(for entry: String) async throws {
+        try await wait { $0.contains(entry) }
+    }
+
+    /// Waits until the entries are as they should be.
+    func wait(until isSeen: @escaping @Sendable ([String]) -> Bool) async throws {
         let seen = Completion<Void>()
         let isThere = state.withLock { state in
-            if state.entries.contains(entry) { return true }
-            state.observers.append((entry, seen))
+            if isSeen(state.entries) { return true }
+            state.observers.append((isSeen, seen))
             return false
         }
         if !isThere { try await seen.wait() }
