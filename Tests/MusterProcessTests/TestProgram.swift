@@ -2,6 +2,7 @@
 
 import Foundation
 import MusterTestSupport
+import Synchronization
 
 /// The program of the package for tests, run as processes: a supervisor and its workers.
 ///
@@ -36,6 +37,7 @@ final class TestProgram: Sendable {
     let folder: TemporaryFolder
     let socketPath: String
     private let program: Program
+    private let hasFailed = Atomic<Bool>(false)
 
     private init(_ options: [String], environment: [String: String], wrapper: [String]) throws {
         folder = try TemporaryFolder()
@@ -87,6 +89,9 @@ final class TestProgram: Sendable {
 
     /// What it has said and logged, for people who look for what has failed.
     var transcript: String { program.look { "\($0)" } }
+
+    /// Whether it is asked this for the first time: one transcript is enough.
+    var isFirstFailure: Bool { !hasFailed.exchange(true, ordering: .relaxed) }
 
     // MARK: Its files
 

@@ -10,7 +10,7 @@ extension Trait where Self == IssueHandlingTrait {
     /// Writes what the program has said and logged beside what has failed.
     static var transcript: Self {
         .compactMapIssues { issue in
-            if let program = TestProgram.current {
+            if let program = TestProgram.current, program.isFirstFailure {
                 let text = "----- transcript of the program that follows failed: \(issue)\n\(program.transcript)-----\n"
                 FileHandle.standardError.write(Data(text.utf8))
             }

@@ -67,7 +67,7 @@ final class CommandService: ServiceBase {
         case "": break
         case "fail": throw CommandError("told to fail")
         case "hang": try await Backend.current.engine.sleep(for: .seconds(3600))
-        case "block": sleep(3600)
+        case "block": blockOnPurpose()
         case "trap": trapOnPurpose()
         default:
             if behaviour.hasPrefix("exit:"), let code = Int32(behaviour.dropFirst(5)) { exit(code) }
@@ -145,7 +145,6 @@ final class CommandService: ServiceBase {
         case "block":
             say("blocking \(who)")
             blockOnPurpose()
-            return who
         case "deadlock":
             say("blocking \(who)")
             deadlockOnPurpose()
@@ -165,15 +164,16 @@ final class CommandService: ServiceBase {
     }
 
     @inline(never)
-    private func blockOnPurpose() {
-        sleep(3600)
-    }
-
-    @inline(never)
     private func deadlockOnPurpose() {
         lock.lock()
         lock.lock()
     }
+}
+
+@inline(never)
+private func blockOnPurpose() -> Never {
+    // A signal that is handled ends a sleep.
+    while true { sleep(3600) }
 }
 
 @inline(never)

@@ -13,7 +13,7 @@ struct MusterTestProgram {
         if options.tellsRole { return say(Worker.isWorkerProcess ? "worker" : "no worker") }
         LoggingSystem.bootstrap { label in
             var handler = StreamLogHandler.standardError(label: label)
-            handler.logLevel = .debug
+            handler.logLevel = options.isQuiet ? .critical : .debug
             return handler
         }
         Backend.registerDefaultHook {
@@ -25,6 +25,7 @@ struct MusterTestProgram {
 
     private static func run(_ options: ProgramOptions) throws -> ExitStatus {
         let settings = try MusterSettings.load()
+        if let type = options.explicitBackend { try Backend.initialize(type) }
         if options.inProcess {
             let launcher = try ServiceLauncher(name: "test", settings: settings)
             let socket = try ListeningSocket(options.socket, setting: "--socket")

@@ -26,6 +26,8 @@ struct ProgramOptions: Sendable {
     var inProcess: Bool { values["--in-process"] != nil }
     var isAsynchronous: Bool { values["--asynchronous"] != nil }
     var backend: BackendType { BackendType(value("backend") ?? "cooperative") }
+    /// The backend that is chosen by the program instead of its hook.
+    var explicitBackend: BackendType? { value("explicit-backend").map { BackendType($0) } }
     var canarySlot: Int? { value("canary-slot").flatMap { Int($0) } }
     /// What `start` does: nothing, `fail`, `hang`, `trap`, `exit:CODE`, `block`; with `@PATH` only once the file is there.
     func start(of service: String) -> String { isMeant(service) ? value("start") ?? "" : "" }
@@ -37,6 +39,7 @@ struct ProgramOptions: Sendable {
     var tellsRole: Bool { values["--tell-role"] != nil }
     /// Whether the service has a looping call of 10 ms.
     var hasLoop: Bool { values["--loop"] != nil }
+    var isQuiet: Bool { values["--quiet"] != nil }
     var hasCheck: Bool { values["--check"] != nil }
 
     var workerOptions: WorkerOptions {
