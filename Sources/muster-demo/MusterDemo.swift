@@ -34,6 +34,12 @@ struct MusterDemo: ParsableCommand {
         help: ArgumentHelp("Where metrics and probes are served; port 0 takes any free one.", valueName: "host:port"))
     var endpoint: SocketAddressOption = "127.0.0.1:9917"
 
+    @Option(
+        help: ArgumentHelp(
+            "Where the items are kept; a folder of the run's own, removed at its end, unless given.", valueName: "path"
+        ))
+    var data: String?
+
     @Option(help: ArgumentHelp("The number of shards, each with a looping call of its own.", valueName: "n"))
     var loops = 4
 
@@ -137,19 +143,49 @@ struct MusterDemo: ParsableCommand {
             restartMethod: restartMethod)
         settings.endpoint?.address = .tcp(host: endpoint.host, port: endpoint.port)
         settings.endpoint?.addressSetting = "--endpoint"
-        let launcher = try ServiceLauncher(name: "muster-demo", settings: settings)
-        let service = try StoreService(
-            at: .address(host: http.host, port: http.port), shards: loops, interval: interval.duration,
+        settings.startupTimeout = startupTimeout.duration
+        let folder = try DataFolder(named: data)
+        let status = workers == 0 ? try runAlone(settings, folder) : try runWorkers(settings, folder)
+        folder.remove()
+        status.exit()
+    }
+
+    private func service(at target: ListenTarget, _ folder: DataFolder) throws -> StoreService {
+        try StoreService(
+            at: target, folder: folder.path, shards: loops, interval: interval.duration,
             idleGrace: idleGrace.duration, metrics: .shared, describe: describeProcess)
+    }
+
+    /// Everything in this process.
+    private func runAlone(_ settings: MusterSettings, _ folder: DataFolder) throws -> Muster.ExitStatus {
+        let launcher = try ServiceLauncher(name: "store", settings: settings)
+        let service = try service(at: .address(host: http.host, port: http.port), folder)
         try launcher.launchService(service)
         let file = readyFile
-        launcher.whenReady { announce(service: service, launcher: launcher, file: file) }
-        launcher.wait().exit()
+        launcher.whenReady {
+            announce(store: service.url ?? "", workers: 0, launcher: launcher, file: file)
+        }
+        return launcher.wait()
+    }
+
+    /// A supervisor and its workers, which share the listening socket.
+    private func runWorkers(_ settings: MusterSettings, _ folder: DataFolder) throws -> Muster.ExitStatus {
+        let launcher = try ProcessLauncher(settings: settings)
+        let socket = try launcher.listen(
+            "http", on: .tcp(host: http.host, port: http.port), setting: "--http", backlog: 4096)
+        let service = try service(at: .descriptor(socket.descriptor), folder)
+        try launcher.launchService(service, workers: workers, options: WorkerOptions(warmSpares: warmSpares))
+        let file = readyFile
+        let count = workers
+        launcher.whenReady {
+            announce(store: socket.address.url ?? "", workers: count, launcher: launcher, file: file)
+        }
+        return launcher.wait()
     }
 }
 
 /// The slot that this process fills, if it is a worker.
-private func workerSlot() -> Int? { nil }
+private func workerSlot() -> Int? { Worker.current?.slot }
 
 /// What the process says of itself on the store's first page.
 @Sendable
@@ -159,24 +195,29 @@ private func describeProcess() -> String {
 }
 
 /// Tells the user, and whoever waits for the file, where everything is.
-private func announce(service: StoreService, launcher: ServiceLauncher, file: String?) {
-    let http = service.url ?? ""
+private func announce(store: String, workers: Int, launcher: any MainLauncher, file: String?) {
     let endpoint = launcher.monitoring.url ?? ""
-    let selection = Backend.selection
+    let who =
+        if workers > 0 {
+            "\(workers) workers"
+        } else if let selection = Backend.selection {
+            "backend \(selection.type) (chosen by: \(selection.source.rawValue))"
+        } else {
+            "no backend"
+        }
     print(
         """
-        muster-demo is ready, pid \(getpid()), backend \(selection?.type.rawValue ?? "?") \
-        (chosen by: \(selection?.source.rawValue ?? "?"))
-          store     \(http)/
+        muster-demo is ready, pid \(getpid()), \(who)
+          store     \(store)/
           metrics   \(endpoint)/metrics
           liveness  \(endpoint)/livez?verbose
           readiness \(endpoint)/readyz?verbose
-        Ctrl-C ends it at once, SIGTERM gracefully.
+        Ctrl-C ends it at once, SIGTERM gracefully\(workers > 0 ? ", SIGHUP replaces the workers one by one" : "").
         """)
     fflush(nil)
     guard let file else { return }
     do {
-        try ReadyFile(pid: getpid(), http: http, endpoint: endpoint).write(to: file)
+        try ReadyFile(pid: getpid(), http: store, endpoint: endpoint).write(to: file)
     } catch {
         Logger(label: "muster-demo").error("ready file is not written", metadata: ["error": "\(error)"])
         launcher.stop(.failure)

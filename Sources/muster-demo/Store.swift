@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import Glibc
 import Muster
 
-/// Values by key, divided into shards, each behind a lock of its own.
+/// Values by key, each in a file of its own, divided into shards, each a folder: all workers see the same items, and
+/// the death of one loses none.
 final class Store: Sendable {
     /// What a pass over one shard found.
     struct Summary: Sendable {
@@ -13,61 +15,138 @@ final class Store: Sendable {
         var checksum: UInt64 = 0xcbf2_9ce4_8422_2325
     }
 
-    private struct Item {
-        let value: [UInt8]
-        let expires: MonotonicInstant?
+    /// The most bytes a key may have: its name as a file, in hexadecimal, has to fit.
+    static let longestKey = 120
+
+    private struct Shard: Sendable {
+        let folder: String
+        let lock = Locked(())
+        /// Its lock keeps a sweep of one worker from removing what another one has stored since it looked.
+        let lockFile: OwnedDescriptor
     }
 
-    private let shards: [Locked<[String: Item]>]
+    private let shards: [Shard]
+    private let serial = Locked(0)
 
-    init(shards count: Int) {
-        shards = (0..<count).map { _ in Locked([:]) }
+    /// Opens the store.
+    ///
+    /// - Parameters:
+    ///   - folder: Where the items are; made when it is not there.
+    ///   - count: The number of shards.
+    /// - Throws: `SystemError`.
+    init(folder: String, shards count: Int) throws {
+        try Self.makeFolder(folder)
+        shards = try (0..<count).map { index in
+            let path = "\(folder)/\(index)"
+            try Self.makeFolder(path)
+            let descriptor = open("\(path)/lock", O_RDWR | O_CREAT | O_CLOEXEC, 0o600)
+            guard descriptor >= 0 else { throw SystemError("open \(path)/lock") }
+            return Shard(folder: path, lockFile: OwnedDescriptor(descriptor))
+        }
+    }
+
+    private static func makeFolder(_ path: String) throws {
+        guard mkdir(path, 0o700) == 0 || errno == EEXIST else { throw SystemError("mkdir \(path)") }
     }
 
     var shardCount: Int { shards.count }
 
     subscript(key: String) -> [UInt8]? {
-        shard(of: key).withLock { items in
-            guard let item = items[key], item.expires.map({ $0 > .now }) ?? true else { return nil }
-            return item.value
+        guard let item = Item(file: file(of: key)), !item.isExpired(at: .now) else { return nil }
+        return item.value
+    }
+
+    /// Stores a value.
+    ///
+    /// - Throws: `SystemError`.
+    func set(_ key: String, to value: [UInt8], expiring: Duration?) throws {
+        let item = Item(value: value, expires: expiring.map { MonotonicInstant.now.advanced(by: $0) })
+        let number = serial.withLock { serial in
+            serial += 1
+            return serial
+        }
+        let shard = shard(of: key)
+        let temporary = "\(shard.folder)/new-\(getpid())-\(number)"
+        try item.write(to: temporary)
+        let isStored = shard.lock.withLock { _ in
+            Self.withFileLock(shard) { rename(temporary, file(of: key)) == 0 }
+        }
+        if !isStored {
+            let error = SystemError("rename \(temporary)")
+            unlink(temporary)
+            throw error
         }
     }
 
-    func set(_ key: String, to value: [UInt8], expiring: Duration?) {
-        let item = Item(value: value, expires: expiring.map { MonotonicInstant.now.advanced(by: $0) })
-        shard(of: key).withLock { $0[key] = item }
-    }
-
     func remove(_ key: String) -> Bool {
-        shard(of: key).withLock { $0.removeValue(forKey: key) != nil }
+        unlink(file(of: key)) == 0
     }
 
     /// Removes what has expired from a shard and sums the rest up.
     func sweep(shard index: Int, at now: MonotonicInstant) -> Summary {
-        shards[index].withLock { items in
-            var summary = Summary()
-            let before = items.count
-            items = items.filter { $0.value.expires.map { $0 > now } ?? true }
-            summary.expired = before - items.count
-            summary.items = items.count
-            for (key, item) in items.sorted(by: { $0.key < $1.key }) {
-                summary.bytes += item.value.count
-                for byte in key.utf8 { summary.add(byte) }
-                for byte in item.value { summary.add(byte) }
+        shards[index].lock.withLock { _ in sweep(shards[index], at: now) }
+    }
+
+    private func sweep(_ shard: Shard, at now: MonotonicInstant) -> Summary {
+        var summary = Summary()
+        for name in names(in: shard.folder) {
+            let path = "\(shard.folder)/\(name)"
+            guard let item = Item(file: path) else { continue }
+            if item.isExpired(at: now) {
+                // Another worker may have stored a new one by now.
+                let isRemoved = Self.withFileLock(shard) {
+                    guard let item = Item(file: path), item.isExpired(at: now) else { return false }
+                    return unlink(path) == 0
+                }
+                if isRemoved { summary.expired += 1 }
+                continue
             }
-            return summary
+            summary.items += 1
+            summary.bytes += item.value.count
+            for byte in name.utf8 { summary.add(byte) }
+            for byte in item.value { summary.add(byte) }
         }
+        return summary
     }
 
-    /// Does something with a shard's lock held, which nobody else gets meanwhile.
+    /// Does something with a shard's lock held, which nobody else in this process gets meanwhile.
     func withShardLocked(_ index: Int, _ body: () -> Void) {
-        shards[index].withLock { _ in body() }
+        shards[index].lock.withLock { _ in body() }
     }
 
-    private func shard(of key: String) -> Locked<[String: Item]> {
+    private static func withFileLock(_ shard: Shard, _ body: () -> Bool) -> Bool {
+        while flock(shard.lockFile.rawValue, LOCK_EX) != 0, errno == EINTR {}
+        defer { flock(shard.lockFile.rawValue, LOCK_UN) }
+        return body()
+    }
+
+    // MARK: Files
+
+    private func shard(of key: String) -> Shard {
         var hash = Summary()
         for byte in key.utf8 { hash.add(byte) }
         return shards[Int(hash.checksum % UInt64(shards.count))]
+    }
+
+    private static let digits = Array("0123456789abcdef".utf8)
+
+    private func file(of key: String) -> String {
+        let name = key.utf8.flatMap { [Self.digits[Int($0 >> 4)], Self.digits[Int($0 & 15)]] }
+        return "\(shard(of: key).folder)/item-\(String(decoding: name, as: UTF8.self))"
+    }
+
+    /// The items' files, in order.
+    private func names(in folder: String) -> [String] {
+        guard let directory = opendir(folder) else { return [] }
+        defer { closedir(directory) }
+        var names: [String] = []
+        while let entry = readdir(directory) {
+            let name = withUnsafeBytes(of: entry.pointee.d_name) {
+                String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self)
+            }
+            if name.hasPrefix("item-") { names.append(name) }
+        }
+        return names.sorted()
     }
 }
 

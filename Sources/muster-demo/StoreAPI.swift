@@ -43,6 +43,10 @@ struct StoreAPI: Sendable {
 
     private func item(_ key: String, _ request: HTTPRequest) -> HTTPReply {
         let route = "/items/KEY"
+        guard key.utf8.count <= Store.longestKey else {
+            return HTTPReply(
+                route: route, status: 414, text: "the key must have \(Store.longestKey) bytes or less\n")
+        }
         switch request.method {
         case "PUT":
             var ttl: Duration?
@@ -52,7 +56,11 @@ struct StoreAPI: Sendable {
                 }
                 ttl = duration
             }
-            store.set(key, to: request.body, expiring: ttl)
+            do {
+                try store.set(key, to: request.body, expiring: ttl)
+            } catch {
+                return HTTPReply(route: route, status: 507, text: "\(error)\n")
+            }
             return HTTPReply(route: route, status: 204, body: [])
         case "GET":
             guard let value = store[key] else { return HTTPReply(route: route, status: 404, text: "no such item\n") }

@@ -16,9 +16,11 @@ struct StoreMetrics: Sendable {
         duration = try registry.histogramFamily(
             "demo_http_request_duration_seconds", help: "From the whole request to the whole answer.",
             unit: .seconds, labelNames: ["route"])
-        items = try registry.gaugeFamily("demo_store_items", help: "Items in a shard.", labelNames: ["shard"])
+        items = try registry.gaugeFamily(
+            "demo_store_items", help: "Items in a shard, as this worker last saw it.", labelNames: ["shard"])
         bytes = try registry.gaugeFamily(
-            "demo_store_size_bytes", help: "Bytes of the values in a shard.", unit: .bytes, labelNames: ["shard"])
+            "demo_store_size_bytes", help: "Bytes of the values in a shard, as this worker last saw it.", unit: .bytes,
+            labelNames: ["shard"])
         expired = try registry.counterFamily(
             "demo_store_expired_items_total", help: "Items removed because their time was over.",
             labelNames: ["shard"])

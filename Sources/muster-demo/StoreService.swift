@@ -22,21 +22,22 @@ final class StoreService: ServiceBase {
     ///
     /// - Parameters:
     ///   - target: Where connections are taken from.
+    ///   - folder: Where the items are.
     ///   - shards: The number of shards.
     ///   - interval: The interval of each shard's looping call.
     ///   - idleGrace: How long a connection without a request is kept once the service stops.
     ///   - metrics: Where the store's metrics are registered.
     ///   - describe: What the process says of itself on the store's first page.
-    /// - Throws: What registering the metrics throws.
+    /// - Throws: What registering the metrics throws; `SystemError` when the folder cannot be used.
     init(
-        at target: ListenTarget, shards: Int, interval: Duration, idleGrace: Duration = .seconds(1),
+        at target: ListenTarget, folder: String, shards: Int, interval: Duration, idleGrace: Duration = .seconds(1),
         metrics: MetricRegistry, describe: @escaping @Sendable () -> String
     ) throws {
         self.target = target
         self.idleGrace = idleGrace
         self.describe = describe
         self.interval = interval
-        store = Store(shards: shards)
+        store = try Store(folder: folder, shards: shards)
         self.metrics = try StoreMetrics(metrics)
     }
 

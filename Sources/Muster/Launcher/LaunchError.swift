@@ -3,7 +3,7 @@
 public import MusterPlatform
 
 /// Why a service cannot be launched as it was asked for.
-public enum LaunchError: Error, Sendable, CustomStringConvertible {
+public enum LaunchError: Error, Hashable, Sendable, CustomStringConvertible {
     /// Zero workers, or fewer.
     case tooFewWorkers(Int)
     /// Fewer than no warm spares.

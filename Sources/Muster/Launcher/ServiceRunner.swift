@@ -15,6 +15,10 @@ final class ServiceRunner: Sendable {
         var begin: @Sendable () throws -> Void = {}
         /// Called when something has failed, with the first error.
         var failed: @Sendable (any Error) -> Void = { _ in }
+        /// Called each time that all services run: after the start, and after a restart.
+        var running: @Sendable () -> Void = {}
+        /// Called when a restart begins.
+        var restarting: @Sendable () -> Void = {}
         /// Called when the end begins, before anything stops.
         var stopping: @Sendable () -> Void = {}
         /// Called at the end, before ``wait()`` returns.
@@ -44,7 +48,7 @@ final class ServiceRunner: Sendable {
     let services: Services
 
     private let backend: Backend
-    private let settings: MusterSettings
+    private let currentSettings: Locked<MusterSettings>
     private let logger: Logger
     private let watch: Watch
     private let surroundings: Surroundings
@@ -57,7 +61,7 @@ final class ServiceRunner: Sendable {
         surroundings: Surroundings
     ) throws {
         self.backend = backend
-        self.settings = settings
+        currentSettings = Locked(settings)
         self.logger = logger
         self.watch = watch
         self.surroundings = surroundings
@@ -68,6 +72,8 @@ final class ServiceRunner: Sendable {
             signals.labels(signal.description).increment(by: 0)
         }
     }
+
+    private var settings: MusterSettings { currentSettings.withLock { $0 } }
 
     // MARK: Asked from outside
 
@@ -223,14 +229,16 @@ final class ServiceRunner: Sendable {
     // MARK: Events in, actions out
 
     private func handle(_ event: LaunchState.Event) {
-        let (action, onReady) = state.withLock { state in
+        let (action, onReady, hasBecomeReady) = state.withLock { state in
+            let wasReady = state.machine.isReady
             let action = state.machine.handle(event)
             // As one with the change of phase, so that a start under way starts nothing after it.
             if action == .stop { services.refuseStarts() }
-            guard state.machine.isReady else { return (action, [@Sendable () -> Void]()) }
+            guard state.machine.isReady else { return (action, [@Sendable () -> Void](), false) }
             defer { state.onReady = [] }
-            return (action, state.onReady)
+            return (action, state.onReady, !wasReady)
         }
+        if hasBecomeReady { surroundings.running() }
         for action in onReady { action() }
         switch action {
         case nil: break
@@ -245,9 +253,24 @@ final class ServiceRunner: Sendable {
     }
 
     private func restartServices() {
-        logger.info("restarting services", metadata: ["method": "\(settings.restartMethod.rawValue)"])
+        surroundings.restarting()
+        do {
+            let source = settings.source
+            if var settings = try source?() {
+                // Where they come from stays what the program has made of it.
+                settings.source = source
+                currentSettings.withLock { [settings] in $0 = settings }
+            }
+        } catch {
+            logger.error(
+                "the settings cannot be used: the old ones stay, and nothing is restarted",
+                metadata: ["error": "\(error)"])
+            return handle(.restarted)
+        }
+        let method = settings.restartMethod
+        logger.info("restarting services", metadata: ["method": "\(method.rawValue)"])
         transition("restart") { [self] in
-            try await services.restart(settings.restartMethod, until: shutdownDeadline)
+            try await services.restart(method, until: shutdownDeadline)
             handle(.restarted)
         }
     }

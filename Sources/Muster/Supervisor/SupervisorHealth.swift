@@ -82,7 +82,8 @@ final class SupervisorHealth: Sendable {
         let limit = settings.abortGrace + Self.replacementMargin
         for group in report.snapshot.groups {
             for slot in group.slots where slot.state == .aborting {
-                guard let since = slot.birth.flatMap({ report.processes[$0]?.hungSince }), since.duration(to: now) > limit
+                guard let since = slot.birth.flatMap({ report.processes[$0]?.hungSince }),
+                    since.duration(to: now) > limit
                 else { continue }
                 return .fail(
                     "worker \(group.configuration.name)/\(slot.worker.slot) has been hung for longer than \(limit)")
