@@ -6,18 +6,8 @@ import Testing
 
 @Suite(
     "A supervisor that is process 1", .transcript, .timeLimit(.minutes(10)),
-    .enabled(if: FirstProcessTests.isPermitted, "needs the right to make a process namespace"))
+    .enabled(if: Namespace.isPermitted, "needs the right to make a process namespace"))
 struct FirstProcessTests {
-    private static let wrapper = ["/usr/bin/unshare", "--pid", "--fork", "--mount-proc", "--kill-child"]
-
-    static let isPermitted: Bool = {
-        guard let program = try? Process.run(
-            URL(fileURLWithPath: wrapper[0]), arguments: wrapper.dropFirst() + ["/bin/true"])
-        else { return false }
-        program.waitUntilExit()
-        return program.terminationStatus == 0
-    }()
-
     /// The supervisor's number outside.
     private func supervisor(of program: TestProgram) throws -> Int32 {
         let children = try String(contentsOfFile: "/proc/\(program.pid)/task/\(program.pid)/children", encoding: .utf8)
@@ -26,7 +16,7 @@ struct FirstProcessTests {
 
     @Test("it reaps orphans, and judges nobody by their status", arguments: backends)
     func orphans(backend: String) async throws {
-        try await TestProgram.run(["--workers=2"], backend: backend, wrapper: Self.wrapper) { program in
+        try await TestProgram.run(["--workers=2"], backend: backend, wrapper: Namespace.wrapper) { program in
             try await program.ready()
             #expect(try await program.command("shell cat /proc/1/cmdline").contains("muster-test-program"))
             for number in 1...3 {

@@ -90,7 +90,8 @@ struct HangTests {
         }
     }
 
-    @Test("a start-up that does not come to an end is given up and tried again", arguments: backends, ["hang", "block"])
+    @Test(
+        "a start-up that does not come to an end is given up and tried again", arguments: backends, ["hang", "block"])
     func startup(backend: String, start: String) async throws {
         let options = ["--workers=1", "--start=\(start)@TRIGGER", "--muster-startup-timeout=2s", grace]
         try await TestProgram.run(options, backend: backend) { program in

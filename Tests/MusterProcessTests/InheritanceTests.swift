@@ -27,7 +27,9 @@ struct InheritanceTests {
         return files
     }
 
-    @Test("a worker has its own arena, vital signs and channel, and shares the listening socket alone", arguments: backends)
+    @Test(
+        "a worker has its own arena, vital signs and channel, and shares the listening socket alone",
+        arguments: backends)
     func descriptors(backend: String) async throws {
         try await TestProgram.run(["--workers=3", "--spares=1"], backend: backend) { program in
             try await program.ready()

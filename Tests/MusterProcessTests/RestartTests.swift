@@ -6,7 +6,9 @@ import Testing
 
 @Suite("Which ends are followed by a start", .transcript, .timeLimit(.minutes(10)))
 struct RestartTests {
-    @Test("a service that does not start at all ends the program with status 1, and the log says why", arguments: backends)
+    @Test(
+        "a service that does not start at all ends the program with status 1, and the log says why", arguments: backends
+    )
     func firstStart(backend: String) async throws {
         try await TestProgram.run(["--workers=3", "--start=fail"], backend: backend) { program in
             #expect(try await program.status() == 1)
@@ -27,7 +29,8 @@ struct RestartTests {
         }
     }
 
-    @Test("a service that does not start any more is tried again, ever later, and the others go on", arguments: backends)
+    @Test(
+        "a service that does not start any more is tried again, ever later, and the others go on", arguments: backends)
     func laterStart(backend: String) async throws {
         try await TestProgram.run(["--workers=2", "--start=fail@TRIGGER"], backend: backend) { program in
             try await program.ready()

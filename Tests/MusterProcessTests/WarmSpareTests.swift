@@ -7,7 +7,8 @@ import Testing
 @Suite("Warm spares", .transcript, .timeLimit(.minutes(10)))
 struct WarmSpareTests {
     /// Waits until the spares are there besides the supervisor and the workers.
-    private func spares(_ count: Int = 1, of program: TestProgram, besides workers: [Int32]) async throws -> Set<Int32> {
+    private func spares(_ count: Int = 1, of program: TestProgram, besides workers: [Int32]) async throws -> Set<Int32>
+    {
         try await program.metric("muster_workers", ["state": "spare"], is: Double(count))
         return try await eventually("\(count) spares") {
             let spares = Set(program.processes).subtracting(workers + [program.pid])
