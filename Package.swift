@@ -184,7 +184,11 @@ let package = Package(
             swiftSettings: swiftSettings),
         .testTarget(
             name: "MusterIntegrationTests",
-            dependencies: ["MusterPlatform", "MusterDemoSupport"],
+            dependencies: ["MusterPlatform", "MusterDemoSupport", "MusterTestSupport"],
+            swiftSettings: swiftSettings),
+        // Drives the program above; `swift test` builds that one, too.
+        .testTarget(
+            name: "MusterProcessTests", dependencies: ["MusterPlatform", "MusterTestSupport"],
             swiftSettings: swiftSettings),
     ]
 )

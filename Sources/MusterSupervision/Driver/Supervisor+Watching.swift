@@ -60,7 +60,9 @@ extension Supervisor {
         }
         let wasKilledByKernel =
             exit.termination == .signaled(SIGKILL) && !child.isKilled && outOfMemory.claimKill() == true
+        departed = child
         handle(.exited(child.birth, exit.termination, isOutOfMemory: wasKilledByKernel))
+        departed = nil
     }
 
     private func listen(to birth: Int) {
