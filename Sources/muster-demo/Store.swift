@@ -85,7 +85,8 @@ final class Store: Sendable {
     func sweep(shard index: Int, at now: MonotonicInstant) -> Summary {
         let shard = shards[index]
         var summary = Summary()
-        for name in names(in: shard.folder) {
+        // Under the lock, so that a shard whose lock is held for ever has no sweep that goes on as if all was well.
+        for name in shard.lock.withLock({ _ in names(in: shard.folder) }) {
             let path = "\(shard.folder)/\(name)"
             guard let item = Item(file: path) else { continue }
             if item.isExpired(at: now) {

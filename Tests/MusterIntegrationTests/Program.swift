@@ -17,14 +17,17 @@ final class Program: @unchecked Sendable {
     private var err = ""
     private var exitStatus: Int32?
 
-    init(_ executable: String, _ arguments: [String], environment: [String: String] = [:]) throws {
+    init(
+        _ executable: String, _ arguments: [String], environment: [String: String] = [:],
+        input: FileHandle = .nullDevice
+    ) throws {
         process.executableURL = URL(fileURLWithPath: executable)
         process.arguments = arguments
         var merged = ProcessInfo.processInfo.environment
         merged["MUSTER_BACKEND"] = nil
         merged.merge(environment) { $1 }
         process.environment = merged
-        process.standardInput = FileHandle.nullDevice
+        process.standardInput = input
         let outPipe = Pipe()
         let errPipe = Pipe()
         process.standardOutput = outPipe
@@ -33,6 +36,12 @@ final class Program: @unchecked Sendable {
             let signalled = process.terminationReason == .uncaughtSignal
             update { exitStatus = process.terminationStatus + (signalled ? 128 : 0) }
         }
+        // The threads that tests run on have most signals blocked, and a program would inherit that.
+        var none = sigset_t()
+        sigemptyset(&none)
+        var mask = sigset_t()
+        pthread_sigmask(SIG_SETMASK, &none, &mask)
+        defer { pthread_sigmask(SIG_SETMASK, &mask, nil) }
         try process.run()
         collect(outPipe) { self.out += $0 }
         collect(errPipe) { self.err += $0 }
