@@ -71,9 +71,9 @@ struct PrometheusTests {
     @Test(
         "has nothing to say about the exposition", .enabled(if: Demo.isBuilt, "build the demo first: make demo"),
         .enabled(if: find("promtool") != nil, "install prometheus for this test"),
-        arguments: ["cooperative", "threading"])
-    func promtool(backend: String) async throws {
-        let demo = try await Demo(backend: backend)
+        arguments: ["cooperative", "threading"], ["0", "3"])
+    func promtool(backend: String, workers: String) async throws {
+        let demo = try await Demo(backend: backend, options: ["--workers", workers])
         _ = try await HTTPAnswer.get(demo.ready.http + "/items/a", method: "PUT", body: "1")
         _ = try await demo.get("/readyz")
         let folder = try TemporaryFolder()
@@ -87,9 +87,9 @@ struct PrometheusTests {
         "and prometheus_client's parsers accept both formats",
         .enabled(if: Demo.isBuilt, "build the demo first: make demo"),
         .enabled(if: Python.hasParsers, "install prometheus_client for this test"),
-        arguments: ["cooperative", "threading"])
-    func parsers(backend: String) async throws {
-        let demo = try await Demo(backend: backend)
+        arguments: ["cooperative", "threading"], ["0", "3"])
+    func parsers(backend: String, workers: String) async throws {
+        let demo = try await Demo(backend: backend, options: ["--workers", workers])
         let accepts = ["text/plain; version=0.0.4": "", "application/openmetrics-text; version=1.0.0": "openmetrics."]
         for (accept, module) in accepts {
             let folder = try TemporaryFolder()

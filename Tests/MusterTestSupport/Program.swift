@@ -24,14 +24,17 @@ package final class Program: @unchecked Sendable {
     private let lock = NSCondition()
     private var transcript = Transcript()
 
-    package init(_ executable: String, _ arguments: [String], environment: [String: String] = [:]) throws {
+    package init(
+        _ executable: String, _ arguments: [String], environment: [String: String] = [:],
+        input: FileHandle = .nullDevice
+    ) throws {
         process.executableURL = URL(fileURLWithPath: executable)
         process.arguments = arguments
         var merged = ProcessInfo.processInfo.environment
         merged["MUSTER_BACKEND"] = nil
         merged.merge(environment) { $1 }
         process.environment = merged
-        process.standardInput = FileHandle.nullDevice
+        process.standardInput = input
         let outPipe = Pipe()
         let errPipe = Pipe()
         process.standardOutput = outPipe
@@ -40,6 +43,12 @@ package final class Program: @unchecked Sendable {
             let signalled = process.terminationReason == .uncaughtSignal
             update { $0.exitStatus = process.terminationStatus + (signalled ? 128 : 0) }
         }
+        // The threads that tests run on have most signals blocked, and a program would inherit that.
+        var none = sigset_t()
+        sigemptyset(&none)
+        var mask = sigset_t()
+        pthread_sigmask(SIG_SETMASK, &none, &mask)
+        defer { pthread_sigmask(SIG_SETMASK, &mask, nil) }
         try process.run()
         collect(outPipe) { $0.addOutput($1) }
         collect(errPipe) { $0.errors += $1 }
