@@ -123,7 +123,7 @@ struct SupervisedTests {
     @Test("says which sockets it was given when one is missing")
     func missingSocket() async throws {
         let program = try Program(try #require(Demo.binary), ["--http", "systemd:http", "--endpoint", "127.0.0.1:0"])
-        #expect(await program.status() == 1)
+        #expect(try await program.status() == 1)
         #expect(program.errors.contains("--http"))
         #expect(program.errors.contains("systemd:http"))
     }
