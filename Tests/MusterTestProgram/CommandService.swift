@@ -94,6 +94,8 @@ final class CommandService: ServiceBase {
         while !Task.isCancelled {
             let connection = accept(socket.descriptor, nil, nil)
             if connection < 0 {
+                // The worker has begun to end: nobody listens any more.
+                if errno == EINVAL { return }
                 try await engine.ready(socket.descriptor, for: .readable)
                 continue
             }

@@ -63,7 +63,8 @@ public final class ProcessLauncher: MainLauncher, BackendComponent {
             sockets = SocketTable(inherited: marker)
             role = .worker(
                 try WorkerProgram(
-                    marker: marker, settings: settings, launched: launched, backend: backend, logger: logger))
+                    marker: marker, settings: settings, launched: launched, sockets: sockets, backend: backend,
+                    logger: logger))
         case .orphan:
             logger.notice("the supervisor is gone before its worker has begun")
             ExitStatus.failure.exit()
@@ -115,7 +116,8 @@ public final class ProcessLauncher: MainLauncher, BackendComponent {
     ///   - address: Where to listen: TCP over either version of IP, a Unix socket, or a socket that systemd has opened.
     ///   - setting: What the address' setting is called, for messages.
     ///   - backlog: How many connections may wait to be accepted.
-    /// - Returns: The socket. Its descriptor is non-blocking and stays open as long as the process.
+    /// - Returns: The socket. Its descriptor is non-blocking. Once a worker begins to end, nobody listens by it any
+    ///   more: accepting fails with `EINVAL`.
     /// - Throws: ``LaunchError``; `ListenError` when the address cannot be had.
     @discardableResult
     public func listen(

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import Glibc
 import Logging
 import MusterEndpoint
 import MusterExecution
@@ -19,6 +20,8 @@ final class ServiceRunner: Sendable {
         var running: @Sendable () -> Void = {}
         /// Called when a restart begins.
         var restarting: @Sendable () -> Void = {}
+        /// Called with settings that were read again.
+        var settingsChanged: @Sendable (MusterSettings) -> Void = { _ in }
         /// Called when the end begins, before anything stops.
         var stopping: @Sendable () -> Void = {}
         /// Called at the end, before ``wait()`` returns.
@@ -110,7 +113,21 @@ final class ServiceRunner: Sendable {
 
     /// Lets the services take up new settings, in place.
     func reset() {
+        do {
+            try readSettings()
+        } catch {
+            logger.error("the settings cannot be used: the old ones stay", metadata: ["error": "\(error)"])
+        }
         transition("reset") { [self] in try await services.restart(.mutate) }
+    }
+
+    private func readSettings() throws {
+        let source = settings.source
+        guard var settings = try source?() else { return }
+        // Where they come from stays what the program has made of it.
+        settings.source = source
+        currentSettings.withLock { [settings] in $0 = settings }
+        surroundings.settingsChanged(settings)
     }
 
     // MARK: Running
@@ -194,12 +211,23 @@ final class ServiceRunner: Sendable {
         let events: [(UnixSignal, LaunchState.Event)] = [
             (.terminate, terminate), (.interrupt, .interrupt), (.hangUp, .hangUp),
         ]
+        if case .ownLoop = watch { try subscribeToSupervisorsSignals() }
         for (signal, event) in events {
             let counter = signals.labels(signal.description)
             let subscription = try SignalCenter.shared.subscribe(signal) { [weak self, logger] signal in
                 counter.increment()
                 logger.info("caught a signal", metadata: ["signal": "\(signal)"])
                 self?.handle(event)
+            }
+            state.withLock { $0.subscriptions.append(subscription) }
+        }
+    }
+
+    /// What means something to a supervisor only shall not stop or kill a worker that it is sent to by mistake.
+    private func subscribeToSupervisorsSignals() throws {
+        for number in [SIGTTIN, SIGTTOU, SIGUSR2] {
+            let subscription = try SignalCenter.shared.subscribe(UnixSignal(rawValue: number)) { [logger] signal in
+                logger.notice("this signal is for the supervisor", metadata: ["signal": "\(signal)"])
             }
             state.withLock { $0.subscriptions.append(subscription) }
         }
@@ -289,12 +317,7 @@ final class ServiceRunner: Sendable {
     private func restartServices() {
         surroundings.restarting()
         do {
-            let source = settings.source
-            if var settings = try source?() {
-                // Where they come from stays what the program has made of it.
-                settings.source = source
-                currentSettings.withLock { [settings] in $0 = settings }
-            }
+            try readSettings()
         } catch {
             logger.error(
                 "the settings cannot be used: the old ones stay, and nothing is restarted",

@@ -38,7 +38,7 @@ final class ServiceManagerLink: @unchecked Sendable {
             // Also for one that was refused: the manager waits for this word.
             if !isReloading { notifier.reloading() }
             isReloading = false
-            notifier.ready(status: line(supervisor))
+            notifier.ready(status: line(supervisor, isReloading: false))
         case .shutdownBegan, .halted:
             notifier.stopping()
         default: break
@@ -59,7 +59,7 @@ final class ServiceManagerLink: @unchecked Sendable {
         }
     }
 
-    private func line(_ supervisor: Supervisor) -> String {
+    private func line(_ supervisor: Supervisor, isReloading: Bool? = nil) -> String {
         let snapshot = supervisor.report.snapshot
         let parts = snapshot.groups.map { group in
             let ready = group.slots.count { $0.state == .ready }
@@ -68,7 +68,7 @@ final class ServiceManagerLink: @unchecked Sendable {
         }
         let prefix =
             switch snapshot.phase {
-            case .running: snapshot.isReloading ? "Reloading; " : ""
+            case .running: isReloading ?? snapshot.isReloading ? "Reloading; " : ""
             case .stopping, .halting: "Stopping; "
             case .finished: "Stopped; "
             }

@@ -11,6 +11,8 @@ extension Supervisor {
     func watch(_ child: WorkerChild) throws {
         let birth = child.birth
         child.pidWatch = try loop.watch(child.process.descriptor.rawValue, for: .readable) { [unowned self] _ in
+            // What it has started and left behind ends with it. Its number is its own as long as it is not reaped.
+            children[birth]?.process.killGroup()
             poll(birth)
         }
         child.channelWatch = try loop.watch(child.channel.descriptor.rawValue, for: .readable) { [unowned self] _ in
@@ -151,6 +153,7 @@ extension Supervisor {
         logger.warning(
             "worker was stopped",
             metadata: ["worker": "\(name(of: child.target))", "pid": "\(child.process.pid)"])
+        publish()
         let birth = child.birth
         child.stopCheck = loop.schedule(at: .now.advanced(by: livenessLimit)) { [unowned self] in
             guard let child = children[birth] else { return }
@@ -162,6 +165,7 @@ extension Supervisor {
 
     private func continued(_ child: WorkerChild) {
         child.stoppedSince = nil
+        publish()
         if let check = child.stopCheck.take() { loop.cancel(check) }
         look(at: child)
     }

@@ -159,7 +159,7 @@ package final class Supervisor: @unchecked Sendable {
         observer?.supervisor(self, finishedWith: status)
     }
 
-    private func publish() {
+    func publish() {
         var report = SupervisorReport(snapshot: state.snapshot(at: .now), livenessLimit: livenessLimit)
         let before = published.withLock { $0.processes }
         for (birth, child) in children {
