@@ -15,6 +15,8 @@ final class HTTPServer: Sendable {
 
     private let group: MultiThreadedEventLoopGroup
     private let listener: any Channel
+    /// What was opened here, closed by now but for SwiftNIO's duplicate; a Unix socket has a file to be removed.
+    private let ownSocket: ListeningSocket?
     private let connections: NIOLoopBound<ConnectionTable>
 
     init(
@@ -39,32 +41,41 @@ final class HTTPServer: Sendable {
                                 respond: respond))
                     }
                 }
-            listener = try await Self.listen(at: target, with: bootstrap)
+            switch target {
+            case .address(let address):
+                let socket = try ListeningSocket(address, setting: "--http", backlog: Self.backlog)
+                defer { socket.closeDescriptor() }
+                listener = try await Self.listen(on: socket.descriptor, with: bootstrap)
+                ownSocket = socket
+            case .descriptor(let descriptor):
+                do {
+                    listener = try await Self.listen(on: descriptor, with: bootstrap)
+                } catch {
+                    throw InheritedSocketError(descriptor: descriptor, reason: "\(error)")
+                }
+                ownSocket = nil
+            }
             self.group = group
             self.connections = connections
         } catch {
             try? await group.shutdownGracefully()
-            throw ListenError(target: target, reason: "\(error)")
+            throw error
         }
         url = Self.url(of: listener.localAddress)
     }
 
-    private static func listen(at target: ListenTarget, with bootstrap: ServerBootstrap) async throws -> any Channel {
-        switch target {
-        case .address(let host, let port):
-            return try await bootstrap.bind(host: host, port: Int(port)).get()
-        case .descriptor(let descriptor):
-            // SwiftNIO owns what it is given, and the next start of the service needs the socket again.
-            let duplicate = fcntl(descriptor, F_DUPFD_CLOEXEC, 0)
-            guard duplicate >= 0 else { throw SystemError("duplicate the listening socket") }
-            let channel = try await bootstrap.withBoundSocket(duplicate).get()
-            // SwiftNIO has just shortened the queue that all processes share to 128 connections.
-            _ = Glibc.listen(descriptor, backlog)
-            return channel
-        }
+    private static func listen(on descriptor: Int32, with bootstrap: ServerBootstrap) async throws -> any Channel {
+        // SwiftNIO owns what it is given, and the next start of the service may need the socket again.
+        let duplicate = fcntl(descriptor, F_DUPFD_CLOEXEC, 0)
+        guard duplicate >= 0 else { throw SystemError("duplicate the listening socket") }
+        let channel = try await bootstrap.withBoundSocket(duplicate).get()
+        // SwiftNIO has just shortened the queue that all processes share to 128 connections.
+        _ = Glibc.listen(descriptor, backlog)
+        return channel
     }
 
     private static func url(of address: SocketAddress?) -> String {
+        if let path = address?.pathname, !path.isEmpty { return "unix:\(path)" }
         let host = address?.ipAddress ?? "localhost"
         return "http://\(host.contains(":") ? "[\(host)]" : host):\(address?.port ?? 0)"
     }
@@ -76,8 +87,7 @@ final class HTTPServer: Sendable {
     ///   - grace: How long a connection without a request is kept.
     ///   - deadline: When the rest is closed; `nil` for never.
     func beginDraining(grace: Duration = .seconds(1), until deadline: MonotonicInstant?) async {
-        // One that is closed already is as good.
-        try? await listener.close().get()
+        await closeListener()
         let connections = connections
         try? await connections.eventLoop.submit {
             connections.value.beginDraining(grace: grace, until: deadline)
@@ -92,10 +102,16 @@ final class HTTPServer: Sendable {
 
     /// Closes the listening socket and all connections at once.
     func closeConnections() async {
-        try? await listener.close().get()
+        await closeListener()
         let connections = connections
         try? await connections.eventLoop.submit { connections.value.closeAll() }.get()
         await drained()
+    }
+
+    private func closeListener() async {
+        ownSocket?.unlinkFile()
+        // One that is closed already is as good.
+        try? await listener.close().get()
     }
 
     /// Closes the connections and ends the event loop, which no request may need any longer.

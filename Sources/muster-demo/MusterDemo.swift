@@ -27,12 +27,15 @@ struct MusterDemo: ParsableCommand {
             """,
         version: "muster-demo \(MusterVersion.current)")
 
-    @Option(help: ArgumentHelp("Where the store is served; port 0 takes any free one.", valueName: "host:port"))
-    var http: SocketAddressOption = "127.0.0.1:8080"
+    @Option(
+        help: ArgumentHelp(
+            "Where the store is served: host:port with port 0 for any free one, unix:PATH, or systemd:NAME.",
+            valueName: "address"))
+    var http: ListenOption = "127.0.0.1:8080"
 
     @Option(
-        help: ArgumentHelp("Where metrics and probes are served; port 0 takes any free one.", valueName: "host:port"))
-    var endpoint: SocketAddressOption = "127.0.0.1:9917"
+        help: ArgumentHelp("Where metrics and probes are served, written in the same way.", valueName: "address"))
+    var endpoint: ListenOption = "127.0.0.1:9917"
 
     @Option(
         help: ArgumentHelp(
@@ -141,7 +144,7 @@ struct MusterDemo: ParsableCommand {
         var settings = MusterSettings(
             gracefulShutdownTimeout: gracefulShutdownTimeout.duration, livenessLimit: livenessLimit.duration,
             restartMethod: restartMethod)
-        settings.endpoint?.address = .tcp(host: endpoint.host, port: endpoint.port)
+        settings.endpoint?.address = endpoint.address
         settings.endpoint?.addressSetting = "--endpoint"
         settings.startupTimeout = startupTimeout.duration
         let folder = try DataFolder(named: data)
@@ -159,7 +162,7 @@ struct MusterDemo: ParsableCommand {
     /// Everything in this process.
     private func runAlone(_ settings: MusterSettings, _ folder: DataFolder) throws -> Muster.ExitStatus {
         let launcher = try ServiceLauncher(name: "store", settings: settings)
-        let service = try service(at: .address(host: http.host, port: http.port), folder)
+        let service = try service(at: .address(http.address), folder)
         try launcher.launchService(service)
         let file = readyFile
         launcher.whenReady {
@@ -171,8 +174,7 @@ struct MusterDemo: ParsableCommand {
     /// A supervisor and its workers, which share the listening socket.
     private func runWorkers(_ settings: MusterSettings, _ folder: DataFolder) throws -> Muster.ExitStatus {
         let launcher = try ProcessLauncher(settings: settings)
-        let socket = try launcher.listen(
-            "http", on: .tcp(host: http.host, port: http.port), setting: "--http", backlog: 4096)
+        let socket = try launcher.listen("http", on: http.address, setting: "--http", backlog: 4096)
         let service = try service(at: .descriptor(socket.descriptor), folder)
         try launcher.launchService(service, workers: workers, options: WorkerOptions(warmSpares: warmSpares))
         let file = readyFile

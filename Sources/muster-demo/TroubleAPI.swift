@@ -98,7 +98,9 @@ struct TroubleAPI: Sendable {
     }
 }
 
-/// Blocks the thread, as a call into a library that knows nothing of Swift's concurrency would.
+/// Blocks the thread, as a call into a library that knows nothing of Swift's concurrency would. Not inlined, so that
+/// a backtrace shows its name.
+@inline(never)
 private func blockThread(seconds: Double) {
     var left = timespec(tv_sec: Int(seconds), tv_nsec: Int((seconds - seconds.rounded(.down)) * 1e9))
     var rest = timespec()

@@ -313,6 +313,8 @@ struct EndpointRouteTests {
         #expect(text.contains("muster_endpoint_requests_total{route=\"/readyz\",code=\"503\"} 1\n"))
         #expect(text.contains("muster_endpoint_requests_total{route=\"/metrics\",code=\"200\"} 1\n"))
         #expect(text.contains("muster_endpoint_connections_closed_total{reason=\"idle\"} 0\n"))
+        // A scrape does not know yet how long it takes; the one before it does.
+        #expect(text.contains("muster_scrape_duration_seconds_count 1\n"))
         result.value = .warn("slow")
         #expect(try client.get("/readyz").status == 200)
         text = try client.get("/metrics").text

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Foundation
+import MusterTestSupport
 import Testing
 
 @Suite("A real Prometheus", .serialized, .timeLimit(.minutes(5)))
@@ -63,22 +64,22 @@ struct PrometheusTests {
         }
         for (backend, demo) in demos {
             demo.signal(SIGTERM)
-            #expect(await demo.status() == 0, "\(backend)")
+            #expect(try await demo.status() == 0, "\(backend)")
         }
     }
 
     @Test(
         "has nothing to say about the exposition", .enabled(if: Demo.isBuilt, "build the demo first: make demo"),
         .enabled(if: find("promtool") != nil, "install prometheus for this test"),
-        arguments: ["cooperative", "threading"])
-    func promtool(backend: String) async throws {
-        let demo = try await Demo(backend: backend)
+        arguments: ["cooperative", "threading"], ["0", "3"])
+    func promtool(backend: String, workers: String) async throws {
+        let demo = try await Demo(backend: backend, options: ["--workers", workers])
         _ = try await HTTPAnswer.get(demo.ready.http + "/items/a", method: "PUT", body: "1")
         _ = try await demo.get("/readyz")
         let folder = try TemporaryFolder()
         let file = try folder.write(try await demo.get("/metrics").body, to: "metrics.txt")
         let check = try Program("/bin/sh", ["-c", "exec promtool check metrics < \"$0\"", file])
-        #expect(await check.status() == 0)
+        #expect(try await check.status() == 0)
         #expect(check.output + check.errors == "")
     }
 
@@ -86,9 +87,9 @@ struct PrometheusTests {
         "and prometheus_client's parsers accept both formats",
         .enabled(if: Demo.isBuilt, "build the demo first: make demo"),
         .enabled(if: Python.hasParsers, "install prometheus_client for this test"),
-        arguments: ["cooperative", "threading"])
-    func parsers(backend: String) async throws {
-        let demo = try await Demo(backend: backend)
+        arguments: ["cooperative", "threading"], ["0", "3"])
+    func parsers(backend: String, workers: String) async throws {
+        let demo = try await Demo(backend: backend, options: ["--workers", workers])
         let accepts = ["text/plain; version=0.0.4": "", "application/openmetrics-text; version=1.0.0": "openmetrics."]
         for (accept, module) in accepts {
             let folder = try TemporaryFolder()
@@ -103,7 +104,7 @@ struct PrometheusTests {
                 assert len(families) > 30
                 """
             let check = try Program(Python.interpreter, ["-c", script, file])
-            #expect(await check.status() == 0, "\(accept): \(check.errors)")
+            #expect(try await check.status() == 0, "\(accept): \(check.errors)")
         }
     }
 }

@@ -47,26 +47,72 @@ struct ProcessSourceTests {
         #expect(during - before > 250 && during - after > 250)
     }
 
-    @Test("A process that is gone shows nothing, also to a sampler that knew it")
-    func gone() throws {
-        var pid = pid_t()
-        var arguments: [UnsafeMutablePointer<CChar>?] = [strdup("/bin/cat"), nil]
-        defer { free(arguments[0]) }
-        var pipes: [Int32] = [0, 0]
-        try #require(pipe(&pipes) == 0)
-        for descriptor in pipes { _ = fcntl(descriptor, F_SETFD, FD_CLOEXEC) }
-        var actions = posix_spawn_file_actions_t()
-        posix_spawn_file_actions_init(&actions)
-        posix_spawn_file_actions_adddup2(&actions, pipes[0], 0)
-        try #require(posix_spawn(&pid, "/bin/cat", &actions, nil, &arguments, nil) == 0)
-        posix_spawn_file_actions_destroy(&actions)
-        close(pipes[0])
-        let sampler = ProcessSampler(pid: pid)
-        #expect(sampler.sample().threads == 1)
-        close(pipes[1])
-        var status: Int32 = 0
-        #expect(waitpid(pid, &status, 0) == pid)
+    @Test("Another process shows all that a supervisor tells of its workers, and nothing once it is gone")
+    func otherProcess() throws {
+        let before = WallClock.secondsSinceEpoch
+        let child = try WaitingChild()
+        let sampler = ProcessSampler(pid: child.pid)
+        // Once it has read a byte it has done its loading.
+        try child.exchangeByte()
+        let statistics = sampler.sample()
+        #expect(statistics.threads == 1)
+        #expect(try #require(statistics.cpuSeconds) > 0)
+        #expect(try #require(statistics.residentMemoryBytes) > 100_000)
+        #expect(try #require(statistics.openDescriptors) >= 3)
+        // The kernel tells the time of the machine's start in whole seconds, rounded down.
+        let started = try #require(statistics.startTimeSeconds)
+        #expect(started > before - 2 && started < WallClock.secondsSinceEpoch + 2)
+        #expect(sampler.sample().startTimeSeconds == started)
+        #expect(ProcessStatistics(pid: child.pid).startTimeSeconds == started)
+
+        child.end()
         #expect(sampler.sample() == ProcessStatistics())
+    }
+
+    /// A process that echoes until its input ends.
+    private final class WaitingChild {
+        let pid: pid_t
+        private var input: Int32
+        private let output: Int32
+
+        init() throws {
+            var pid = pid_t()
+            var arguments: [UnsafeMutablePointer<CChar>?] = [strdup("cat"), nil]
+            defer { free(arguments[0]) }
+            var toChild: [Int32] = [0, 0]
+            var fromChild: [Int32] = [0, 0]
+            try #require(pipe(&toChild) == 0 && pipe(&fromChild) == 0)
+            for descriptor in toChild + fromChild { _ = fcntl(descriptor, F_SETFD, FD_CLOEXEC) }
+            var actions = posix_spawn_file_actions_t()
+            posix_spawn_file_actions_init(&actions)
+            defer { posix_spawn_file_actions_destroy(&actions) }
+            posix_spawn_file_actions_adddup2(&actions, toChild[0], 0)
+            posix_spawn_file_actions_adddup2(&actions, fromChild[1], 1)
+            try #require(posix_spawn(&pid, "/bin/cat", &actions, nil, &arguments, nil) == 0)
+            close(toChild[0])
+            close(fromChild[1])
+            self.pid = pid
+            input = toChild[1]
+            output = fromChild[0]
+        }
+
+        func exchangeByte() throws {
+            var byte: UInt8 = 1
+            try #require(write(input, &byte, 1) == 1 && read(output, &byte, 1) == 1)
+        }
+
+        func end() {
+            guard input >= 0 else { return }
+            close(input)
+            input = -1
+            var status: Int32 = 0
+            waitpid(pid, &status, 0)
+        }
+
+        deinit {
+            end()
+            close(output)
+        }
     }
 
     @Test("A process that does not exist shows nothing")

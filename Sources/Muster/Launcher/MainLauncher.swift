@@ -29,3 +29,10 @@ public protocol MainLauncher: AnyObject, Sendable {
     /// Reloads, as SIGHUP does.
     func restart()
 }
+
+extension MainLauncher {
+    /// Ends gracefully, as SIGTERM does, with success.
+    public func stop() {
+        stop(.success)
+    }
+}

@@ -63,7 +63,8 @@ public final class ProcessLauncher: MainLauncher, BackendComponent {
             sockets = SocketTable(inherited: marker)
             role = .worker(
                 try WorkerProgram(
-                    marker: marker, settings: settings, launched: launched, backend: backend, logger: logger))
+                    marker: marker, settings: settings, launched: launched, sockets: sockets, backend: backend,
+                    logger: logger))
         case .orphan:
             logger.notice("the supervisor is gone before its worker has begun")
             ExitStatus.failure.exit()
@@ -115,7 +116,8 @@ public final class ProcessLauncher: MainLauncher, BackendComponent {
     ///   - address: Where to listen: TCP over either version of IP, a Unix socket, or a socket that systemd has opened.
     ///   - setting: What the address' setting is called, for messages.
     ///   - backlog: How many connections may wait to be accepted.
-    /// - Returns: The socket. Its descriptor is non-blocking and stays open as long as the process.
+    /// - Returns: The socket. Its descriptor is non-blocking. Once a worker begins to end, nobody listens by it any
+    ///   more: accepting fails with `EINVAL`.
     /// - Throws: ``LaunchError``; `ListenError` when the address cannot be had.
     @discardableResult
     public func listen(
@@ -197,6 +199,23 @@ public final class ProcessLauncher: MainLauncher, BackendComponent {
         }
     }
 
+    /// Replaces one worker: it is stopped gracefully, and a new one is started in its slot. Counted as `requested`.
+    ///
+    /// Does nothing in a worker, and for a slot that does not exist.
+    ///
+    /// - Parameters:
+    ///   - service: The launched service's name.
+    ///   - slot: The worker's slot, from 0.
+    /// - Throws: ``LaunchError/notLaunched(_:launched:)``.
+    public func replaceWorker(of service: String, slot: Int) throws(LaunchError) {
+        guard let group = launched.index(of: service) else {
+            throw .notLaunched(service, launched: launched.names)
+        }
+        if case .supervisor(let supervisor) = role {
+            supervisor.submit(.replace(WorkerID(group: group, slot: slot)))
+        }
+    }
+
     /// Changes the number of a service's workers. What comes last counts; surplus workers finish what they have.
     ///
     /// Does nothing in a worker.
@@ -208,7 +227,7 @@ public final class ProcessLauncher: MainLauncher, BackendComponent {
     public func scale(_ service: String, to workers: Int) throws(LaunchError) {
         guard workers >= 0 else { throw .tooFewWorkers(workers) }
         guard let group = launched.index(of: service) else {
-            throw .unknownGroup(service, launched: launched.names)
+            throw .notLaunched(service, launched: launched.names)
         }
         if case .supervisor(let supervisor) = role { supervisor.submit(.scale(group: group, to: workers)) }
     }

@@ -49,10 +49,22 @@ public final class ServiceLauncher: MainLauncher, BackendComponent {
         let backend = try backend ?? Backend.current
         let monitoring = try Monitoring(backend: backend, workerGroup: name, settings: settings, logger: logger)
         self.monitoring = monitoring
+        let notifier = SystemdNotifier(logger: logger)
+        let watchdog = notifier.map { SystemdWatchdog(notifier: $0, health: monitoring.health, logger: logger) }
+        var surroundings = ServiceRunner.Surroundings(exitNow: exitNow)
+        surroundings.begin = {
+            try monitoring.start()
+            watchdog?.begin(on: .auxiliary)
+        }
+        surroundings.running = { notifier?.ready(status: "All services run") }
+        surroundings.restarting = { notifier?.reloading(status: "Restarting the services") }
+        surroundings.stopping = { notifier?.stopping(status: "Stopping the services") }
+        surroundings.finished = {
+            watchdog?.end()
+            monitoring.stop()
+        }
         runner = try ServiceRunner(
-            backend: backend, settings: settings, logger: logger,
-            surroundings: ServiceRunner.Surroundings(
-                begin: { try monitoring.start() }, finished: { monitoring.stop() }, exitNow: exitNow))
+            backend: backend, settings: settings, logger: logger, surroundings: surroundings)
         try monitoring.health.register(
             .probe("services", .ready, .startup) { [weak runner] in
                 runner?.readiness ?? .fail("the launcher is gone")

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import Glibc
 import Logging
 import MusterEndpoint
 import MusterExecution
@@ -15,6 +16,12 @@ final class ServiceRunner: Sendable {
         var begin: @Sendable () throws -> Void = {}
         /// Called when something has failed, with the first error.
         var failed: @Sendable (any Error) -> Void = { _ in }
+        /// Called each time that all services run: after the start, and after a restart.
+        var running: @Sendable () -> Void = {}
+        /// Called when a restart begins.
+        var restarting: @Sendable () -> Void = {}
+        /// Called with settings that were read again.
+        var settingsChanged: @Sendable (MusterSettings) -> Void = { _ in }
         /// Called when the end begins, before anything stops.
         var stopping: @Sendable () -> Void = {}
         /// Called at the end, before ``wait()`` returns.
@@ -36,6 +43,8 @@ final class ServiceRunner: Sendable {
     private struct State {
         var machine = LaunchState()
         var hasBegun = false
+        /// What has happened before it had begun; `nil` once it has.
+        var early: [LaunchState.Event]? = []
         var subscriptions: [SignalCenter.Subscription] = []
         var deadline: EventLoop.ScheduledAction?
         var failure: (any Error)?
@@ -46,7 +55,7 @@ final class ServiceRunner: Sendable {
     let services: Services
 
     private let backend: Backend
-    private let settings: MusterSettings
+    private let currentSettings: Locked<MusterSettings>
     private let logger: Logger
     private let watch: Watch
     private let surroundings: Surroundings
@@ -59,7 +68,7 @@ final class ServiceRunner: Sendable {
         surroundings: Surroundings
     ) throws {
         self.backend = backend
-        self.settings = settings
+        currentSettings = Locked(settings)
         self.logger = logger
         self.watch = watch
         self.surroundings = surroundings
@@ -69,7 +78,10 @@ final class ServiceRunner: Sendable {
         for signal in [UnixSignal.terminate, .interrupt, .hangUp] {
             signals.labels(signal.description).increment(by: 0)
         }
+        services.whenEnded { [weak self] service, end in self?.ended(service, end) }
     }
+
+    private var settings: MusterSettings { currentSettings.withLock { $0 } }
 
     // MARK: Asked from outside
 
@@ -103,7 +115,21 @@ final class ServiceRunner: Sendable {
 
     /// Lets the services take up new settings, in place.
     func reset() {
+        do {
+            try readSettings()
+        } catch {
+            logger.error("the settings cannot be used: the old ones stay", metadata: ["error": "\(error)"])
+        }
         transition("reset") { [self] in try await services.restart(.mutate) }
+    }
+
+    private func readSettings() throws {
+        let source = settings.source
+        guard var settings = try source?() else { return }
+        // Where they come from stays what the program has made of it.
+        settings.source = source
+        currentSettings.withLock { [settings] in $0 = settings }
+        surroundings.settingsChanged(settings)
     }
 
     // MARK: Running
@@ -164,12 +190,20 @@ final class ServiceRunner: Sendable {
             try subscribe()
             try surroundings.begin()
         } catch {
+            takeUpEarly()
             return fail(error)
         }
+        takeUpEarly()
         transition("start") { [self] in
             try await services.start()
             handle(.started)
         }
+    }
+
+    /// An end that was asked for before the begin comes after it, so that nothing is begun that has ended.
+    private func takeUpEarly() {
+        let events = state.withLock { $0.early.take() } ?? []
+        for event in events { handle(event) }
     }
 
     private func subscribe() throws {
@@ -180,12 +214,23 @@ final class ServiceRunner: Sendable {
         let events: [(UnixSignal, LaunchState.Event)] = [
             (.terminate, terminate), (.interrupt, .interrupt), (.hangUp, .hangUp),
         ]
+        if case .ownLoop = watch { try subscribeToSupervisorsSignals() }
         for (signal, event) in events {
             let counter = signals.labels(signal.description)
             let subscription = try SignalCenter.shared.subscribe(signal) { [weak self, logger] signal in
                 counter.increment()
                 logger.info("caught a signal", metadata: ["signal": "\(signal)"])
                 self?.handle(event)
+            }
+            state.withLock { $0.subscriptions.append(subscription) }
+        }
+    }
+
+    /// What means something to a supervisor only shall not stop or kill a worker that it is sent to by mistake.
+    private func subscribeToSupervisorsSignals() throws {
+        for number in [SIGTTIN, SIGTTOU, SIGUSR2] {
+            let subscription = try SignalCenter.shared.subscribe(UnixSignal(rawValue: number)) { [logger] signal in
+                logger.notice("this signal is for the supervisor", metadata: ["signal": "\(signal)"])
             }
             state.withLock { $0.subscriptions.append(subscription) }
         }
@@ -223,17 +268,42 @@ final class ServiceRunner: Sendable {
         if isFirst { surroundings.failed(error) }
     }
 
+    /// A service has ended without being stopped.
+    private func ended(_ service: String, _ end: ServiceEnd) {
+        switch end {
+        case .finished:
+            logger.notice("service has finished", metadata: ["service": "\(service)"])
+            handle(.end(.success))
+        case .failed(let error):
+            let isStarting = state.withLock { $0.machine.phase == .starting }
+            if isStarting {
+                note(ServicesError.failed(service: service, error))
+            } else {
+                // No failed start: the supervisor looks at the process' end.
+                logger.critical("service failed", metadata: ["service": "\(service)", "error": "\(error)"])
+                state.withLock { $0.failure = $0.failure ?? ServicesError.failed(service: service, error) }
+            }
+            handle(.end(.failure))
+        }
+    }
+
     // MARK: Events in, actions out
 
     private func handle(_ event: LaunchState.Event) {
-        let (action, onReady) = state.withLock { state in
+        let (action, onReady, hasBecomeReady) = state.withLock { state in
+            guard state.early == nil else {
+                state.early?.append(event)
+                return (LaunchState.Action?.none, [@Sendable () -> Void](), false)
+            }
+            let wasReady = state.machine.isReady
             let action = state.machine.handle(event)
             // As one with the change of phase, so that a start under way starts nothing after it.
             if action == .stop { services.refuseStarts() }
-            guard state.machine.isReady else { return (action, [@Sendable () -> Void]()) }
+            guard state.machine.isReady else { return (action, [@Sendable () -> Void](), false) }
             defer { state.onReady = [] }
-            return (action, state.onReady)
+            return (action, state.onReady, !wasReady)
         }
+        if hasBecomeReady { surroundings.running() }
         for action in onReady { action() }
         switch action {
         case nil: break
@@ -248,9 +318,19 @@ final class ServiceRunner: Sendable {
     }
 
     private func restartServices() {
-        logger.info("restarting services", metadata: ["method": "\(settings.restartMethod.rawValue)"])
+        surroundings.restarting()
+        do {
+            try readSettings()
+        } catch {
+            logger.error(
+                "the settings cannot be used: the old ones stay, and nothing is restarted",
+                metadata: ["error": "\(error)"])
+            return handle(.restarted)
+        }
+        let method = settings.restartMethod
+        logger.info("restarting services", metadata: ["method": "\(method.rawValue)"])
         transition("restart") { [self] in
-            try await services.restart(settings.restartMethod, until: shutdownDeadline)
+            try await services.restart(method, until: shutdownDeadline)
             handle(.restarted)
         }
     }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import Glibc
 import MusterPlatform
 import MusterSupervision
 
@@ -23,6 +24,8 @@ final class SocketTable: Sendable {
                 throw LaunchError.socketNotInherited(name)
             }
             socket = try ListeningSocket(.descriptor(descriptor), setting: setting, backlog: backlog)
+            // The socket is a duplicate.
+            Glibc.close(descriptor)
         } else {
             socket = try ListeningSocket(address, setting: setting, backlog: backlog)
         }
@@ -32,6 +35,21 @@ final class SocketTable: Sendable {
 
     var plan: [SupervisorPlan.Socket] {
         sockets.withLock { $0.map { SupervisorPlan.Socket(name: $0.name, descriptor: $0.socket.descriptor) } }
+    }
+
+    /// Makes a worker stop listening for good, though its service may still hold the descriptors: their numbers stay
+    /// taken, by a socket that does not listen, so that nobody accepts from another file by mistake. With the last
+    /// descriptor gone, new connections are refused instead of forgotten.
+    func retire() {
+        let dead = socket(AF_UNIX, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
+        guard dead >= 0 else { return }
+        defer { Glibc.close(dead) }
+        let claimed = sockets.withLock { $0 }
+        var listening = claimed.map(\.socket.descriptor)
+        for unclaimed in inherited?.sockets ?? [] where !claimed.contains(where: { $0.name == unclaimed.name }) {
+            listening.append(unclaimed.descriptor)
+        }
+        for descriptor in listening where dup2(dead, descriptor) >= 0 { _ = fcntl(descriptor, F_SETFD, FD_CLOEXEC) }
     }
 
     /// Closes the sockets and removes the files of Unix ones.

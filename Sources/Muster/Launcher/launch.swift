@@ -29,21 +29,22 @@ public func launch(
 ) throws -> any MainLauncher {
     guard workers >= 1 else { throw LaunchError.tooFewWorkers(workers) }
     var settings = try settings ?? .load()
-    if let restartMethod { settings.restartMethod = restartMethod }
+    if let restartMethod {
+        settings.restartMethod = restartMethod
+        if let source = settings.source {
+            settings.source = {
+                var settings = try source()
+                settings.restartMethod = restartMethod
+                return settings
+            }
+        }
+    }
     if workers == 1, !Worker.isWorkerProcess {
         let launcher = try ServiceLauncher(name: service.name, settings: settings)
         try launcher.launchService(service)
         return launcher
     }
-    var reload: ProcessLauncher.SettingsSource?
-    if let source = settings.source {
-        reload = {
-            var settings = try source()
-            if let restartMethod { settings.restartMethod = restartMethod }
-            return settings
-        }
-    }
-    let launcher = try ProcessLauncher(settings: settings, reloadSettings: reload)
+    let launcher = try ProcessLauncher(settings: settings)
     try launcher.launchService(service, workers: workers)
     return launcher
 }

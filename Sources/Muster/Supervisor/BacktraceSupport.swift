@@ -28,7 +28,9 @@ enum BacktraceSupport {
             folders.append("\(root)/libexec/swift/linux")
         }
         for folder in (getenv("PATH").map { String(cString: $0) } ?? "").split(separator: ":") {
-            if let swift = resolved("\(folder)/swift") { folders.append("\(parent(parent(swift)))/libexec/swift/linux") }
+            if let swift = resolved("\(folder)/swift") {
+                folders.append("\(parent(parent(swift)))/libexec/swift/linux")
+            }
         }
         for folder in folders {
             for name in names where access("\(folder)/\(name)", X_OK) == 0 { return "\(folder)/\(name)" }

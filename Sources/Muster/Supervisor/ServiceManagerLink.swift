@@ -12,35 +12,20 @@ import MusterSupervision
 /// Sound as `@unchecked Sendable`: used on the supervisor's thread only, after its creation.
 final class ServiceManagerLink: @unchecked Sendable {
     private let notifier: SystemdNotifier?
-    private let health: HealthRegistry
-    private let logger: Logger
+    private let watchdog: SystemdWatchdog?
     private var isReady = false
     private var isReloading = false
     private var status = ""
 
     init(health: HealthRegistry, logger: Logger) {
-        notifier = SystemdNotifier(logger: logger)
-        self.health = health
-        self.logger = logger
+        let notifier = SystemdNotifier(logger: logger)
+        self.notifier = notifier
+        watchdog = notifier.map { SystemdWatchdog(notifier: $0, health: health, logger: logger) }
     }
 
     /// Begins to feed the watchdog, if there is one.
     func watch(_ supervisor: Supervisor) {
-        guard let notifier, let interval = notifier.watchdogInterval else { return }
-        feed(notifier, every: interval, on: supervisor.loop)
-    }
-
-    private func feed(_ notifier: SystemdNotifier, every interval: Duration, on loop: EventLoop) {
-        health.evaluate(.live, on: loop) { [logger] report in
-            if report.isPassing {
-                notifier.watchdog()
-            } else {
-                logger.error("the service manager's watchdog is not fed: the program is not live")
-            }
-        }
-        loop.schedule(at: .now.advanced(by: interval)) { [weak self] in
-            self?.feed(notifier, every: interval, on: loop)
-        }
+        watchdog?.begin(on: supervisor.loop)
     }
 
     func note(_ notice: SupervisorNotice, _ supervisor: Supervisor) {
@@ -53,7 +38,7 @@ final class ServiceManagerLink: @unchecked Sendable {
             // Also for one that was refused: the manager waits for this word.
             if !isReloading { notifier.reloading() }
             isReloading = false
-            notifier.ready(status: line(supervisor))
+            notifier.ready(status: line(supervisor, isReloading: false))
         case .shutdownBegan, .halted:
             notifier.stopping()
         default: break
@@ -66,14 +51,15 @@ final class ServiceManagerLink: @unchecked Sendable {
         if !isReady, supervisor.isEveryWorkerReady {
             isReady = true
             status = line
-            notifier.ready(status: line, mainPID: getpid())
+            notifier.mainProcess(getpid())
+            notifier.ready(status: line)
         } else if line != status {
             status = line
             notifier.status(line)
         }
     }
 
-    private func line(_ supervisor: Supervisor) -> String {
+    private func line(_ supervisor: Supervisor, isReloading: Bool? = nil) -> String {
         let snapshot = supervisor.report.snapshot
         let parts = snapshot.groups.map { group in
             let ready = group.slots.count { $0.state == .ready }
@@ -82,7 +68,7 @@ final class ServiceManagerLink: @unchecked Sendable {
         }
         let prefix =
             switch snapshot.phase {
-            case .running: snapshot.isReloading ? "Reloading; " : ""
+            case .running: isReloading ?? snapshot.isReloading ? "Reloading; " : ""
             case .stopping, .halting: "Stopping; "
             case .finished: "Stopped; "
             }

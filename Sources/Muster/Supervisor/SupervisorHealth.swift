@@ -12,7 +12,10 @@ import MusterSupervision
 /// | `hung-workers` | live | a worker has been hung for longer than it takes to replace it |
 /// | `shutdown` | ready | a graceful end has begun |
 /// | `workers` | ready, startup | a launched service has too few ready workers, or restarts too often |
-/// | the application's | its levels | too few ready workers pass it |
+/// | the application's | ready, startup | too few ready workers pass it |
+///
+/// A worker that fails a check of the application's of the level live is replaced; the supervisor is live nevertheless,
+/// and only warns.
 final class SupervisorHealth: Sendable {
     /// How much longer than its backtraces may take a hung worker may be there.
     private static let replacementMargin: Duration = .seconds(2)
@@ -63,8 +66,13 @@ final class SupervisorHealth: Sendable {
             guard state.known.count < 64, state.known.insert(name).inserted else { return nil }
             return state.registry
         }
+        let others = levels.subtracting([.live])
         // A name that a check of the supervisor's has is left to that one.
-        try? registry?.register(.probe(name, levels) { [unowned self] in verdict(onCheck: name) })
+        if others.isEmpty {
+            try? registry?.register(.probe(name, .live) { [unowned self] in warning(onCheck: name) })
+        } else {
+            try? registry?.register(.probe(name, others) { [unowned self] in verdict(onCheck: name) })
+        }
     }
 
     // MARK: The supervisor
@@ -82,7 +90,8 @@ final class SupervisorHealth: Sendable {
         let limit = settings.abortGrace + Self.replacementMargin
         for group in report.snapshot.groups {
             for slot in group.slots where slot.state == .aborting {
-                guard let since = slot.birth.flatMap({ report.processes[$0]?.hungSince }), since.duration(to: now) > limit
+                guard let since = slot.birth.flatMap({ report.processes[$0]?.hungSince }),
+                    since.duration(to: now) > limit
                 else { continue }
                 return .fail(
                     "worker \(group.configuration.name)/\(slot.worker.slot) has been hung for longer than \(limit)")
@@ -145,6 +154,13 @@ final class SupervisorHealth: Sendable {
     }
 
     // MARK: The application's checks
+
+    private func warning(onCheck name: String) -> HealthResult {
+        switch verdict(onCheck: name) {
+        case .pass: .pass
+        case .warn(let reason), .fail(let reason): .warn(reason)
+        }
+    }
 
     private func verdict(onCheck name: String) -> HealthResult {
         let (supervisor, settings) = state.withLock { ($0.supervisor, $0.settings) }

@@ -54,7 +54,8 @@ final class HealthPublisher: Sendable {
         loop.schedule(at: .now.advanced(by: interval)) { [self] in make(check, every: interval) }
     }
 
-    private func show(_ check: HealthCheck, _ result: HealthResult, at instant: MonotonicInstant, maximumAge: Duration) {
+    private func show(_ check: HealthCheck, _ result: HealthResult, at instant: MonotonicInstant, maximumAge: Duration)
+    {
         let isShown = vitalSigns?.setHealth(
             HealthSign(
                 name: check.name, levels: HealthSign.Levels(check.levels), status: result.signStatus,

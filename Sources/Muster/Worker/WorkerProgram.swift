@@ -17,26 +17,28 @@ final class WorkerProgram: Sendable {
     private let marker: WorkerMarker
     private let settings: MusterSettings
     private let launched: LaunchedServices
+    private let sockets: SocketTable
     private let chosenBackend: Backend?
-    private let logger: Logger
+    private let baseLogger: Logger
     private let channel: ControlChannel
     private let vitalSigns: VitalSignsWriter?
     private let runner = Locked<ServiceRunner?>(nil)
     private let backend: Locked<Backend?>
 
     init(
-        marker: WorkerMarker, settings: MusterSettings, launched: LaunchedServices, backend: Backend?, logger: Logger
+        marker: WorkerMarker, settings: MusterSettings, launched: LaunchedServices, sockets: SocketTable,
+        backend: Backend?, logger: Logger
     ) throws {
         self.marker = marker
         self.settings = settings
         self.launched = launched
+        self.sockets = sockets
         chosenBackend = backend
         let current = Locked(backend)
         self.backend = current
         var logger = logger
-        logger[metadataKey: "worker"] = "\(marker.slot.map { "\($0)" } ?? "spare")"
-        logger[metadataKey: "worker_group"] = "\(marker.name)"
-        self.logger = logger
+        logger[metadataKey: "worker"] = "\(marker.name)/\(marker.slot.map { "\($0)" } ?? "spare")"
+        self.baseLogger = logger
         let checkLogger = logger
         channel = ControlChannel(descriptor: OwnedDescriptor(marker.control))
         let channel = channel
@@ -64,6 +66,14 @@ final class WorkerProgram: Sendable {
             logger.notice("the supervisor is gone before its worker has begun")
             ExitStatus.failure.exit()
         }
+    }
+
+    /// A warm spare gets its slot late.
+    private var logger: Logger {
+        guard let worker = Worker.current else { return baseLogger }
+        var logger = baseLogger
+        logger[metadataKey: "worker"] = "\(worker)"
+        return logger
     }
 
     var failure: (any Error)? { runner.withLock { $0 }?.failure }
@@ -132,11 +142,16 @@ final class WorkerProgram: Sendable {
         self.backend.withLock { $0 = backend }
         if let vitalSigns { backend.loops.publish(to: vitalSigns, limit: settings.livenessLimit) }
         let channel = channel
+        let sockets = sockets
+        var surroundings = ServiceRunner.Surroundings(exitNow: { cmuster_exit_now($0.rawValue) })
+        surroundings.failed = { channel.send(.startFailed(reason: "\($0)")) }
+        surroundings.stopping = { sockets.retire() }
+        let vitalSigns = vitalSigns
+        surroundings.settingsChanged = { settings in
+            if let vitalSigns { backend.loops.publish(to: vitalSigns, limit: settings.livenessLimit) }
+        }
         let runner = try ServiceRunner(
-            backend: backend, settings: settings, logger: logger, watch: .ownLoop,
-            surroundings: ServiceRunner.Surroundings(
-                failed: { _ = channel.send(.startFailed(reason: "\($0)")) },
-                exitNow: { cmuster_exit_now($0.rawValue) }))
+            backend: backend, settings: settings, logger: logger, watch: .ownLoop, surroundings: surroundings)
         try runner.services.register(service)
         runner.whenReady { _ = channel.send(.ready) }
         self.runner.withLock { $0 = runner }

@@ -7,14 +7,14 @@ import MusterPlatform
 ///
 /// It is looked up in the environment and not handed over, because a program may use ``MetricRegistry/shared`` before
 /// it makes its launcher. A process further down, which inherited the variable but not the descriptor, has none.
-struct InheritedArena: Sendable {
+package struct InheritedArena: Sendable {
     /// The variable by which a supervisor tells a process that it is a worker: fields `key=value`, with `;`
     /// between them.
-    static let variable = "MUSTER_WORKER"
+    package static let variable = "MUSTER_WORKER"
     /// The field with the descriptor's number.
-    static let descriptorField = "arena"
+    package static let descriptorField = "arena"
     /// The field with the memory file's inode number.
-    static let inodeField = "arena-inode"
+    package static let inodeField = "arena-inode"
 
     /// The inherited descriptor, which belongs to the launcher.
     let descriptor: Int32

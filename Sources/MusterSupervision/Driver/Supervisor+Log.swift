@@ -39,7 +39,7 @@ extension Supervisor {
         case .stopTimedOut(let birth):
             guard let child = children[birth] else { break }
             logger.error("worker did not stop in time and is killed", metadata: metadata(child.target, birth))
-        case .reloadBegan: logger.info("workers are replaced one by one")
+        case .reloadBegan: logger.info("reload begins")
         case .reloadEnded(let outcome): log(outcome)
         case .intensityExceeded(let group):
             logger.error("a service restarts too often", metadata: ["worker_group": "\(state.groupName(group))"])
@@ -87,7 +87,8 @@ extension Supervisor {
 
     private func metadata(_ target: SpawnTarget, _ birth: Int?) -> Logger.Metadata {
         var details: Logger.Metadata = ["worker": "\(name(of: target))"]
-        if let pid = birth.flatMap({ children[$0]?.process.pid }) { details["pid"] = "\(pid)" }
+        let child = birth.flatMap { children[$0] } ?? (departed?.birth == birth ? departed : nil)
+        if let pid = child?.process.pid { details["pid"] = "\(pid)" }
         return details
     }
 }

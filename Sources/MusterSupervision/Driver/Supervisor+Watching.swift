@@ -11,6 +11,8 @@ extension Supervisor {
     func watch(_ child: WorkerChild) throws {
         let birth = child.birth
         child.pidWatch = try loop.watch(child.process.descriptor.rawValue, for: .readable) { [unowned self] _ in
+            // What it has started and left behind ends with it. Its number is its own as long as it is not reaped.
+            children[birth]?.process.killGroup()
             poll(birth)
         }
         child.channelWatch = try loop.watch(child.channel.descriptor.rawValue, for: .readable) { [unowned self] _ in
@@ -57,7 +59,9 @@ extension Supervisor {
         slot?.cpuSeconds += exit.cpuSeconds
         let wasKilledByKernel =
             exit.termination == .signaled(SIGKILL) && !child.isKilled && outOfMemory.claimKill() == true
+        departed = child
         handle(.exited(child.birth, exit.termination, isOutOfMemory: wasKilledByKernel))
+        departed = nil
         // Its successor is on the way by now: reading an arena takes longer than starting a process.
         slot?.source.processEnded(pid: child.process.pid)
     }
@@ -102,13 +106,25 @@ extension Supervisor {
         case .quiet: break
         case .hung(let hang):
             hung(child, reason: "\(hang)", canAbort: !child.isStopped)
-        case .nextLook(let instant):
-            let birth = child.birth
-            child.look = loop.schedule(at: aligned(instant)) { [unowned self] in
-                guard let child = children[birth] else { return }
-                child.look = nil
-                look(at: child)
+        case .nextLook(let instant): scheduleLook(at: child, aligned(instant))
+        }
+    }
+
+    private func scheduleLook(at child: WorkerChild, _ instant: MonotonicInstant) {
+        let birth = child.birth
+        child.look = loop.schedule(at: instant) { [unowned self] in
+            guard let child = children[birth] else { return }
+            child.look = nil
+            let lateness = instant.duration(to: .now)
+            guard lateness <= livenessLimit / 4 else {
+                // Whatever has held this process up, a frozen control group or a paused machine, has held the workers
+                // up as well: they get the time to catch up.
+                logger.notice(
+                    "the supervisor itself was held up: workers are judged later",
+                    metadata: ["worker": "\(name(of: child.target))", "by": "\(lateness)"])
+                return scheduleLook(at: child, .now.advanced(by: livenessLimit / 2))
             }
+            look(at: child)
         }
     }
 
@@ -136,6 +152,7 @@ extension Supervisor {
         logger.warning(
             "worker was stopped",
             metadata: ["worker": "\(name(of: child.target))", "pid": "\(child.process.pid)"])
+        publish()
         let birth = child.birth
         child.stopCheck = loop.schedule(at: .now.advanced(by: livenessLimit)) { [unowned self] in
             guard let child = children[birth] else { return }
@@ -147,6 +164,7 @@ extension Supervisor {
 
     private func continued(_ child: WorkerChild) {
         child.stoppedSince = nil
+        publish()
         if let check = child.stopCheck.take() { loop.cancel(check) }
         look(at: child)
     }

@@ -24,6 +24,8 @@ package final class Supervisor: @unchecked Sendable {
     var state: SupervisorState
     var livenessLimit: Duration
     var children: [Int: WorkerChild] = [:]
+    /// The child whose end is being taken in, for those who tell of it.
+    var departed: WorkerChild?
     var slots: [WorkerID: SlotRecord] = [:]
     var outOfMemory = OutOfMemoryCounter()
     /// Processes that nobody wants any more and that are still to be reaped.
@@ -157,7 +159,7 @@ package final class Supervisor: @unchecked Sendable {
         observer?.supervisor(self, finishedWith: status)
     }
 
-    private func publish() {
+    func publish() {
         var report = SupervisorReport(snapshot: state.snapshot(at: .now), livenessLimit: livenessLimit)
         let before = published.withLock { $0.processes }
         for (birth, child) in children {

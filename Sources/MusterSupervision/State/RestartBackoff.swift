@@ -2,8 +2,9 @@
 
 /// How long a slot waits before its next process is started.
 ///
-/// The first death after a stable time is followed by a new process at once. Further ones wait `base`, twice as long,
-/// four times as long, … up to `maximum`; a process that is ready for ten times its delay takes one doubling back.
+/// The death of a process that has been ready for the stable time is followed by a new one at once. Other deaths wait
+/// `base`, twice as long, four times as long, … up to `maximum`; a process that is ready for as long as it was held
+/// back takes one doubling back.
 public struct RestartBackoff: Hashable, Sendable {
     /// The first delay that is not zero.
     public var base: Duration = .milliseconds(10)

@@ -11,13 +11,14 @@ import MusterPlatform
 /// |--------------------------------|--------------------------------|--------------------------------------------|
 /// | at least `stableTime`          | 0: restart at once             | a death now and then shall cost nothing     |
 /// | at level 0, less               | 1                              | it was not stable: the second death waits   |
-/// | at least 10 × the level's delay| one lower, but not below 1     | the slot serves nine tenths of the time     |
+/// | at least the level's delay     | one lower, but not below 1     | the slot serves half of the time or more    |
 /// | less                           | one higher, up to `maximum`    | it spends its time on dying                 |
 ///
-/// So a storm of kills, which hits processes that are well, stays where the delay is a tenth of the time between two
-/// kills: some tens of milliseconds at a few kills a second. A program that cannot live climbs a level with each death,
-/// as it is never ready for ten times its delay, and reaches `maximum` after some twelve deaths. The level stops
-/// rising where the delay does, or it would take as many good lives to come down again.
+/// So a storm of kills, which hits processes that are well, leaves the delay at some tens of milliseconds at a few
+/// kills a second. Asking for more than half of the time would not do: while some of a group's slots wait, the others
+/// are hit more often, live for less, wait longer in turn, and in the end nobody serves. A program that cannot live
+/// climbs a level with each death, as it is never ready for as long as its delay, and reaches `maximum` after some
+/// twelve deaths. The level stops rising where the delay does, or it would take as many good lives to come down again.
 struct RestartBackoffState: Hashable, Sendable {
     private(set) var level = 0
 
@@ -32,7 +33,7 @@ struct RestartBackoffState: Hashable, Sendable {
             level = 0
         } else if level == 0 {
             level = 1
-        } else if uptime >= present * 10 {
+        } else if uptime >= present {
             level = max(1, level - 1)
         } else if present < settings.maximum, level < 64 {
             level += 1

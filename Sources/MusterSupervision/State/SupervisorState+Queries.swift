@@ -69,7 +69,8 @@ extension SupervisorState {
         let slots = groups[group].slots.indices.map { snapshot(of: WorkerID(group: group, slot: $0), at: now) }
         return WorkerGroupSnapshot(
             configuration: groups[group].configuration, workers: groups[group].asked, slots: slots,
-            sparesParked: parked, sparesStarting: starting, surplus: surplus, successors: successors, isReady: isReady(group: group),
+            sparesParked: parked, sparesStarting: starting, surplus: surplus, successors: successors,
+            isReady: isReady(group: group),
             isOverIntensity: groups[group].window.isExceeded)
     }
 

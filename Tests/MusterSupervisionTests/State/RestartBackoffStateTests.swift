@@ -31,9 +31,9 @@ struct RestartBackoffStateTests {
                 [Int](repeating: 0, count: 15),
                 [10, 20, 40, 80, 160, 320, 640, 1280, 2560, 5120, 10_240, 20_480, 30_000, 30_000, 30_000]
             ),
-            // Ten times the delay takes one doubling back, but never the first.
-            ([0, 0, 0, 400, 200, 100, 100], [10, 20, 40, 20, 10, 10, 10]),
-            ([0, 0, 0, 399], [10, 20, 40, 80]),
+            // A life as long as the delay takes one doubling back, but never the first.
+            ([0, 0, 0, 40, 20, 10, 10], [10, 20, 40, 20, 10, 10, 10]),
+            ([0, 0, 0, 39], [10, 20, 40, 80]),
             // After any storm a stable time makes good for everything.
             ([0, 0, 0, 0, 10_000], [10, 20, 40, 80, 0]),
         ] as [([Int], [Int])])
@@ -67,6 +67,29 @@ struct RestartBackoffStateTests {
         }
         #expect(longest < .milliseconds(50))
         #expect(longest > .zero)
+    }
+
+    @Test("Ten kills a second among four workers leave somebody to serve", arguments: 1...20)
+    func sharedKillStorm(seed: UInt64) {
+        var random = SplitMix64(seed: seed)
+        var states = [RestartBackoffState](repeating: RestartBackoffState(), count: 4)
+        // Up since then, or from then on.
+        var upSince = [Duration](repeating: .zero, count: 4)
+        var deserted = 0
+        let kills = 600
+        for kill in 1...kills {
+            let now = Duration.milliseconds(100 * kill)
+            let live = states.indices.filter { upSince[$0] <= now }
+            guard let victim = live.randomElement(using: &random) else {
+                deserted += 1
+                continue
+            }
+            states[victim].died(afterReady: now - upSince[victim], Self.settings)
+            // Coming up takes 10 ms.
+            upSince[victim] = now + states[victim].delay(Self.settings, using: &random) + .milliseconds(10)
+        }
+        #expect(deserted == 0)
+        #expect(states.allSatisfy { $0.delay(Self.settings) <= .milliseconds(640) })
     }
 
     @Test("A crash loop reaches the longest delay within a minute of waiting and stays there")

@@ -14,7 +14,8 @@ struct ComponentRegistryTests {
             components.names == [
                 "BackOffLoopingCall", "DynamicLoopingCall", "FixedIntervalLoopingCall",
                 "FixedIntervalWithTimeoutLoopingCall", "Launcher", "LoopingCallDone", "LoopingCallTimeOut",
-                "RetryDecorator", "Service", "ServiceLauncher", "Services", "SignalHandler", "Thread", "ThreadGroup",
+                "ProcessLauncher", "RetryDecorator", "Service", "ServiceLauncher", "Services", "SignalHandler",
+                "Thread", "ThreadGroup",
             ])
         #expect(components.backend == type)
     }

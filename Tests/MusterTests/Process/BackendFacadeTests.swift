@@ -68,12 +68,25 @@ extension ProcessWide {
             try await Backend.current.engine.shutDown()
         }
 
-        @Test("A number of workers that cannot be had is refused before anything is selected", arguments: [-1, 0, 2])
+        @Test("A number of workers that cannot be had is refused before anything is selected", arguments: [-1, 0])
         func launchWorkers(workers: Int) {
             let service = Service(name: "x") { _ in }
             let error = #expect(throws: LaunchError.self) { try launch(service, workers: workers) }
-            #expect(error == (workers < 1 ? .tooFewWorkers(workers) : .workerProcessesNotAvailable(workers)))
+            #expect(error == .tooFewWorkers(workers))
             #expect(error?.description.contains("\(workers)") == true)
+            #expect(Backend.selection == nil)
+        }
+
+        @Test("One worker is launched in this process, more are supervised processes")
+        func launcherKinds() throws {
+            defer { Backend.resetForTesting() }
+            let service = Service(name: "x") { _ in }
+            let settings = MusterSettings(endpoint: nil)
+            #expect(try launch(service, settings: settings) is ServiceLauncher)
+            #expect(try launch(service, workers: 1, restartMethod: .mutate, settings: settings) is ServiceLauncher)
+            // Nothing is started before it is waited for, and a supervisor selects no backend.
+            Backend.resetForTesting()
+            #expect(try launch(service, workers: 3, settings: settings) is ProcessLauncher)
             #expect(Backend.selection == nil)
         }
 

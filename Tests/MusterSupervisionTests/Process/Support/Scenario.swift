@@ -272,13 +272,14 @@ enum Scenario: String, CaseIterable {
 
     // MARK: Orphans
 
-    /// Starts two workers, waits until both watch, and dies without a word to them.
+    /// Starts workers, waits until they watch, and dies without a word to them.
     private func leavesWorkers() throws -> Int32 {
         let ready = try Pipe()
-        for scenario in [Scenario.orphanThatStops, .orphanThatHangs] {
-            _ = try ScenarioProcess.start(scenario, descriptors: [3, ready.writing])
-        }
-        guard ready.line() == "watching", ready.line() == "watching" else { return 1 }
+        var workers = [Scenario.orphanThatStops]
+        // The thread sanitizer keeps signals from a thread that calls nothing.
+        if Scale.of(1000) == 1000 { workers.append(.orphanThatHangs) }
+        for worker in workers { _ = try ScenarioProcess.start(worker, descriptors: [3, ready.writing]) }
+        for _ in workers { guard ready.line() == "watching" else { return 1 } }
         kill(getpid(), SIGKILL)
         return 2
     }

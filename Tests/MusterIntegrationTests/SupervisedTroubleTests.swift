@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Foundation
+import MusterTestSupport
+import Testing
+
+@Suite(
+    "Trouble in a worker of the demo", .enabled(if: Demo.isBuilt, "build the demo first: make demo"),
+    .timeLimit(.minutes(3)))
+struct SupervisedTroubleTests {
+    private func expectRestart(_ demo: Demo, reason: String) async throws {
+        _ = try await demo.metrics("the restart") { $0.restarts[reason] == 1 && $0.workers("ready") == 2 }
+        #expect(try await demo.restarts() == [reason: 1])
+        // Nobody else has noticed.
+        for _ in 0..<20 { #expect(try await demo.get("/items", from: demo.ready.http).status == 200) }
+        #expect(try await demo.get("/readyz").status == 200)
+        demo.signal(SIGTERM)
+        #expect(try await demo.status() == 0)
+    }
+
+    @Test("/crash costs its own request, and the log says where it was", arguments: DemoTests.backends)
+    func crash(backend: String) async throws {
+        let demo = try await Demo(backend: backend, options: ["--workers", "2"])
+        await #expect(throws: (any Error).self) { try await demo.get("/crash", from: demo.ready.http) }
+        try await expectRestart(demo, reason: "signal")
+        if HangTests.backtracer != nil { #expect(demo.log.contains("crashBecauseARequestAskedForIt")) }
+    }
+
+    @Test("/exit costs its own request", arguments: [0, 3])
+    func exit(code: Int) async throws {
+        let demo = try await Demo(backend: nil, options: ["--workers", "2"])
+        await #expect(throws: (any Error).self) { try await demo.get("/exit?code=\(code)", from: demo.ready.http) }
+        try await expectRestart(demo, reason: "exit")
+        #expect(demo.log.contains("code=\(code) reason=exit"))
+    }
+
+    @Test(
+        "/leak costs the worker that leaks, when the memory of the group is limited",
+        .enabled(if: MemoryGroup.isPermitted, "no child of this process' memory cgroup can be made"))
+    func leak() async throws {
+        let group = try MemoryGroup(limit: 300 << 20)
+        let demo = try await Demo(
+            backend: nil, options: ["--workers", "2"], preparation: "echo $$ > '\(group.processes)'")
+        await #expect(throws: (any Error).self) { try await demo.get("/leak?mb=600", from: demo.ready.http) }
+        try await expectRestart(demo, reason: "oom")
+    }
+}
