@@ -51,7 +51,7 @@ struct LauncherTests {
 
     @Test("with an asynchronous main, a blocked loop is found")
     func asynchronousHang() async throws {
-        let options = ["--workers=2", "--asynchronous", "--muster-liveness-limit=2s", "--muster-abort-grace=60s"]
+        let options = ["--workers=2", "--asynchronous", "--muster-liveness-limit=4s", "--muster-abort-grace=60s"]
         try await TestProgram.run(options, backend: "cooperative") { program in
             try await program.ready()
             let connection = try program.submit("block")

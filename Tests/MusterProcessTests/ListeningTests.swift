@@ -65,7 +65,7 @@ struct ListeningTests {
         try await TestProgram.run(["\(setting)=\(address)"], backend: backend) { program in
             let status = try await program.status()
             #expect(status == 1)
-            #expect(!program.log("critical", address, setting).isEmpty)
+            #expect(!program.log("cannot listen", address, setting).isEmpty)
             #expect(program.lines("starting").isEmpty)
         }
     }

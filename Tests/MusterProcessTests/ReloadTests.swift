@@ -78,7 +78,7 @@ struct ReloadTests {
 
     @Test("one whose first new worker hangs is given up after the start-up timeout")
     func hanging() async throws {
-        let options = ["--workers=2", "--start=hang@TRIGGER", "--muster-startup-timeout=3s"]
+        let options = ["--workers=2", "--start=hang@TRIGGER", "--muster-startup-timeout=8s"]
         try await TestProgram.run(options) { program in
             try await program.ready()
             let old = try await program.started(2).map(\.pid)
@@ -110,6 +110,7 @@ struct ReloadTests {
     @Test("SIGHUP to a worker by method mutate: its service takes up the settings", arguments: backends)
     func mutateWorker(backend: String) async throws {
         try await TestProgram.run(["--workers=2", "--muster-restart-method=mutate"], backend: backend) { program in
+            try await program.ready()
             let worker = try await program.started(2)[1]
             kill(worker.pid, SIGHUP)
             #expect(try await program.said("reset")[0].pid == worker.pid)

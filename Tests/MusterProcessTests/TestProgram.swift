@@ -53,9 +53,12 @@ final class TestProgram: Sendable {
             text.replacingOccurrences(of: "TRIGGER", with: trigger)
                 .replacingOccurrences(of: "SETTINGS", with: settings)
         }
-        let command = wrapper + [Self.binary] + arguments + options.map(resolved) + ["--mark=\(folder.url.path)"]
+        let command =
+            wrapper + [Self.binary] + arguments + options.map(resolved) + [
+                "--mark=\(folder.url.path)", "--end-with-input",
+            ]
         program = try Program(
-            command[0], Array(command.dropFirst()), environment: environment.mapValues(resolved))
+            command[0], Array(command.dropFirst()), environment: environment.mapValues(resolved), keepsInput: true)
     }
 
     /// Runs the program during a test, and ends all of its processes with it.

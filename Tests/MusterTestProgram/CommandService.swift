@@ -174,8 +174,9 @@ final class CommandService: ServiceBase {
 
 @inline(never)
 private func blockOnPurpose() -> Never {
-    // A signal that is handled ends a sleep.
-    while true { sleep(3600) }
+    // Not a sleep: signals end it, and backtraces do not get out of it.
+    let lock = BlockingLock()
+    while true { lock.lock() }
 }
 
 @inline(never)

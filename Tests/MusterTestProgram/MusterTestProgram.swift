@@ -11,6 +11,7 @@ struct MusterTestProgram {
     static func main() {
         let options = ProgramOptions()
         if options.tellsRole { return say(Worker.isWorkerProcess ? "worker" : "no worker") }
+        if options.endsWithInput, !Worker.isWorkerProcess { endWithInput() }
         LoggingSystem.bootstrap { label in
             var handler = StreamLogHandler.standardError(label: label)
             handler.logLevel = options.isQuiet ? .critical : .debug
@@ -44,6 +45,15 @@ struct MusterTestProgram {
         launcher.whenReady { say("launcher ready \(launcher.monitoring.url ?? "-") \(socket.address)") }
         if options.isAsynchronous { return runAsynchronously(launcher) }
         return launcher.wait()
+    }
+
+    /// A test runner that is killed leaves nobody behind.
+    private static func endWithInput() {
+        try? NativeThread.start(name: "input") {
+            var byte: UInt8 = 0
+            while read(STDIN_FILENO, &byte, 1) > 0 {}
+            kill(getpid(), SIGKILL)
+        }
     }
 
     private static func runAsynchronously(_ launcher: ProcessLauncher) -> ExitStatus {

@@ -39,6 +39,8 @@ struct ProgramOptions: Sendable {
     var tellsRole: Bool { values["--tell-role"] != nil }
     /// Whether the service has a looping call of 10 ms.
     var hasLoop: Bool { values["--loop"] != nil }
+    /// Whether the program is killed when its standard input ends, as it does with the test that has started it.
+    var endsWithInput: Bool { values["--end-with-input"] != nil }
     var isQuiet: Bool { values["--quiet"] != nil }
     var hasCheck: Bool { values["--check"] != nil }
 

@@ -21,12 +21,22 @@ package final class Program: @unchecked Sendable {
     private static let afterlife: TimeInterval = 5
 
     private let process = Process()
+    private let input = Pipe()
     private let lock = NSCondition()
     private var transcript = Transcript()
 
+    /// Starts a program.
+    ///
+    /// - Parameters:
+    ///   - executable: Its path.
+    ///   - arguments: The arguments after its name.
+    ///   - environment: What is added to the test's own environment.
+    ///   - given: Its standard input; decided by `keepsInput` when `nil`.
+    ///   - keepsInput: Whether its standard input stays open as long as this process and says nothing; else it has
+    ///     none.
     package init(
         _ executable: String, _ arguments: [String], environment: [String: String] = [:],
-        input: FileHandle = .nullDevice
+        input given: FileHandle? = nil, keepsInput: Bool = false
     ) throws {
         process.executableURL = URL(fileURLWithPath: executable)
         process.arguments = arguments
@@ -34,7 +44,11 @@ package final class Program: @unchecked Sendable {
         merged["MUSTER_BACKEND"] = nil
         merged.merge(environment) { $1 }
         process.environment = merged
-        process.standardInput = input
+        if let given {
+            process.standardInput = given
+        } else {
+            process.standardInput = keepsInput ? input : FileHandle.nullDevice
+        }
         let outPipe = Pipe()
         let errPipe = Pipe()
         process.standardOutput = outPipe
@@ -65,7 +79,7 @@ package final class Program: @unchecked Sendable {
         Thread.detachNewThread { [self] in
             while true {
                 let data = pipe.fileHandleForReading.availableData
-                if data.isEmpty { return }
+                if data.isEmpty { return update { $0.openPipes -= 1 } }
                 update { add(&$0, String(decoding: data, as: UTF8.self)) }
             }
         }
@@ -119,9 +133,12 @@ package final class Program: @unchecked Sendable {
         try await wait(for: "'\(text)' on standard error", within: limit) { $0.errors.contains(text) ? () : nil }
     }
 
-    /// Waits for the end and returns the exit status, or 128 plus the signal.
+    /// Waits for the end, and for what it has written before, and returns the exit status, or 128 plus the signal.
     package func status(within limit: TimeInterval = 120) async throws -> Int32 {
-        try await wait(for: "its end", within: limit) { $0.exitStatus }
+        let status = try await wait(for: "its end", within: limit) { $0.exitStatus }
+        // A child that it has left behind may keep them open.
+        try? await wait(for: "the end of its output", within: Self.afterlife) { $0.openPipes == 0 ? () : nil }
+        return status
     }
 
     /// Ends the program if it still runs.

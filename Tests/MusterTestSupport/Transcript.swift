@@ -10,6 +10,9 @@ package struct Transcript: Sendable, CustomStringConvertible {
     /// The exit status, or 128 plus the signal.
     package var exitStatus: Int32?
 
+    /// How many of its standard output and error are still open, with it or with a child that has inherited them.
+    package internal(set) var openPipes = 2
+
     package init() {}
 
     package var output: String { lines.map { "\($0)\n" }.joined() + rest }

@@ -165,7 +165,8 @@ package final class Supervisor: @unchecked Sendable {
         for (birth, child) in children {
             report.processes[birth] = SupervisorReport.Process(
                 birth: birth, pid: child.process.pid, target: child.target, vitalSigns: child.vitalSigns,
-                stoppedSince: child.stoppedSince, hungSince: child.hungSince, sampler: before[birth]?.sampler ?? LazySampler(pid: child.process.pid))
+                stoppedSince: child.stoppedSince, hungSince: child.hungSince,
+                sampler: before[birth]?.sampler ?? LazySampler(pid: child.process.pid))
         }
         for (worker, slot) in slots {
             report.slots[worker] = SupervisorReport.Slot(cpuSeconds: slot.cpuSeconds, source: slot.source)
