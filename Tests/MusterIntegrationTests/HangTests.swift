@@ -90,6 +90,6 @@ struct HangTests {
             within: Self.limit + Self.abortGrace + Self.margin * 2)
         #expect(await request.value == nil)
         #expect(demo.log.contains("hung worker is ended"))
-        #expect(demo.log.contains("blockThread"), "\(demo.log)")
+        #expect(demo.log.contains("TroubleAPI.\(path.dropFirst())(_:)"), "\(demo.log)")
     }
 }
