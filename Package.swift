@@ -18,6 +18,12 @@ let package = Package(
         .library(name: "Muster", targets: ["Muster"]),
         .library(name: "MusterTestKit", targets: ["MusterTestKit"]),
         .library(name: "MusterMetrics", targets: ["MusterMetrics"]),
+        .library(name: "MusterServiceLifecycle", targets: ["MusterServiceLifecycle"]),
+    ],
+    traits: [
+        .trait(
+            name: "ServiceLifecycle",
+            description: "MusterServiceLifecycle: run swift-service-lifecycle's services, and be one.")
     ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-log.git", from: "1.16.0"),
@@ -27,6 +33,8 @@ let package = Package(
             traits: [.defaults, "CommandLineArguments"]),
         .package(url: "https://github.com/apple/swift-collections.git", from: "1.2.0"),
         .package(url: "https://github.com/apple/swift-system.git", from: "1.5.0"),
+        // Not built without the trait.
+        .package(url: "https://github.com/swift-server/swift-service-lifecycle.git", from: "2.9.0"),
     ],
     targets: [
         // Floor 0: the C world.
@@ -89,6 +97,18 @@ let package = Package(
             dependencies: ["MusterPlatform", "MusterMetrics", "MusterExecution", "Muster"],
             swiftSettings: swiftSettings),
 
+        // Floor 4: beside the executables. Empty without the trait.
+        .target(
+            name: "MusterServiceLifecycle",
+            dependencies: [
+                "Muster",
+                .product(name: "Logging", package: "swift-log"),
+                .product(
+                    name: "ServiceLifecycle", package: "swift-service-lifecycle",
+                    condition: .when(traits: ["ServiceLifecycle"])),
+            ],
+            swiftSettings: swiftSettings),
+
         // What of the demo is tested without starting it.
         .target(name: "MusterDemoSupport", swiftSettings: swiftSettings),
 
@@ -139,9 +159,36 @@ let package = Package(
                 .product(name: "Configuration", package: "swift-configuration"),
             ],
             swiftSettings: swiftSettings),
+        .executableTarget(
+            name: "muster-lifecycle-program",
+            dependencies: [
+                "MusterServiceLifecycle", "Muster",
+                .product(name: "Logging", package: "swift-log"),
+                .product(
+                    name: "ServiceLifecycle", package: "swift-service-lifecycle",
+                    condition: .when(traits: ["ServiceLifecycle"])),
+            ],
+            path: "Tests/MusterLifecycleProgram", swiftSettings: swiftSettings),
+        .testTarget(
+            name: "MusterServiceLifecycleTests",
+            dependencies: [
+                "muster-lifecycle-program", "MusterServiceLifecycle", "Muster", "MusterTestKit", "MusterTestSupport",
+                .product(name: "Logging", package: "swift-log"),
+                .product(
+                    name: "ServiceLifecycle", package: "swift-service-lifecycle",
+                    condition: .when(traits: ["ServiceLifecycle"])),
+                .product(
+                    name: "ServiceLifecycleTestKit", package: "swift-service-lifecycle",
+                    condition: .when(traits: ["ServiceLifecycle"])),
+            ],
+            swiftSettings: swiftSettings),
         .testTarget(
             name: "MusterIntegrationTests",
-            dependencies: ["MusterPlatform", "MusterDemoSupport"],
+            dependencies: ["MusterPlatform", "MusterDemoSupport", "MusterTestSupport"],
+            swiftSettings: swiftSettings),
+        // Drives the program above; `swift test` builds that one, too.
+        .testTarget(
+            name: "MusterProcessTests", dependencies: ["MusterPlatform", "MusterTestSupport"],
             swiftSettings: swiftSettings),
     ]
 )

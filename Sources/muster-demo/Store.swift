@@ -20,9 +20,8 @@ final class Store: Sendable {
 
     private struct Shard: Sendable {
         let folder: String
-        /// Keeps a sweep from removing what was stored since it looked: in this process, and by a lock of the file
-        /// in the others.
         let lock = Locked(())
+        /// Its lock keeps a sweep of one worker from removing what another one has stored since it looked.
         let lockFile: OwnedDescriptor
     }
 
@@ -69,7 +68,9 @@ final class Store: Sendable {
         let shard = shard(of: key)
         let temporary = "\(shard.folder)/new-\(getpid())-\(number)"
         try item.write(to: temporary)
-        let isStored = withLock(shard) { rename(temporary, file(of: key)) == 0 }
+        let isStored = shard.lock.withLock { _ in
+            Self.withFileLock(shard) { rename(temporary, file(of: key)) == 0 }
+        }
         if !isStored {
             let error = SystemError("rename \(temporary)")
             unlink(temporary)
@@ -83,15 +84,18 @@ final class Store: Sendable {
 
     /// Removes what has expired from a shard and sums the rest up.
     func sweep(shard index: Int, at now: MonotonicInstant) -> Summary {
-        let shard = shards[index]
+        shards[index].lock.withLock { _ in sweep(shards[index], at: now) }
+    }
+
+    private func sweep(_ shard: Shard, at now: MonotonicInstant) -> Summary {
         var summary = Summary()
         // Under the lock, so that a shard whose lock is held for ever has no sweep that goes on as if all was well.
         for name in shard.lock.withLock({ _ in names(in: shard.folder) }) {
             let path = "\(shard.folder)/\(name)"
             guard let item = Item(file: path) else { continue }
             if item.isExpired(at: now) {
-                // It may be a new one by now.
-                let isRemoved = withLock(shard) {
+                // Another worker may have stored a new one by now.
+                let isRemoved = Self.withFileLock(shard) {
                     guard let item = Item(file: path), item.isExpired(at: now) else { return false }
                     return unlink(path) == 0
                 }
@@ -111,12 +115,10 @@ final class Store: Sendable {
         shards[index].lock.withLock { _ in body() }
     }
 
-    private func withLock(_ shard: Shard, _ body: () -> Bool) -> Bool {
-        shard.lock.withLock { _ in
-            while flock(shard.lockFile.rawValue, LOCK_EX) != 0, errno == EINTR {}
-            defer { flock(shard.lockFile.rawValue, LOCK_UN) }
-            return body()
-        }
+    private static func withFileLock(_ shard: Shard, _ body: () -> Bool) -> Bool {
+        while flock(shard.lockFile.rawValue, LOCK_EX) != 0, errno == EINTR {}
+        defer { flock(shard.lockFile.rawValue, LOCK_UN) }
+        return body()
     }
 
     // MARK: Files

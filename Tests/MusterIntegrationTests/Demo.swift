@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Foundation
+import MusterTestSupport
 import Testing
 
 /// A running release build of the demo, started by a test and ended with it.
@@ -71,7 +72,7 @@ final class Demo: @unchecked Sendable {
     func signal(_ number: Int32) { kill(ready.pid, number) }
 
     /// Waits for the end and returns the exit status, or 128 plus the signal.
-    func status() async -> Int32 { await program.status() }
+    func status() async throws -> Int32 { try await program.status() }
 
     /// The workers that fill a slot, in the slots' order.
     var workers: [ProcessFiles] {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Foundation
+import MusterTestSupport
 import Testing
 
 @Suite("The demo", .enabled(if: Demo.isBuilt, "build the demo first: make demo"), .timeLimit(.minutes(2)))
@@ -64,7 +65,7 @@ struct DemoTests {
     func terminate(backend: String) async throws {
         let demo = try await Demo(backend: backend)
         demo.signal(SIGTERM)
-        #expect(await demo.status() == 0)
+        #expect(try await demo.status() == 0)
         #expect(demo.log.contains("caught a signal"))
     }
 
@@ -77,14 +78,14 @@ struct DemoTests {
         }
         demo.signal(SIGTERM)
         #expect(try await request.value.status == 200)
-        #expect(await demo.status() == 0)
+        #expect(try await demo.status() == 0)
     }
 
     @Test("ends at once on SIGINT, and on a second SIGTERM, with status 1", arguments: backends)
     func interrupt(backend: String) async throws {
         let interrupted = try await Demo(backend: backend)
         interrupted.signal(SIGINT)
-        #expect(await interrupted.status() == 1)
+        #expect(try await interrupted.status() == 1)
         let twice = try await Demo(backend: backend)
         let request = Task { try? await twice.get("/block?seconds=60", from: twice.ready.http) }
         _ = try await eventually("the job") {
@@ -93,7 +94,7 @@ struct DemoTests {
         twice.signal(SIGTERM)
         _ = try await eventually("the first") { twice.log.contains("stopping services") ? true : nil }
         twice.signal(SIGTERM)
-        #expect(await twice.status() == 1)
+        #expect(try await twice.status() == 1)
         _ = await request.value
     }
 
@@ -105,7 +106,7 @@ struct DemoTests {
             try await demo.get("/metrics").body.contains(/muster_threadgroup_tasks_total\{.*\} 1\n/) ? true : nil
         }
         demo.signal(SIGTERM)
-        #expect(await demo.status() == 1)
+        #expect(try await demo.status() == 1)
         #expect(demo.log.contains("graceful shutdown timeout exceeded"))
         _ = await request.value
     }
@@ -117,7 +118,7 @@ struct DemoTests {
         _ = try await eventually("the restart") { demo.log.contains("restarting services") ? true : nil }
         _ = try await eventually("readiness") { try await demo.get("/readyz").status == 200 ? true : nil }
         demo.signal(SIGTERM)
-        #expect(await demo.status() == 0)
+        #expect(try await demo.status() == 0)
     }
 
     @Test("names the address and the remedy when a port is in use")
@@ -126,12 +127,12 @@ struct DemoTests {
         let binary = try #require(Demo.binary)
         let endpoint = demo.ready.endpoint.replacingOccurrences(of: "http://", with: "")
         let second = try Program(binary, ["--workers", "0", "--http", "127.0.0.1:0", "--endpoint", endpoint])
-        #expect(await second.status() == 1)
+        #expect(try await second.status() == 1)
         #expect(second.errors.contains(endpoint))
         #expect(second.errors.contains("in use"))
         let http = demo.ready.http.replacingOccurrences(of: "http://", with: "")
         let third = try Program(binary, ["--workers", "0", "--http", http, "--endpoint", "127.0.0.1:0"])
-        #expect(await third.status() == 1)
+        #expect(try await third.status() == 1)
         #expect(third.errors.contains("--http"))
     }
 
@@ -158,14 +159,14 @@ struct DemoTests {
         ])
     func wrongOptions(options: [String], text: String) async throws {
         let program = try Program(try #require(Demo.binary), options)
-        #expect(await program.status() == 64)
+        #expect(try await program.status() == 64)
         #expect(program.errors.contains(text))
     }
 
     @Test("explains itself")
     func help() async throws {
         let program = try Program(try #require(Demo.binary), ["--help"])
-        #expect(await program.status() == 0)
+        #expect(try await program.status() == 0)
         for option in [
             "--http", "--endpoint", "--loops", "--interval", "--ready-file", "--liveness-limit", "--workers",
         ] {

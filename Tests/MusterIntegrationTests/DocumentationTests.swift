@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Foundation
+import MusterTestSupport
 import Testing
 
 @Suite("The documentation", .timeLimit(.minutes(1)))
@@ -22,8 +23,13 @@ struct DocumentationTests {
             documented[String(match.1)] = String(match.2)
         }
         var exported: [String: String] = [:]
-        for backend in ["cooperative", "threading"] {
-            let demo = try await Demo(backend: backend)
+        let inOneProcess: [String] = []
+        let supervised = ["--workers", "2", "--warm-spares", "1"]
+        for (backend, options) in [
+            ("cooperative", inOneProcess), ("threading", inOneProcess), ("cooperative", supervised),
+            ("threading", supervised),
+        ] {
+            let demo = try await Demo(backend: backend, options: options)
             _ = try await demo.get("/livez")
             _ = try await demo.get("/readyz")
             for match in try await demo.get("/metrics").body.matches(of: /# TYPE ([a-z_]+) ([a-z]+)/)

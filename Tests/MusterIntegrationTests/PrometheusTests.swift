@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Foundation
+import MusterTestSupport
 import Testing
 
 @Suite("A real Prometheus", .serialized, .timeLimit(.minutes(5)))
@@ -63,7 +64,7 @@ struct PrometheusTests {
         }
         for (backend, demo) in demos {
             demo.signal(SIGTERM)
-            #expect(await demo.status() == 0, "\(backend)")
+            #expect(try await demo.status() == 0, "\(backend)")
         }
     }
 
@@ -78,7 +79,7 @@ struct PrometheusTests {
         let folder = try TemporaryFolder()
         let file = try folder.write(try await demo.get("/metrics").body, to: "metrics.txt")
         let check = try Program("/bin/sh", ["-c", "exec promtool check metrics < \"$0\"", file])
-        #expect(await check.status() == 0)
+        #expect(try await check.status() == 0)
         #expect(check.output + check.errors == "")
     }
 
@@ -103,7 +104,7 @@ struct PrometheusTests {
                 assert len(families) > 30
                 """
             let check = try Program(Python.interpreter, ["-c", script, file])
-            #expect(await check.status() == 0, "\(accept): \(check.errors)")
+            #expect(try await check.status() == 0, "\(accept): \(check.errors)")
         }
     }
 }

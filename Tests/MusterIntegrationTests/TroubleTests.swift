@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Foundation
+import MusterTestSupport
 import Testing
 
 @Suite("The demo's trouble", .enabled(if: Demo.isBuilt, "build the demo first: make demo"), .timeLimit(.minutes(2)))
@@ -9,7 +10,7 @@ struct TroubleTests {
     func crash(backend: String) async throws {
         let demo = try await Demo(backend: backend)
         await #expect(throws: (any Error).self) { try await demo.get("/crash", from: demo.ready.http) }
-        let status = await demo.status()
+        let status = try await demo.status()
         #expect([SIGILL, SIGTRAP].map { $0 + 128 }.contains(status))
     }
 
@@ -17,7 +18,7 @@ struct TroubleTests {
     func exit(code: Int32) async throws {
         let demo = try await Demo(backend: nil)
         await #expect(throws: (any Error).self) { try await demo.get("/exit?code=\(code)", from: demo.ready.http) }
-        #expect(await demo.status() == code)
+        #expect(try await demo.status() == code)
     }
 
     @Test("/hang is noticed by /livez, and over when it ends", arguments: DemoTests.backends)

@@ -58,7 +58,7 @@ final class CommandService: ServiceBase {
     }
 
     private func beginAsAsked() async throws {
-        var behaviour = options.start
+        var behaviour = options.start(of: name)
         if let at = behaviour.firstIndex(of: "@") {
             guard access(String(behaviour[behaviour.index(after: at)...]), F_OK) == 0 else { return }
             behaviour = String(behaviour[..<at])
@@ -67,7 +67,7 @@ final class CommandService: ServiceBase {
         case "": break
         case "fail": throw CommandError("told to fail")
         case "hang": try await Backend.current.engine.sleep(for: .seconds(3600))
-        case "block": sleep(3600)
+        case "block": blockOnPurpose()
         case "trap": trapOnPurpose()
         default:
             if behaviour.hasPrefix("exit:"), let code = Int32(behaviour.dropFirst(5)) { exit(code) }
@@ -76,7 +76,7 @@ final class CommandService: ServiceBase {
 
     func stop(graceful: Bool, until deadline: MonotonicInstant?) async throws {
         say("stopping \(who)")
-        if options.stop == "hang" { try await Backend.current.engine.sleep(for: .seconds(3600)) }
+        if options.stop(of: name) == "hang" { try await Backend.current.engine.sleep(for: .seconds(3600)) }
         accepting.withLock { $0 }?.cancel()
         try await threadGroup.stop(graceful: graceful, until: deadline)
         say("stopped \(who)")
@@ -100,7 +100,13 @@ final class CommandService: ServiceBase {
             _ = fcntl(connection, F_SETFL, O_NONBLOCK)
             _ = fcntl(connection, F_SETFD, FD_CLOEXEC)
             counter.increment()
-            try await threadGroup.addThread(name: "command") { [self] in
+            do {
+                try await threadGroup.addThread(name: "command") { [self] in
+                    defer { close(connection) }
+                    try await serve(connection, engine)
+                }
+            } catch {
+                // The end has begun in between: what is accepted is served all the same.
                 defer { close(connection) }
                 try await serve(connection, engine)
             }
@@ -139,7 +145,6 @@ final class CommandService: ServiceBase {
         case "block":
             say("blocking \(who)")
             blockOnPurpose()
-            return who
         case "deadlock":
             say("blocking \(who)")
             deadlockOnPurpose()
@@ -153,15 +158,9 @@ final class CommandService: ServiceBase {
         case "scribble":
             scribble(over: MetricRegistry.shared.arena.descriptor.rawValue)
             return who
-        case "descriptors":
-            return (0..<256).filter { fcntl(Int32($0), F_GETFD) >= 0 }.map(String.init).joined(separator: " ")
+        case "shell": return output(of: words.dropFirst().joined(separator: " "))
         default: return "unknown command"
         }
-    }
-
-    @inline(never)
-    private func blockOnPurpose() {
-        sleep(3600)
     }
 
     @inline(never)
@@ -172,11 +171,30 @@ final class CommandService: ServiceBase {
 }
 
 @inline(never)
+private func blockOnPurpose() -> Never {
+    // A signal that is handled ends a sleep.
+    while true { sleep(3600) }
+}
+
+@inline(never)
 private func trapOnPurpose() -> Never {
     let empty: [Int] = []
     let index = Int(getpid())
     // Out of range, by far.
     exit(Int32(truncatingIfNeeded: empty[index]))
+}
+
+/// What a shell command writes to its standard output.
+private func output(of command: String) -> String {
+    guard let stream = popen(command, "r") else { return "no shell" }
+    defer { pclose(stream) }
+    var bytes: [UInt8] = []
+    var chunk = [UInt8](repeating: 0, count: 4096)
+    while true {
+        let count = fread(&chunk, 1, chunk.count, stream)
+        guard count > 0 else { return String(decoding: bytes, as: UTF8.self) }
+        bytes += chunk[..<count]
+    }
 }
 
 /// Overwrites a memory file that this process shares with its supervisor.

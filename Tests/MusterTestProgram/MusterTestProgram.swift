@@ -10,9 +10,10 @@ import Muster
 struct MusterTestProgram {
     static func main() {
         let options = ProgramOptions()
+        if options.tellsRole { return say(Worker.isWorkerProcess ? "worker" : "no worker") }
         LoggingSystem.bootstrap { label in
             var handler = StreamLogHandler.standardError(label: label)
-            handler.logLevel = .debug
+            handler.logLevel = options.isQuiet ? .critical : .debug
             return handler
         }
         Backend.registerDefaultHook {
@@ -24,22 +25,23 @@ struct MusterTestProgram {
 
     private static func run(_ options: ProgramOptions) throws -> ExitStatus {
         let settings = try MusterSettings.load()
+        if let type = options.explicitBackend { try Backend.initialize(type) }
         if options.inProcess {
             let launcher = try ServiceLauncher(name: "test", settings: settings)
-            let socket = try ListeningSocket(.unix(path: options.socket), setting: "--socket")
+            let socket = try ListeningSocket(options.socket, setting: "--socket")
             let service = CommandService(name: "test", socket: socket, options: options)
             try launcher.launchService(service)
-            launcher.whenReady { say("launcher ready \(launcher.monitoring.url ?? "-")") }
+            launcher.whenReady { say("launcher ready \(launcher.monitoring.url ?? "-") \(socket.address)") }
             return launcher.wait()
         }
         let launcher = try ProcessLauncher(settings: settings)
-        let socket = try launcher.listen("commands", on: .unix(path: options.socket), setting: "--socket")
+        let socket = try launcher.listen("commands", on: options.socket, setting: "--socket")
         for name in options.services {
             let service = CommandService(name: name, socket: socket, options: options)
             service.register(checks: launcher.health)
             try launcher.launchService(service, workers: options.workers, options: options.workerOptions)
         }
-        launcher.whenReady { say("launcher ready \(launcher.monitoring.url ?? "-")") }
+        launcher.whenReady { say("launcher ready \(launcher.monitoring.url ?? "-") \(socket.address)") }
         if options.isAsynchronous { return runAsynchronously(launcher) }
         return launcher.wait()
     }

@@ -19,18 +19,27 @@ struct ProgramOptions: Sendable {
     private func value(_ name: String) -> String? { values["--\(name)"] }
 
     var workers: Int { value("workers").flatMap { Int($0) } ?? 2 }
-    var socket: String { value("socket") ?? "/nonexistent/socket" }
+    var socket: ListenAddress {
+        get throws { try ListenAddress(parsing: value("socket") ?? "") }
+    }
     var services: [String] { (value("services") ?? "test").split(separator: ",").map(String.init) }
     var inProcess: Bool { values["--in-process"] != nil }
     var isAsynchronous: Bool { values["--asynchronous"] != nil }
     var backend: BackendType { BackendType(value("backend") ?? "cooperative") }
+    /// The backend that is chosen by the program instead of its hook.
+    var explicitBackend: BackendType? { value("explicit-backend").map { BackendType($0) } }
     var canarySlot: Int? { value("canary-slot").flatMap { Int($0) } }
     /// What `start` does: nothing, `fail`, `hang`, `trap`, `exit:CODE`, `block`; with `@PATH` only once the file is there.
-    var start: String { value("start") ?? "" }
+    func start(of service: String) -> String { isMeant(service) ? value("start") ?? "" : "" }
     /// What `stop` does: `hang` for ever, or nothing.
-    var stop: String { value("stop") ?? "" }
+    func stop(of service: String) -> String { isMeant(service) ? value("stop") ?? "" : "" }
+    /// The one service that `start` and `stop` are for; all when nil.
+    private func isMeant(_ service: String) -> Bool { value("only").map { $0 == service } ?? true }
+    /// Whether to say only what kind of process this is.
+    var tellsRole: Bool { values["--tell-role"] != nil }
     /// Whether the service has a looping call of 10 ms.
     var hasLoop: Bool { values["--loop"] != nil }
+    var isQuiet: Bool { values["--quiet"] != nil }
     var hasCheck: Bool { values["--check"] != nil }
 
     var workerOptions: WorkerOptions {

@@ -20,6 +20,8 @@ public enum LaunchError: Error, Hashable, Sendable, CustomStringConvertible {
     case nothingLaunched
     /// A worker was started for a service that its program does not launch.
     case unknownGroup(String, launched: [String])
+    /// No service of the name has been launched.
+    case notLaunched(String, launched: [String])
     /// A worker has not inherited a listening socket that its program asks for.
     case socketNotInherited(String)
     /// The system has no thread or descriptor for the supervisor.
@@ -47,6 +49,11 @@ public enum LaunchError: Error, Hashable, Sendable, CustomStringConvertible {
             this process was started as a worker of '\(name)', but its program launches \
             \(launched.isEmpty ? "nothing" : launched.map { "'\($0)'" }.joined(separator: ", ")): what is launched \
             must not depend on whether the process is a worker
+            """
+        case .notLaunched(let name, let launched):
+            """
+            no service named '\(name)' is launched; launched are \
+            \(launched.isEmpty ? "none" : launched.map { "'\($0)'" }.joined(separator: ", "))
             """
         case .socketNotInherited(let name):
             """

@@ -197,6 +197,23 @@ public final class ProcessLauncher: MainLauncher, BackendComponent {
         }
     }
 
+    /// Replaces one worker: it is stopped gracefully, and a new one is started in its slot. Counted as `requested`.
+    ///
+    /// Does nothing in a worker, and for a slot that does not exist.
+    ///
+    /// - Parameters:
+    ///   - service: The launched service's name.
+    ///   - slot: The worker's slot, from 0.
+    /// - Throws: ``LaunchError/notLaunched(_:launched:)``.
+    public func replaceWorker(of service: String, slot: Int) throws(LaunchError) {
+        guard let group = launched.index(of: service) else {
+            throw .notLaunched(service, launched: launched.names)
+        }
+        if case .supervisor(let supervisor) = role {
+            supervisor.submit(.replace(WorkerID(group: group, slot: slot)))
+        }
+    }
+
     /// Changes the number of a service's workers. What comes last counts; surplus workers finish what they have.
     ///
     /// Does nothing in a worker.
@@ -208,7 +225,7 @@ public final class ProcessLauncher: MainLauncher, BackendComponent {
     public func scale(_ service: String, to workers: Int) throws(LaunchError) {
         guard workers >= 0 else { throw .tooFewWorkers(workers) }
         guard let group = launched.index(of: service) else {
-            throw .unknownGroup(service, launched: launched.names)
+            throw .notLaunched(service, launched: launched.names)
         }
         if case .supervisor(let supervisor) = role { supervisor.submit(.scale(group: group, to: workers)) }
     }

@@ -38,6 +38,8 @@ final class ServiceRunner: Sendable {
     private struct State {
         var machine = LaunchState()
         var hasBegun = false
+        /// What has happened before it had begun; `nil` once it has.
+        var early: [LaunchState.Event]? = []
         var subscriptions: [SignalCenter.Subscription] = []
         var deadline: EventLoop.ScheduledAction?
         var failure: (any Error)?
@@ -71,6 +73,7 @@ final class ServiceRunner: Sendable {
         for signal in [UnixSignal.terminate, .interrupt, .hangUp] {
             signals.labels(signal.description).increment(by: 0)
         }
+        services.whenEnded { [weak self] service, end in self?.ended(service, end) }
     }
 
     private var settings: MusterSettings { currentSettings.withLock { $0 } }
@@ -168,12 +171,20 @@ final class ServiceRunner: Sendable {
             try subscribe()
             try surroundings.begin()
         } catch {
+            takeUpEarly()
             return fail(error)
         }
+        takeUpEarly()
         transition("start") { [self] in
             try await services.start()
             handle(.started)
         }
+    }
+
+    /// An end that was asked for before the begin comes after it, so that nothing is begun that has ended.
+    private func takeUpEarly() {
+        let events = state.withLock { $0.early.take() } ?? []
+        for event in events { handle(event) }
     }
 
     private func subscribe() throws {
@@ -226,10 +237,33 @@ final class ServiceRunner: Sendable {
         if isFirst { surroundings.failed(error) }
     }
 
+    /// A service has ended without being stopped.
+    private func ended(_ service: String, _ end: ServiceEnd) {
+        switch end {
+        case .finished:
+            logger.notice("service has finished", metadata: ["service": "\(service)"])
+            handle(.end(.success))
+        case .failed(let error):
+            let isStarting = state.withLock { $0.machine.phase == .starting }
+            if isStarting {
+                note(ServicesError.failed(service: service, error))
+            } else {
+                // No failed start: the supervisor looks at the process' end.
+                logger.critical("service failed", metadata: ["service": "\(service)", "error": "\(error)"])
+                state.withLock { $0.failure = $0.failure ?? ServicesError.failed(service: service, error) }
+            }
+            handle(.end(.failure))
+        }
+    }
+
     // MARK: Events in, actions out
 
     private func handle(_ event: LaunchState.Event) {
         let (action, onReady, hasBecomeReady) = state.withLock { state in
+            guard state.early == nil else {
+                state.early?.append(event)
+                return (LaunchState.Action?.none, [@Sendable () -> Void](), false)
+            }
             let wasReady = state.machine.isReady
             let action = state.machine.handle(event)
             // As one with the change of phase, so that a start under way starts nothing after it.

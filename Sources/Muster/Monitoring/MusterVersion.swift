@@ -8,11 +8,11 @@ public enum MusterVersion {
     /// The Swift version that it was compiled with.
     public static var swift: String {
         #if swift(>=6.4)
-            "6.4"
+        "6.4"
         #elseif swift(>=6.3)
-            "6.3"
+        "6.3"
         #else
-            "6.2"
+        "6.2"
         #endif
     }
 }

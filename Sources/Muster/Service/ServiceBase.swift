@@ -49,6 +49,16 @@ public protocol ServiceBase: Sendable {
     ///
     /// - Throws: What went wrong; the launcher logs it.
     func reset() async throws
+
+    /// Registers who is told when the service, once started, ends without being stopped. Does nothing unless given:
+    /// a service whose threads and timers end, or fail, goes on.
+    ///
+    /// A service whose end is to be the end of its process implements this. ``ServiceLauncher``, and a
+    /// ``ProcessLauncher`` in a worker, then stop gracefully: with status 0 when it has finished, 1 when it has
+    /// failed. What is started next is up to the supervisor's restart policy, or to whoever has started the program.
+    ///
+    /// - Parameter action: What to tell; it does not block, and may be called at any time and from any thread.
+    func whenEnded(_ action: @escaping @Sendable (ServiceEnd) -> Void)
 }
 
 extension ServiceBase {
@@ -77,4 +87,9 @@ extension ServiceBase {
 
     /// Does nothing.
     public func reset() async throws {}
+
+    /// Does nothing: the service never ends without being stopped.
+    ///
+    /// - Parameter action: Never called.
+    public func whenEnded(_ action: @escaping @Sendable (ServiceEnd) -> Void) {}
 }

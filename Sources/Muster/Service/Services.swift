@@ -32,6 +32,7 @@ public final class Services: Sendable, BackendComponent {
         /// How many stops are asked for and not over; meanwhile no further service starts.
         var stops = 0
         var isClosed = false
+        var onEnd: (@Sendable (_ service: String, ServiceEnd) -> Void)?
 
         var mayStart: Bool { phase == .started && stops == 0 && !isClosed }
     }
@@ -104,7 +105,16 @@ public final class Services: Sendable, BackendComponent {
             return state.lastID
         }
         guard let id else { throw .stopped(service: service.name) }
+        service.whenEnded { [weak self] end in
+            guard let self else { return }
+            state.withLock { $0.onEnd }?(service.name, end)
+        }
         return id
+    }
+
+    /// Tells of every service that ends without being stopped.
+    func whenEnded(_ action: @escaping @Sendable (_ service: String, ServiceEnd) -> Void) {
+        state.withLock { $0.onEnd = action }
     }
 
     /// Starts the services one after the other.

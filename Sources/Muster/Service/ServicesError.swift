@@ -4,6 +4,8 @@
 public enum ServicesError: Error, Sendable, CustomStringConvertible {
     /// A service's `start()` threw. It has been stopped; when all were starting, so have those before it.
     case startFailed(service: String, any Error)
+    /// A service that had started could not go on.
+    case failed(service: String, any Error)
     /// Services were started twice.
     case alreadyStarted
     /// The services were stopped before all of them had started.
@@ -18,6 +20,8 @@ public enum ServicesError: Error, Sendable, CustomStringConvertible {
         switch self {
         case .startFailed(let service, let error):
             "service '\(service)' failed to start: \(error)"
+        case .failed(let service, let error):
+            "service '\(service)' failed: \(error)"
         case .alreadyStarted:
             "the services have been started already"
         case .stoppedWhileStarting:

@@ -87,7 +87,8 @@ extension Supervisor {
 
     private func metadata(_ target: SpawnTarget, _ birth: Int?) -> Logger.Metadata {
         var details: Logger.Metadata = ["worker": "\(name(of: target))"]
-        if let pid = birth.flatMap({ children[$0]?.process.pid }) { details["pid"] = "\(pid)" }
+        let child = birth.flatMap { children[$0] } ?? (departed?.birth == birth ? departed : nil)
+        if let pid = child?.process.pid { details["pid"] = "\(pid)" }
         return details
     }
 }

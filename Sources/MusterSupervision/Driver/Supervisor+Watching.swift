@@ -60,7 +60,9 @@ extension Supervisor {
         }
         let wasKilledByKernel =
             exit.termination == .signaled(SIGKILL) && !child.isKilled && outOfMemory.claimKill() == true
+        departed = child
         handle(.exited(child.birth, exit.termination, isOutOfMemory: wasKilledByKernel))
+        departed = nil
     }
 
     private func listen(to birth: Int) {
@@ -103,13 +105,25 @@ extension Supervisor {
         case .quiet: break
         case .hung(let hang):
             hung(child, reason: "\(hang)", canAbort: !child.isStopped)
-        case .nextLook(let instant):
-            let birth = child.birth
-            child.look = loop.schedule(at: aligned(instant)) { [unowned self] in
-                guard let child = children[birth] else { return }
-                child.look = nil
-                look(at: child)
+        case .nextLook(let instant): scheduleLook(at: child, aligned(instant))
+        }
+    }
+
+    private func scheduleLook(at child: WorkerChild, _ instant: MonotonicInstant) {
+        let birth = child.birth
+        child.look = loop.schedule(at: instant) { [unowned self] in
+            guard let child = children[birth] else { return }
+            child.look = nil
+            let lateness = instant.duration(to: .now)
+            guard lateness <= livenessLimit / 4 else {
+                // Whatever has held this process up, a frozen control group or a paused machine, has held the workers
+                // up as well: they get the time to catch up.
+                logger.notice(
+                    "the supervisor itself was held up: workers are judged later",
+                    metadata: ["worker": "\(name(of: child.target))", "by": "\(lateness)"])
+                return scheduleLook(at: child, .now.advanced(by: livenessLimit / 2))
             }
+            look(at: child)
         }
     }
 

@@ -24,6 +24,8 @@ package final class Supervisor: @unchecked Sendable {
     var state: SupervisorState
     var livenessLimit: Duration
     var children: [Int: WorkerChild] = [:]
+    /// The child whose end is being taken in, for those who tell of it.
+    var departed: WorkerChild?
     var slots: [WorkerID: SlotRecord] = [:]
     var outOfMemory = OutOfMemoryCounter()
     /// Processes that nobody wants any more and that are still to be reaped.

@@ -1,0 +1,169 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#if ServiceLifecycle
+public import Logging
+public import Muster
+import MusterExecution
+public import MusterPlatform
+public import ServiceLifecycle
+
+/// Runs a service of swift-service-lifecycle as it is, for example a Hummingbird application, under any launcher.
+///
+/// ```swift
+/// let launcher = try ProcessLauncher()
+/// try launcher.launchService(LifecycleService(name: "api") { MyApplication() }, workers: 4)
+/// launcher.wait().exit()
+/// ```
+///
+/// - Starting makes the service and runs it in a thread of its group. It has started once `run()` has been entered
+///   or, where the service is given a ``StartReporter``, once it has reported so.
+/// - Stopping gracefully shuts it down gracefully (`gracefulShutdown()`, `withGracefulShutdownHandler`) and waits; at
+///   the deadline it is cancelled. Stopping otherwise cancels it at once. A `CancellationError` is then no error.
+/// - A `run()` that throws once it has started, or returns without being told to, ends the launcher, and in a worker
+///   the process: with status 1 or 0, which the restart policy then judges.
+/// - A restart in place makes the service anew: most services cannot be run twice.
+public final class LifecycleService: ServiceBase {
+    private struct State {
+        var run: LifecycleRun?
+        var onEnd: [@Sendable (ServiceEnd) -> Void] = []
+    }
+
+    /// The service's name.
+    public let name: String
+    /// The group in whose thread `run()` runs.
+    public let threadGroup: ThreadGroup
+
+    private let placement: LifecyclePlacement
+    private let maximumGracefulShutdownDuration: Duration?
+    private let logger: Logger
+    private let reportsStart: Bool
+    private let make: @Sendable (StartReporter) async throws -> any ServiceLifecycle.Service
+    private let state = Locked(State())
+
+    private init(
+        name: String, placement: LifecyclePlacement, maximumGracefulShutdownDuration: Duration?, backend: Backend?,
+        logger: Logger, reportsStart: Bool,
+        make: @escaping @Sendable (StartReporter) async throws -> any ServiceLifecycle.Service
+    ) {
+        self.name = name
+        self.placement = placement
+        self.maximumGracefulShutdownDuration = maximumGracefulShutdownDuration
+        self.logger = logger
+        self.reportsStart = reportsStart
+        self.make = make
+        threadGroup = ThreadGroup(name: name, backend: backend)
+    }
+
+    /// Creates a service that counts as started as soon as its `run()` is entered.
+    ///
+    /// - Parameters:
+    ///   - name: The service's name, and its thread group's.
+    ///   - placement: Where `run()` runs.
+    ///   - maximumGracefulShutdownDuration: How long a graceful shutdown may take before the service is cancelled,
+    ///     whatever the launcher's deadline is; `nil` for the launcher's alone.
+    ///   - backend: The backend to run on; the selected one when `nil`.
+    ///   - logger: Where swift-service-lifecycle logs.
+    ///   - make: Makes the service: at each start, in a worker and not in its supervisor.
+    public convenience init(
+        name: String, placement: LifecyclePlacement = .backend, maximumGracefulShutdownDuration: Duration? = nil,
+        backend: Backend? = nil, logger: Logger = Logger(label: "muster.lifecycle"),
+        make: @escaping @Sendable () async throws -> any ServiceLifecycle.Service
+    ) {
+        self.init(
+            name: name, placement: placement, maximumGracefulShutdownDuration: maximumGracefulShutdownDuration,
+            backend: backend, logger: logger, reportsStart: false, make: { _ in try await make() })
+    }
+
+    /// Creates a service that reports when it has started. Until then its worker is not ready, and an error of
+    /// `run()` is a failed start.
+    ///
+    /// - Parameters:
+    ///   - name: The service's name, and its thread group's.
+    ///   - placement: Where `run()` runs.
+    ///   - maximumGracefulShutdownDuration: How long a graceful shutdown may take before the service is cancelled,
+    ///     whatever the launcher's deadline is; `nil` for the launcher's alone.
+    ///   - backend: The backend to run on; the selected one when `nil`.
+    ///   - logger: Where swift-service-lifecycle logs.
+    ///   - make: Makes the service: at each start, in a worker and not in its supervisor. The service calls
+    ///     ``StartReporter/report()`` once it serves.
+    public convenience init(
+        name: String, placement: LifecyclePlacement = .backend, maximumGracefulShutdownDuration: Duration? = nil,
+        backend: Backend? = nil, logger: Logger = Logger(label: "muster.lifecycle"),
+        make: @escaping @Sendable (StartReporter) async throws -> any ServiceLifecycle.Service
+    ) {
+        self.init(
+            name: name, placement: placement, maximumGracefulShutdownDuration: maximumGracefulShutdownDuration,
+            backend: backend, logger: logger, reportsStart: true, make: make)
+    }
+
+    /// Makes the service and runs it; returns once it has started.
+    ///
+    /// - Throws: What making it throws; what `run()` throws before the service has started;
+    ///   ``LifecycleServiceError/endedBeforeStart(service:)``; as `ThreadGroup.addThread(name:_:)`.
+    public func start() async throws {
+        let reporter = StartReporter(started: Completion())
+        let service = try await make(reporter)
+        let entered = EnteredService(service: service, placement: placement) { [reportsStart] in
+            if !reportsStart { reporter.report() }
+        }
+        let run = LifecycleRun(
+            service: entered, name: name, maximumGracefulShutdownDuration: maximumGracefulShutdownDuration,
+            logger: logger, started: reporter.started)
+        state.withLock { $0.run = run }
+        let job = try await threadGroup.addThread(name: "run") { [self] in try await go(run) }
+        // A thread that is cancelled before it has begun says nothing else.
+        job.link { outcome in run.started.complete(with: .failure(outcome.error ?? CancellationError())) }
+        try await run.started.wait().get()
+    }
+
+    private func go(_ run: LifecycleRun) async throws {
+        do {
+            try await run.group.run()
+        } catch let error where !(run.isStopping && error is CancellationError) {
+            if run.fail(error), !Task.isCancelled { tell(.failed(error)) }
+            throw error
+        } catch {
+            return
+        }
+        let hadStarted = !run.started.complete(
+            with: .failure(LifecycleServiceError.endedBeforeStart(service: name)))
+        if hadStarted, !run.isStopping, !Task.isCancelled { tell(.finished) }
+    }
+
+    private func tell(_ end: ServiceEnd) {
+        for action in state.withLock({ $0.onEnd }) { action(end) }
+    }
+
+    /// Stops the service.
+    ///
+    /// - Parameters:
+    ///   - graceful: Whether to shut it down gracefully; otherwise it is cancelled.
+    ///   - deadline: The latest end, at which it is cancelled; `nil` for none.
+    /// - Throws: What `run()` throws meanwhile; `TimeLimitExceeded` at the deadline; `CancellationError` when the
+    ///   calling task is cancelled.
+    public func stop(graceful: Bool, until deadline: MonotonicInstant?) async throws {
+        let run = state.withLock { $0.run }
+        if let run {
+            run.beginStop()
+            if graceful { await run.group.triggerGracefulShutdown() }
+        }
+        try await threadGroup.stop(graceful: graceful, until: deadline)
+        if let error = run?.stopFailure { throw error }
+    }
+
+    /// Waits until `run()` is over.
+    ///
+    /// - Throws: What `run()` has thrown; `CancellationError` when the calling task is cancelled.
+    public func wait() async throws {
+        try await threadGroup.wait()
+        if let error = state.withLock({ $0.run })?.failure { throw error }
+    }
+
+    /// Registers who is told when `run()` throws or returns after the start, without having been told to.
+    ///
+    /// - Parameter action: What to tell.
+    public func whenEnded(_ action: @escaping @Sendable (ServiceEnd) -> Void) {
+        state.withLock { $0.onEnd.append(action) }
+    }
+}
+#endif

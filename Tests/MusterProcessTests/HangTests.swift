@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Foundation
+import MusterTestSupport
+import Testing
+
+@Suite("Workers that hang", .transcript, .timeLimit(.minutes(10)))
+struct HangTests {
+    private let limit = "--muster-liveness-limit=2s"
+    /// Long enough for writing backtraces on a machine that has other things to do.
+    private let grace = "--muster-abort-grace=60s"
+
+    /// Waits until a hung worker has been found, reported, ended and replaced, and nobody else has been.
+    private func replaced(_ pid: Int32, in program: TestProgram) async throws {
+        let new = try await program.said("started", 3)[2]
+        try await program.logged("worker makes no progress", "pid=\(pid)", "limit=2")
+        try await program.logged("worker has ended", "pid=\(pid)", "reason=heartbeat")
+        let slot = String(new.worker.dropFirst("test/".count))
+        try await program.metric("muster_worker_restarts_total", ["worker": slot, "reason": "heartbeat"], is: 1)
+        try await program.metric("muster_worker_restarts_total", is: 1)
+        try await program.metric("muster_workers", ["state": "ready"], is: 2)
+        #expect(try await program.get("/livez").status == 200)
+    }
+
+    @Test("one that was stopped by a signal is found and replaced", arguments: backends)
+    func stopped(backend: String) async throws {
+        try await TestProgram.run(["--workers=2", limit], backend: backend) { program in
+            try await program.ready()
+            let begin = ContinuousClock.now
+            let pid = try await program.started(2)[0].pid
+            kill(pid, SIGSTOP)
+            try await replaced(pid, in: program)
+            #expect(begin.duration(to: .now) >= .seconds(2))
+            #expect(!program.log("it has been stopped by a signal").isEmpty)
+        }
+    }
+
+    @Test("one that goes on before the limit is left alone", arguments: backends)
+    func continued(backend: String) async throws {
+        try await TestProgram.run(["--workers=2", "--muster-liveness-limit=5s"], backend: backend) { program in
+            try await program.ready()
+            let workers = try await program.started(2)
+            kill(workers[0].pid, SIGSTOP)
+            try await program.logged("worker was stopped")
+            kill(workers[0].pid, SIGCONT)
+            // The other one goes on counting as stopped until the limit, so that its end is the event to wait for.
+            kill(workers[1].pid, SIGSTOP)
+            try await program.logged("worker has ended", "pid=\(workers[1].pid)", "reason=heartbeat")
+            try await program.said("started", 3)
+            #expect(program.processes.contains(workers[0].pid))
+            #expect(program.log("worker makes no progress").count == 1)
+            try await program.metric("muster_worker_restarts_total", is: 1)
+        }
+    }
+
+    @Test("a blocked loop is found, and the backtrace shows where it hangs")
+    func blockedLoop() async throws {
+        try await TestProgram.run(["--workers=2", limit, grace], backend: "cooperative") { program in
+            try await program.ready()
+            let connection = try program.submit("block")
+            let pid = try await program.said("blocking")[0].pid
+            try await replaced(pid, in: program)
+            #expect(!program.log("blockOnPurpose").isEmpty)
+            withExtendedLifetime(connection) {}
+        }
+    }
+
+    @Test("a deadlocked looping call is found, and the backtrace shows the deadlock", arguments: backends)
+    func deadlock(backend: String) async throws {
+        try await TestProgram.run(["--workers=2", "--loop", limit, grace], backend: backend) { program in
+            try await program.ready()
+            let connection = try program.submit("deadlock")
+            let pid = try await program.said("blocking")[0].pid
+            try await replaced(pid, in: program)
+            #expect(!program.log("deadlockOnPurpose").isEmpty)
+            withExtendedLifetime(connection) {}
+        }
+    }
+
+    @Test("one that does not write its backtrace in time is killed")
+    func deaf() async throws {
+        // Stopped and blocked: it takes no signal but SIGKILL.
+        let options = ["--workers=2", limit, "--muster-abort-grace=1ms"]
+        try await TestProgram.run(options, backend: "cooperative") { program in
+            try await program.ready()
+            let connection = try program.submit("block")
+            let pid = try await program.said("blocking")[0].pid
+            try await replaced(pid, in: program)
+            withExtendedLifetime(connection) {}
+        }
+    }
+
+    @Test(
+        "a start-up that does not come to an end is given up and tried again", arguments: backends, ["hang", "block"])
+    func startup(backend: String, start: String) async throws {
+        let options = ["--workers=1", "--start=\(start)@TRIGGER", "--muster-startup-timeout=2s", grace]
+        try await TestProgram.run(options, backend: backend) { program in
+            try await program.ready()
+            try program.pullTrigger()
+            kill(try await program.started(1)[0].pid, SIGKILL)
+            let hung = try await program.said("starting", 2)[1]
+            try await program.logged("worker was not ready in time", "pid=\(hung.pid)")
+            program.releaseTrigger()
+            try await program.logged("worker has ended", "pid=\(hung.pid)", "reason=startup_timeout")
+            try await program.said("started", 2)
+            let scrape = try await program.scrape()
+            #expect(try #require(scrape.sum("muster_worker_restarts_total", ["reason": "startup_timeout"])) >= 1)
+            #expect(scrape.sum("muster_worker_restarts_total", ["reason": "heartbeat"]) == 0)
+        }
+    }
+}

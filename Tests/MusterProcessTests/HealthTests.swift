@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Foundation
+import MusterTestSupport
+import Testing
+
+@Suite("Health of workers", .transcript, .timeLimit(.minutes(10)))
+struct HealthTests {
+    /// Has a number of workers fail their check.
+    private func fail(_ count: Int, of program: TestProgram) async throws {
+        var workers: Set<String> = []
+        while workers.count < count { workers.insert(try await program.command("fail-check")) }
+    }
+
+    private func readiness(_ program: TestProgram, becomes status: Int) async throws -> String {
+        try await eventually("status \(status)") {
+            let answer = try await program.get("/readyz?verbose")
+            return answer.status == status ? answer.body : nil
+        }
+    }
+
+    @Test("a check that fails in every worker ends readiness, and says why", arguments: backends)
+    func every(backend: String) async throws {
+        try await TestProgram.run(["--workers=2", "--check"], backend: backend) { program in
+            try await program.ready()
+            _ = try await readiness(program, becomes: 200)
+            try await fail(2, of: program)
+            #expect(try await readiness(program, becomes: 503).contains("told to fail"))
+            #expect(try await program.get("/readyz/test-check").status == 503)
+            #expect(try await program.get("/livez").status == 200)
+            try await program.command("pass-check")
+            _ = try await readiness(program, becomes: 200)
+        }
+    }
+
+    @Test("a check that fails in one worker is a warning", arguments: backends)
+    func one(backend: String) async throws {
+        try await TestProgram.run(["--workers=2", "--check"], backend: backend) { program in
+            try await program.ready()
+            _ = try await readiness(program, becomes: 200)
+            let who = try await program.command("fail-check").split(separator: " ")[0]
+            let text = try await eventually("a warning") {
+                let answer = try await program.get("/readyz?verbose")
+                return answer.body.contains("told to fail") ? answer : nil
+            }
+            #expect(text.status == 200)
+            #expect(text.body.contains("worker \(who): told to fail"))
+        }
+    }
+
+    @Test("where every worker has to be ready, one that fails is enough", arguments: backends)
+    func strict(backend: String) async throws {
+        let options = ["--workers=2", "--check", "--muster-ready-condition=every-worker"]
+        try await TestProgram.run(options, backend: backend) { program in
+            try await program.ready()
+            _ = try await readiness(program, becomes: 200)
+            let words = try await program.command("fail-check").split(separator: " ")
+            #expect(try await readiness(program, becomes: 503).contains("told to fail"))
+            // Its successor has not failed yet.
+            kill(try #require(Int32(words[1])), SIGKILL)
+            _ = try await readiness(program, becomes: 200)
+        }
+    }
+
+    @Test("liveness has its checks by name, and others are not found")
+    func names() async throws {
+        try await TestProgram.run(["--workers=1", "--check"]) { program in
+            try await program.ready()
+            for name in ["supervisor", "hung-workers"] {
+                #expect(try await program.get("/livez/\(name)").status == 200)
+            }
+            #expect(try await program.get("/readyz/workers").status == 200)
+            #expect(try await program.get("/readyz/shutdown").status == 200)
+            #expect(try await program.get("/livez/nothing").status == 404)
+        }
+    }
+
+    @Test("no ready worker, no readiness: alive all the same", arguments: backends)
+    func nobody(backend: String) async throws {
+        try await TestProgram.run(["--workers=1", "--start=hang@TRIGGER"], backend: backend) { program in
+            try program.pullTrigger()
+            try await program.logged("the endpoint listens")
+            try await program.said("starting")
+            let url = try #require(
+                program.log("the endpoint listens")[0].split(separator: " ").first { $0.hasPrefix("url=") })
+            let readiness = try await HTTPAnswer.get("\(url.dropFirst(4))/readyz?verbose")
+            #expect(readiness.status == 503)
+            #expect(readiness.body.contains("test has 0 of 1 workers ready"))
+            #expect(try await HTTPAnswer.get("\(url.dropFirst(4))/livez").status == 200)
+        }
+    }
+}

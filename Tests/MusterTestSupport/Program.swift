@@ -1,0 +1,145 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package import Foundation
+
+/// A program started by a test.
+///
+/// Sound as `@unchecked Sendable`: `process` is configured before it runs and then only asked and signalled, which
+/// Foundation allows from any thread; everything that changes is behind `lock`.
+package final class Program: @unchecked Sendable {
+    /// Why a test's wait was in vain.
+    package struct Ended: Error, CustomStringConvertible {
+        package let description: String
+
+        package init(description: String) {
+            self.description = description
+        }
+    }
+
+    /// How long what a program has written may take to arrive once it has ended; those that it has started may write,
+    /// too.
+    private static let afterlife: TimeInterval = 5
+
+    private let process = Process()
+    private let lock = NSCondition()
+    private var transcript = Transcript()
+
+    package init(
+        _ executable: String, _ arguments: [String], environment: [String: String] = [:],
+        input: FileHandle = .nullDevice
+    ) throws {
+        process.executableURL = URL(fileURLWithPath: executable)
+        process.arguments = arguments
+        var merged = ProcessInfo.processInfo.environment
+        merged["MUSTER_BACKEND"] = nil
+        merged.merge(environment) { $1 }
+        process.environment = merged
+        process.standardInput = input
+        let outPipe = Pipe()
+        let errPipe = Pipe()
+        process.standardOutput = outPipe
+        process.standardError = errPipe
+        process.terminationHandler = { [self] process in
+            let signalled = process.terminationReason == .uncaughtSignal
+            update { $0.exitStatus = process.terminationStatus + (signalled ? 128 : 0) }
+        }
+        // The threads that tests run on have most signals blocked, and a program would inherit that.
+        var none = sigset_t()
+        sigemptyset(&none)
+        var mask = sigset_t()
+        pthread_sigmask(SIG_SETMASK, &none, &mask)
+        defer { pthread_sigmask(SIG_SETMASK, &mask, nil) }
+        try process.run()
+        collect(outPipe) { $0.addOutput($1) }
+        collect(errPipe) { $0.errors += $1 }
+    }
+
+    private func update(_ change: (inout Transcript) -> Void) {
+        lock.lock()
+        change(&transcript)
+        lock.broadcast()
+        lock.unlock()
+    }
+
+    private func collect(_ pipe: Pipe, _ add: @escaping @Sendable (inout Transcript, String) -> Void) {
+        Thread.detachNewThread { [self] in
+            while true {
+                let data = pipe.fileHandleForReading.availableData
+                if data.isEmpty { return }
+                update { add(&$0, String(decoding: data, as: UTF8.self)) }
+            }
+        }
+    }
+
+    package var pid: Int32 { process.processIdentifier }
+    package var output: String { lock.withLock { transcript.output } }
+    package var errors: String { lock.withLock { transcript.errors } }
+    package var isRunning: Bool { lock.withLock { transcript.exitStatus == nil } }
+
+    /// Looks at what the program has written so far.
+    package func look<Value>(_ look: (Transcript) throws -> Value) rethrows -> Value {
+        try lock.withLock { try look(transcript) }
+    }
+
+    /// Waits until something can be made of what the program has written.
+    ///
+    /// - Parameters:
+    ///   - what: What is waited for, for the error.
+    ///   - limit: For how long.
+    ///   - look: Returns nil until it has come.
+    package func wait<Value: Sendable>(
+        for what: String, within limit: TimeInterval = 60, _ look: @escaping @Sendable (Transcript) throws -> Value?
+    ) async throws -> Value {
+        if let value = try lock.withLock({ try look(transcript) }) { return value }
+        return try await onThread { [self] in
+            var deadline = Date().addingTimeInterval(limit)
+            var isOver = false
+            lock.lock()
+            defer { lock.unlock() }
+            while true {
+                if let value = try look(transcript) { return value }
+                if transcript.exitStatus != nil, !isOver {
+                    isOver = true
+                    deadline = min(deadline, Date().addingTimeInterval(Self.afterlife))
+                }
+                guard lock.wait(until: deadline) else {
+                    throw Ended(description: "waited in vain for \(what); \(transcript)")
+                }
+            }
+        }
+    }
+
+    /// Waits until the program has written something to its standard output.
+    package func waitForOutput(containing text: String, within limit: TimeInterval = 60) async throws {
+        try await wait(for: "'\(text)' on standard output", within: limit) { $0.output.contains(text) ? () : nil }
+    }
+
+    /// Waits until the program has written something to its standard error.
+    package func waitForErrors(containing text: String, within limit: TimeInterval = 60) async throws {
+        try await wait(for: "'\(text)' on standard error", within: limit) { $0.errors.contains(text) ? () : nil }
+    }
+
+    /// Waits for the end and returns the exit status, or 128 plus the signal.
+    package func status(within limit: TimeInterval = 120) async throws -> Int32 {
+        try await wait(for: "its end", within: limit) { $0.exitStatus }
+    }
+
+    /// Ends the program if it still runs.
+    package func end() {
+        if process.isRunning { kill(process.processIdentifier, SIGKILL) }
+    }
+
+    deinit { end() }
+}
+
+/// Asks another program's state until it answers: the one thing that has no event to wait for.
+package func eventually<Value>(
+    _ what: String, within limit: Duration = .seconds(60), _ ask: () async throws -> Value?
+) async throws -> Value {
+    let deadline = ContinuousClock.now.advanced(by: limit)
+    while ContinuousClock.now < deadline {
+        if let value = try await ask() { return value }
+        try await Task.sleep(for: .milliseconds(50))
+    }
+    throw Program.Ended(description: "\(what) did not come within \(limit)")
+}
