@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Foundation
+import MusterTestSupport
 
 /// A listening socket of the test's own, as a service manager has for its services.
 final class ListeningDescriptor: Sendable {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Foundation
+import MusterTestSupport
 
 /// A cgroup below this process' own whose memory is limited. It is removed with its owner.
 final class MemoryGroup: Sendable {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Foundation
+import MusterTestSupport
 import Testing
 
 /// Long storms for people (`scripts/storm`), short ones for every day; each prints its figures.
@@ -94,7 +95,7 @@ struct StormTests {
         if let prometheus { try await nothingFell(in: prometheus, counted: counted, seconds: seconds) }
 
         demo.signal(SIGTERM)
-        #expect(await demo.status() == 0)
+        #expect(try await demo.status() == 0)
     }
 
     private func nothingFell(in prometheus: Prometheus, counted: Int, seconds: Double) async throws {
@@ -160,6 +161,6 @@ struct StormTests {
         #expect(restarts == ["reload": 4 * rolls])
         #expect(after.sum("muster_reloads_total") == rolls)
         demo.signal(SIGTERM)
-        #expect(await demo.status() == 0)
+        #expect(try await demo.status() == 0)
     }
 }

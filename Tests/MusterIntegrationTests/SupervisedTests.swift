@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Foundation
+import MusterTestSupport
 import Testing
 
 @Suite("The supervised demo", .enabled(if: Demo.isBuilt, "build the demo first: make demo"), .timeLimit(.minutes(3)))
@@ -87,7 +88,7 @@ struct SupervisedTests {
 
         #expect(manager.index(of: "STOPPING=1") == nil)
         demo.signal(SIGTERM)
-        #expect(await demo.status() == 0)
+        #expect(try await demo.status() == 0)
         #expect(try await eventually("the end") { manager.index(of: "STOPPING=1") } > again)
         // One program speaks, once for each thing.
         #expect(manager.messages.count { $0["READY"] == "1" } == 2)
@@ -113,7 +114,7 @@ struct SupervisedTests {
         }
         #expect(try await HTTPAnswer.get(item).body == "1")
         demo.signal(SIGTERM)
-        #expect(await demo.status() == 0)
+        #expect(try await demo.status() == 0)
         // It is still the manager's, who goes on listening for the next start.
         #expect(throws: Never.self) { try HTTPConnection(to: "http://127.0.0.1:\(socket.port)") }
     }
@@ -121,7 +122,7 @@ struct SupervisedTests {
     @Test("says which sockets it was given when one is missing")
     func missingSocket() async throws {
         let program = try Program(try #require(Demo.binary), ["--http", "systemd:http", "--endpoint", "127.0.0.1:0"])
-        #expect(await program.status() == 1)
+        #expect(try await program.status() == 1)
         #expect(program.errors.contains("--http"))
         #expect(program.errors.contains("systemd:http"))
     }
@@ -133,11 +134,11 @@ struct SupervisedTests {
         let demo = try await Demo(backend: nil, options: ["--workers", workers, "--http", "unix:\(path)"])
         #expect(demo.ready.http == "unix:\(path)")
         let curl = try Program("/bin/sh", ["-c", "exec curl -s --unix-socket \"$0\" http://demo/items", path])
-        let status = await curl.status()
+        let status = try await curl.status()
         // 127: there is no curl.
         #expect(status == 127 || curl.output.contains("shard 0: 0 items"))
         demo.signal(SIGTERM)
-        #expect(await demo.status() == 0)
+        #expect(try await demo.status() == 0)
         #expect(!FileManager.default.fileExists(atPath: path))
     }
 }

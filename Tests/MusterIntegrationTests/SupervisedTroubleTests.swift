@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Foundation
+import MusterTestSupport
 import Testing
 
 @Suite(
@@ -14,7 +15,7 @@ struct SupervisedTroubleTests {
         for _ in 0..<20 { #expect(try await demo.get("/items", from: demo.ready.http).status == 200) }
         #expect(try await demo.get("/readyz").status == 200)
         demo.signal(SIGTERM)
-        #expect(await demo.status() == 0)
+        #expect(try await demo.status() == 0)
     }
 
     @Test("/crash costs its own request, and the log says where it was", arguments: DemoTests.backends)

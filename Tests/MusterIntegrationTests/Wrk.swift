@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Foundation
+import MusterTestSupport
 import Testing
 
 /// The load generator wrk, which asks for one page as fast as it is answered.
@@ -40,7 +41,7 @@ final class Wrk: Sendable {
     /// Ends it, and returns what it has seen.
     func report() async throws -> Report {
         kill(program.pid, SIGINT)
-        let status = await program.status()
+        let status = try await program.status()
         let text = program.output
         guard status == 0, let requests = text.firstMatch(of: /(\d+) requests in/) else {
             throw Program.Ended(description: "wrk ended with \(status):\n\(text)\n\(program.errors)")
