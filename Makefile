@@ -6,7 +6,7 @@ DEMO_OPTIONS ?=
 # The benchmark's C program is no target of the package, which would link Swift's library into it.
 CC := clang
 
-.PHONY: help demo test unit sanitize integration bench lint format docs setup clean
+.PHONY: help demo test unit sanitize integration storm bench lint format docs setup clean
 
 help: ## Show this text.
 	@awk -F':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -25,6 +25,10 @@ test: ## Install what is missing and run every test, those against a real Promet
 sanitize: setup ## Run the tests under the thread and the address sanitizer.
 	@SWIFT=$(SWIFT) scripts/test-sanitized thread
 	@SWIFT=$(SWIFT) scripts/test-sanitized address
+
+storm: ## Kill and replace workers under load for a minute each, and print the figures.
+	@scripts/install-packages build test
+	@SWIFT=$(SWIFT) scripts/storm
 
 bench: ## Measure against references in the same run, and print the ratios.
 	@scripts/install-packages build bench

@@ -54,6 +54,11 @@ struct MusterDemo: ParsableCommand {
 
     @Option(
         help: ArgumentHelp(
+            "How long a hung worker may take to write its backtraces before it is killed.", valueName: "duration"))
+    var abortGrace: DurationOption = "5s"
+
+    @Option(
+        help: ArgumentHelp(
             "How long a graceful end may take before it is forced; 0 for ever.", valueName: "duration"))
     var gracefulShutdownTimeout: DurationOption = "60s"
 
@@ -104,6 +109,7 @@ struct MusterDemo: ParsableCommand {
         guard livenessLimit.duration > .zero else {
             throw ValidationError("'--liveness-limit' must be above zero.")
         }
+        guard abortGrace.duration > .zero else { throw ValidationError("'--abort-grace' must be above zero.") }
         guard idleGrace.duration >= .zero else { throw ValidationError("'--idle-grace' must not be negative.") }
         guard startupTimeout.duration >= .zero else {
             throw ValidationError("'--startup-timeout' must not be negative; 0 waits for ever.")
@@ -146,6 +152,7 @@ struct MusterDemo: ParsableCommand {
             restartMethod: restartMethod)
         settings.endpoint?.address = endpoint.address
         settings.endpoint?.addressSetting = "--endpoint"
+        settings.abortGrace = abortGrace.duration
         settings.startupTimeout = startupTimeout.duration
         let folder = try DataFolder(named: data)
         let status = workers == 0 ? try runAlone(settings, folder) : try runWorkers(settings, folder)

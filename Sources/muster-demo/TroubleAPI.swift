@@ -98,8 +98,8 @@ struct TroubleAPI: Sendable {
     }
 }
 
-/// Blocks the thread, as a call into a library that knows nothing of Swift's concurrency would. Not inlined, so that
-/// a backtrace shows its name.
+/// Blocks the thread, as a call into a library that knows nothing of Swift's concurrency would. Not inlined: a
+/// backtrace leaves the caller of the C library out, and so shows the caller of this.
 @inline(never)
 private func blockThread(seconds: Double) {
     var left = timespec(tv_sec: Int(seconds), tv_nsec: Int((seconds - seconds.rounded(.down)) * 1e9))

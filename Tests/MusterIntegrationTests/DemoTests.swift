@@ -156,6 +156,7 @@ struct DemoTests {
             (["--canary-percent", "10"], "'--canary-percent' needs '--canary-backend'"),
             (["--canary-backend", "eventlet"], "--canary-backend"), (["--restart-method", "fork"], "--restart-method"),
             (["--startup-timeout", "soon"], "--startup-timeout"), (["--idle-grace", "soon"], "--idle-grace"),
+            (["--abort-grace", "0"], "'--abort-grace' must be"),
         ])
     func wrongOptions(options: [String], text: String) async throws {
         let program = try Program(try #require(Demo.binary), options)

@@ -41,19 +41,21 @@ struct ProcessFiles: Hashable {
         return inodes
     }
 
-    /// The connections that have been established at a local port: those that it has accepted, and those that
-    /// nobody has accepted yet.
-    func connections(at port: Int) -> (accepted: Int, waiting: Int) {
+    /// The connections that have been established at a local port: those that it has accepted, those that nobody has
+    /// accepted yet, and anybody's.
+    func connections(at port: Int) -> (accepted: Int, waiting: Int, all: Int) {
         let suffix = ":" + String(format: "%04X", port)
         var accepted = 0
         var waiting = 0
+        var all = 0
         let own = sockets
         for line in read("net/tcp").split(separator: "\n").dropFirst() {
             let fields = line.split(separator: " ")
             guard fields.count > 9, fields[1].hasSuffix(suffix), fields[3] == "01" else { continue }
+            all += 1
             if fields[9] == "0" { waiting += 1 } else if own.contains(fields[9]) { accepted += 1 }
         }
-        return (accepted, waiting)
+        return (accepted, waiting, all)
     }
 
     private func read(_ file: String) -> String {

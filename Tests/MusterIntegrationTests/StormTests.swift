@@ -54,22 +54,29 @@ struct StormTests {
         let began = ContinuousClock.now
         var killed: Set<ProcessFiles> = []
         var exposed = 0
+        var next = began
         while began.duration(to: .now) < .seconds(seconds) {
-            // All is chance but the victim's being alive.
-            if let victim = demo.workers.filter({ !killed.contains($0) }).randomElement() {
+            // While wrk has all its connections it makes no new ones: nobody gets one between the look and the kill.
+            let victim = try await eventually("a worker to kill, with all connections up") {
+                () -> (process: ProcessFiles, connections: Int)? in
+                guard let process = demo.workers.filter({ !killed.contains($0) }).randomElement() else { return nil }
+                let connections = process.connections(at: port)
+                guard connections.all == Self.connections else { return nil }
                 // Whoever has not been accepted yet may be by the time of the kill.
-                let connections = victim.connections(at: port)
-                exposed += connections.accepted + connections.waiting
-                kill(victim.pid, SIGKILL)
-                killed.insert(victim)
+                return (process, connections.accepted + connections.waiting)
             }
-            try await Task.sleep(for: Self.pause)
+            kill(victim.process.pid, SIGKILL)
+            killed.insert(victim.process)
+            exposed += victim.connections
+            next = max(next.advanced(by: Self.pause), .now - Self.pause)
+            try await Task.sleep(until: next)
         }
+        let lasted = began.duration(to: .now)
         let report = try await wrk.report()
         let after = try await whole(demo)
         let restarts = after.restarts
         print(
-            "storm of kills, \(spares) spares, \(seconds) s: \(killed.count) kills of workers with \(exposed) "
+            "storm of kills, \(spares) spares, \(lasted): \(killed.count) kills of workers with \(exposed) "
                 + "connections; \(report); restarts \(restarts)")
 
         #expect(killed.count > Int(seconds))
@@ -144,7 +151,7 @@ struct StormTests {
         let after = try await whole(demo)
         let restarts = after.restarts
         print(
-            "storm of reloads, \(spares) spares, \(seconds) s: \(rolls) in \(took), \(took / rolls) each; restarts "
+            "storm of reloads, \(spares) spares, \(took): \(rolls) reloads, \(took / rolls) each; restarts "
                 + "\(restarts)\n  kept connections: \(reports[0])\n  new connections: \(reports[1])")
 
         for report in reports {

@@ -20,7 +20,8 @@ struct SupervisedTroubleTests {
 
     @Test("/crash costs its own request, and the log says where it was", arguments: DemoTests.backends)
     func crash(backend: String) async throws {
-        let demo = try await Demo(backend: backend, options: ["--workers", "2"])
+        // A worker that writes its backtrace does nothing else, and takes its time on an overloaded machine.
+        let demo = try await Demo(backend: backend, options: ["--workers", "2", "--liveness-limit", "60s"])
         await #expect(throws: (any Error).self) { try await demo.get("/crash", from: demo.ready.http) }
         try await expectRestart(demo, reason: "signal")
         if HangTests.backtracer != nil { #expect(demo.log.contains("crashBecauseARequestAskedForIt")) }
