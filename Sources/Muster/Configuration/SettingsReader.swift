@@ -84,7 +84,8 @@ struct SettingsReader {
             configuration.addressSetting = SettingsError.spellings(of: key)
             return configuration
         } catch {
-            throw SettingsError(key: key, value: text, expected: "HOST:PORT, unix:PATH, systemd:NAME, fd:N or off (\(error))")
+            throw SettingsError(
+                key: key, value: text, expected: "HOST:PORT, unix:PATH, systemd:NAME, fd:N or off (\(error))")
         }
     }
 

@@ -60,7 +60,8 @@ package struct WorkerMarker: Hashable, Sendable {
 
     /// The environment variable's value: `KEY=VALUE` pairs with `;` between them.
     package var encoded: String {
-        var text = "group=\(group);name=\(Self.escape(name));slot=\(slot.map(String.init) ?? "spare");birth=\(birth);supervisor=\(supervisor)"
+        var text = "group=\(group);name=\(Self.escape(name));slot=\(slot.map(String.init) ?? "spare")"
+        text += ";birth=\(birth);supervisor=\(supervisor)"
         text += ";inode=\(controlInode);arena=\(arena);arena-inode=\(arenaInode);vital=\(vitalSigns);control=\(control)"
         for socket in sockets { text += ";socket=\(socket.descriptor):\(Self.escape(socket.name))" }
         return text
@@ -83,7 +84,8 @@ package struct WorkerMarker: Hashable, Sendable {
             }
         }
         guard fields.count == 10, let name = fields["name"].flatMap({ Self.unescape($0) }),
-            let arenaInode = fields["arena-inode"].flatMap({ UInt64($0) }), let group = Self.number(fields["group"]), let birth = Self.number(fields["birth"]),
+            let arenaInode = fields["arena-inode"].flatMap({ UInt64($0) }), let group = Self.number(fields["group"]),
+            let birth = Self.number(fields["birth"]),
             let supervisor = Self.number(fields["supervisor"]).flatMap({ Int32(exactly: $0) }), supervisor > 0,
             let inode = fields["inode"].flatMap({ UInt64($0) }), let arena = Self.descriptor(fields["arena"]),
             let vitalSigns = Self.descriptor(fields["vital"]), let control = Self.descriptor(fields["control"]),
