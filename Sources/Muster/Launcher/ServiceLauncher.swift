@@ -64,7 +64,7 @@ public final class ServiceLauncher: MainLauncher, BackendComponent {
             monitoring.stop()
         }
         runner = try ServiceRunner(
-            backend: backend, settings: settings, logger: logger, surroundings: surroundings)
+            backend: backend, settings: settings, logger: { logger }, surroundings: surroundings)
         try monitoring.health.register(
             .probe("services", .ready, .startup) { [weak runner] in
                 runner?.readiness ?? .fail("the launcher is gone")

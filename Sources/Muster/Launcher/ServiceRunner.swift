@@ -56,7 +56,7 @@ final class ServiceRunner: Sendable {
 
     private let backend: Backend
     private let currentSettings: Locked<MusterSettings>
-    private let logger: Logger
+    private let makeLogger: @Sendable () -> Logger
     private let watch: Watch
     private let surroundings: Surroundings
     private let signals: CounterFamily
@@ -64,12 +64,12 @@ final class ServiceRunner: Sendable {
     private let over = Completion<ExitStatus>()
 
     init(
-        backend: Backend, settings: MusterSettings, logger: Logger, watch: Watch = .auxiliary,
-        surroundings: Surroundings
+        backend: Backend, settings: MusterSettings, logger: @escaping @Sendable () -> Logger,
+        watch: Watch = .auxiliary, surroundings: Surroundings
     ) throws {
         self.backend = backend
         currentSettings = Locked(settings)
-        self.logger = logger
+        makeLogger = logger
         self.watch = watch
         self.surroundings = surroundings
         services = try Services(backend: backend)
@@ -81,6 +81,8 @@ final class ServiceRunner: Sendable {
         services.whenEnded { [weak self] service, end in self?.ended(service, end) }
     }
 
+    /// Asked each time: in a warm spare it changes with the slot.
+    private var logger: Logger { makeLogger() }
     private var settings: MusterSettings { currentSettings.withLock { $0 } }
 
     // MARK: Asked from outside

@@ -41,7 +41,7 @@ enum Rehearsal {
         let backend = try selector.backend()
         defer { backend.engine.releaseThreads() }
         let runner = try ServiceRunner(
-            backend: backend, settings: settings, logger: logger, watch: .nobody,
+            backend: backend, settings: settings, logger: { logger }, watch: .nobody,
             surroundings: ServiceRunner.Surroundings(exitNow: { _ in }))
         try runner.services.register(service)
         runner.whenReady { [unowned runner] in runner.stop(.success) }

@@ -134,24 +134,42 @@ final class WorkerProgram: Sendable {
             throw LaunchError.unknownGroup(marker.name, launched: launched.names)
         }
         let service = services[marker.group]
-        let slot = try marker.slot ?? waitForSlot()
+        if let slot = marker.slot {
+            assign(slot)
+            return try makeRunner(of: service, on: chosenBackend ?? Backend.current)
+        }
+        setTitle("\(marker.name)/spare")
+        _ = MetricRegistry.shared
+        Rehearsal.run(
+            service: marker.name, on: chosenBackend?.type ?? Backend.selection?.type, settings: settings)
+        // As much as can be done without knowing the slot.
+        let backend = try chosenBackend ?? BackendSelector.shared.backendUnlessWorkerMatters()
+        let runner = try backend.map { try makeRunner(of: service, on: $0) }
+        assign(waitForSlot())
+        return try runner ?? makeRunner(of: service, on: Backend.current)
+    }
+
+    private func assign(_ slot: Int) {
         let worker = Worker(group: marker.name, slot: slot)
         Worker.assign(worker)
         setTitle("\(worker)")
-        let backend = try chosenBackend ?? Backend.current
+    }
+
+    private func makeRunner(of service: any ServiceBase, on backend: Backend) throws -> ServiceRunner {
         self.backend.withLock { $0 = backend }
-        if let vitalSigns { backend.loops.publish(to: vitalSigns, limit: settings.livenessLimit) }
         let channel = channel
         let sockets = sockets
+        let vitalSigns = vitalSigns
+        if let vitalSigns { backend.loops.publish(to: vitalSigns, limit: settings.livenessLimit) }
         var surroundings = ServiceRunner.Surroundings(exitNow: { cmuster_exit_now($0.rawValue) })
         surroundings.failed = { channel.send(.startFailed(reason: "\($0)")) }
         surroundings.stopping = { sockets.retire() }
-        let vitalSigns = vitalSigns
         surroundings.settingsChanged = { settings in
             if let vitalSigns { backend.loops.publish(to: vitalSigns, limit: settings.livenessLimit) }
         }
         let runner = try ServiceRunner(
-            backend: backend, settings: settings, logger: logger, watch: .ownLoop, surroundings: surroundings)
+            backend: backend, settings: settings, logger: { [unowned self] in logger }, watch: .ownLoop,
+            surroundings: surroundings)
         try runner.services.register(service)
         runner.whenReady { _ = channel.send(.ready) }
         self.runner.withLock { $0 = runner }
@@ -159,11 +177,7 @@ final class WorkerProgram: Sendable {
     }
 
     /// A warm spare sleeps here until a slot is free. Signals have their default action meanwhile.
-    private func waitForSlot() throws -> Int {
-        setTitle("\(marker.name)/spare")
-        _ = MetricRegistry.shared
-        Rehearsal.run(
-            service: marker.name, on: chosenBackend?.type ?? Backend.selection?.type, settings: settings)
+    private func waitForSlot() -> Int {
         _ = channel.send(.parked)
         while true {
             switch channel.receiveBlocking() {

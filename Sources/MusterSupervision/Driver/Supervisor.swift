@@ -33,6 +33,7 @@ package final class Supervisor: @unchecked Sendable {
     private var timers: [SupervisorTimer: EventLoop.ScheduledAction] = [:]
     private var events: [SupervisorEvent] = []
     private var actions: [SupervisorAction] = []
+    private var notices: [SupervisorNotice] = []
     private var isHandling = false
     private var hasStoppedWorkers = false
     private var hasFinished = false
@@ -91,9 +92,11 @@ package final class Supervisor: @unchecked Sendable {
         while !events.isEmpty {
             let next = events.removeFirst()
             state.handle(next, at: .now, into: &actions)
-            while !actions.isEmpty { perform(actions.removeFirst()) }
+            for action in actions { perform(action) }
+            actions.removeAll(keepingCapacity: true)
         }
         isHandling = false
+        tell()
         publish()
         observer?.supervisorDidChange(self)
     }
@@ -119,10 +122,18 @@ package final class Supervisor: @unchecked Sendable {
         case .reset(let birth): _ = children[birth]?.channel.send(.reset)
         case .arm(let timer, let instant): arm(timer, at: instant)
         case .disarm(let timer): disarm(timer)
-        case .notice(let notice):
+        // Told when everything is done: a log line takes longer than waking a warm spare.
+        case .notice(let notice): notices.append(notice)
+        case .finish(let status): finish(status)
+        }
+    }
+
+    private func tell() {
+        let told = notices
+        notices.removeAll(keepingCapacity: true)
+        for notice in told {
             log(notice)
             observer?.supervisor(self, notes: notice)
-        case .finish(let status): finish(status)
         }
     }
 
@@ -153,6 +164,7 @@ package final class Supervisor: @unchecked Sendable {
     private func finish(_ status: Int32) {
         guard !hasFinished else { return }
         hasFinished = true
+        tell()
         for timer in timers.values { loop.cancel(timer) }
         timers = [:]
         publish()
