@@ -89,8 +89,7 @@ final class Store: Sendable {
 
     private func sweep(_ shard: Shard, at now: MonotonicInstant) -> Summary {
         var summary = Summary()
-        // Under the lock, so that a shard whose lock is held for ever has no sweep that goes on as if all was well.
-        for name in shard.lock.withLock({ _ in names(in: shard.folder) }) {
+        for name in names(in: shard.folder) {
             let path = "\(shard.folder)/\(name)"
             guard let item = Item(file: path) else { continue }
             if item.isExpired(at: now) {

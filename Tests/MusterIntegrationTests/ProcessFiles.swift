@@ -48,8 +48,10 @@ struct ProcessFiles: Hashable {
         var accepted = 0
         var waiting = 0
         var all = 0
+        // The table first: what is accepted between the two looks then counts as waiting, instead of not at all.
+        let table = read("net/tcp")
         let own = sockets
-        for line in read("net/tcp").split(separator: "\n").dropFirst() {
+        for line in table.split(separator: "\n").dropFirst() {
             let fields = line.split(separator: " ")
             guard fields.count > 9, fields[1].hasSuffix(suffix), fields[3] == "01" else { continue }
             all += 1

@@ -55,10 +55,13 @@ struct StormTests {
         var killed: Set<ProcessFiles> = []
         var exposed = 0
         var next = began
+        var previous: ProcessFiles?
         while began.duration(to: .now) < .seconds(seconds) {
-            // While wrk has all its connections it makes no new ones: nobody gets one between the look and the kill.
+            // While wrk has all its connections, and none of them to a process that is dying, it makes no new ones:
+            // nobody gets one between the look and the kill.
             let victim = try await eventually("a worker to kill, with all connections up") {
                 () -> (process: ProcessFiles, connections: Int)? in
+                guard previous?.sockets.isEmpty != false else { return nil }
                 guard let process = demo.workers.filter({ !killed.contains($0) }).randomElement() else { return nil }
                 let connections = process.connections(at: port)
                 guard connections.all == Self.connections else { return nil }
@@ -67,6 +70,7 @@ struct StormTests {
             }
             kill(victim.process.pid, SIGKILL)
             killed.insert(victim.process)
+            previous = victim.process
             exposed += victim.connections
             next = max(next.advanced(by: Self.pause), .now - Self.pause)
             try await Task.sleep(until: next)
