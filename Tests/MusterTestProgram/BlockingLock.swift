@@ -16,8 +16,11 @@ final class BlockingLock: @unchecked Sendable {
         mutex.deallocate()
     }
 
+    /// Backtraces lose the caller of the C library's function, which has no frame pointer: so that this is the one to
+    /// be lost, it is a function with a frame of its own.
+    @inline(never)
     func lock() {
-        pthread_mutex_lock(mutex)
+        precondition(pthread_mutex_lock(mutex) == 0)
     }
 
     func unlock() {

@@ -167,8 +167,7 @@ final class CommandService: ServiceBase {
 
     @inline(never)
     private func deadlockOnPurpose() {
-        lock.lock()
-        lock.lock()
+        while true { lock.lock() }
     }
 }
 
