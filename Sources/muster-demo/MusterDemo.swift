@@ -55,7 +55,7 @@ struct MusterDemo: ParsableCommand {
     @Option(
         help: ArgumentHelp(
             "How long a hung worker may take to write its backtraces before it is killed.", valueName: "duration"))
-    var abortGrace: DurationOption = "5s"
+    var abortGrace: DurationOption = "15s"
 
     @Option(
         help: ArgumentHelp(

@@ -30,7 +30,7 @@ public struct MusterSettings: Sendable {
     /// load balancers need to take notice.
     public var shutdownDelay: Duration = .zero
     /// How long a hung worker has for writing its backtraces before it is killed.
-    public var abortGrace: Duration = .seconds(5)
+    public var abortGrace: Duration = .seconds(15)
     /// How long to wait before a worker is started again.
     public var restartBackoff = RestartBackoff()
     /// How many restarts of a service are put up with; `nil` for any number.
@@ -73,7 +73,7 @@ public struct MusterSettings: Sendable {
     /// | `muster.shutdown-delay` | duration | `0s` |
     /// | `muster.startup-timeout` | duration, 0 = endless | `60s` |
     /// | `muster.liveness-limit` | duration | `10s` |
-    /// | `muster.abort-grace` | duration | `5s` |
+    /// | `muster.abort-grace` | duration | `15s` |
     /// | `muster.restart-method` | `reload` or `mutate` | `reload` |
     /// | `muster.restart-backoff.base` | duration | `10ms` |
     /// | `muster.restart-backoff.maximum` | duration | `30s` |

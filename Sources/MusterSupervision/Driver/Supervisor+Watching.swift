@@ -110,13 +110,13 @@ extension Supervisor {
         }
     }
 
-    private func scheduleLook(at child: WorkerChild, _ instant: MonotonicInstant) {
+    private func scheduleLook(at child: WorkerChild, _ instant: MonotonicInstant, isPatient: Bool = true) {
         let birth = child.birth
         child.look = loop.schedule(at: instant) { [unowned self] in
             guard let child = children[birth] else { return }
             child.look = nil
             let lateness = instant.duration(to: .now)
-            guard lateness <= livenessLimit / 4 else {
+            guard !isPatient || lateness <= livenessLimit / 4 else {
                 // Whatever has held this process up, a frozen control group or a paused machine, has held the workers
                 // up as well: they get the time to catch up.
                 logger.notice(
@@ -136,6 +136,15 @@ extension Supervisor {
     }
 
     private func hung(_ child: WorkerChild, reason: String, canAbort: Bool) {
+        if canAbort, !child.isCrashing, BacktraceWatch.isUnderWay(in: child.process.pid) {
+            // It has crashed, and is no hang. SIGABRT would cut its backtraces off.
+            child.isCrashing = true
+            logger.notice(
+                "worker has crashed and writes its backtraces",
+                metadata: ["worker": "\(name(of: child.target))", "pid": "\(child.process.pid)"])
+            let grace = state.abortGrace(ofGroup: child.target.group)
+            return scheduleLook(at: child, .now.advanced(by: grace), isPatient: false)
+        }
         logger.error(
             "worker makes no progress",
             metadata: [

@@ -21,6 +21,8 @@ final class WorkerChild {
     var isStopped: Bool { stoppedSince != nil }
     /// When it was found to be hung.
     var hungSince: MonotonicInstant?
+    /// Whether it was found to be writing the backtraces of a crash.
+    var isCrashing = false
     /// Whether we have sent SIGKILL, so that its death by that signal is no work of the kernel's.
     var isKilled = false
     /// What kept its services from starting, in its own words.

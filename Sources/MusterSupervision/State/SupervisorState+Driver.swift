@@ -7,6 +7,11 @@ extension SupervisorState {
         groups.indices.contains(group) ? groups[group].configuration.name : "\(group)"
     }
 
+    /// How long an aborted process of a group has for its backtraces.
+    package func abortGrace(ofGroup group: Int) -> Duration {
+        groups.indices.contains(group) ? groups[group].configuration.abortGrace : .zero
+    }
+
     /// Whether a process is judged by its signs of life: a slot's worker that is ready. One that starts has the
     /// start-up time-out, one that stops the stop's.
     package func isJudged(_ birth: Int) -> Bool {

@@ -26,7 +26,7 @@ package struct WorkerGroupConfiguration: Hashable, Sendable {
         name: String, workers: Int, warmSpares: Int = 0, policy: RestartPolicy = .always,
         backoff: RestartBackoff = RestartBackoff(), intensity: RestartIntensity? = RestartIntensity(),
         startupTimeout: Duration = .seconds(60), stopTimeout: Duration = .seconds(60),
-        abortGrace: Duration = .seconds(5)
+        abortGrace: Duration = .seconds(15)
     ) {
         self.name = name
         self.workers = workers

@@ -96,7 +96,7 @@ struct MusterSettingsTests {
             ),
             (
                 "muster.endpoint.address", "MUSTER_ENDPOINT_ADDRESS", "--muster-endpoint-address", ":99999",
-                "unix:PATH or off"
+                "unix:PATH, systemd:NAME, fd:N or off"
             ),
             (
                 "muster.graceful-shutdown-timeout", "MUSTER_GRACEFUL_SHUTDOWN_TIMEOUT",

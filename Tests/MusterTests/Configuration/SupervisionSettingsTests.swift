@@ -19,7 +19,7 @@ struct SupervisionSettingsTests {
         let settings = try settings([:])
         #expect(settings.startupTimeout == .seconds(60))
         #expect(settings.shutdownDelay == .zero)
-        #expect(settings.abortGrace == .seconds(5))
+        #expect(settings.abortGrace == .seconds(15))
         #expect(settings.restartBackoff == RestartBackoff())
         #expect(settings.restartIntensity == RestartIntensity(maximum: 60, period: .seconds(60), whenExceeded: .absorb))
         #expect(settings.readyCondition == .anyWorker)
