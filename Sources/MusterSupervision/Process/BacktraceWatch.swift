@@ -15,7 +15,9 @@ enum BacktraceWatch {
             let thread = withUnsafeBytes(of: entry.pointee.d_name) {
                 String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self)
             }
-            guard Int32(thread) != nil, let children = text(of: "/proc/\(pid)/task/\(thread)/children") else { continue }
+            guard Int32(thread) != nil, let children = text(of: "/proc/\(pid)/task/\(thread)/children") else {
+                continue
+            }
             for child in children.split(separator: " ") {
                 // The kernel keeps fifteen bytes of a name.
                 if text(of: "/proc/\(child)/comm")?.hasPrefix("swift-backtrace") == true { return true }
