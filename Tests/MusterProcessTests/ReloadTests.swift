@@ -33,7 +33,7 @@ struct ReloadTests {
         try await TestProgram.run(["--workers=2"], backend: backend) { program in
             try await program.ready()
             program.signal(SIGHUP)
-            try await program.logged("workers are replaced one by one")
+            try await program.logged("reload begins")
             program.signal(SIGHUP)
             try await program.logged("reload is complete", count: 2)
             #expect(program.lines("started").count == 6)

@@ -110,7 +110,7 @@ struct SupervisorRestartTests {
         #expect(actions.notices == [.startupTimedOut(.slot(Self.first), birth: 1)])
         #expect(rig.send(.ready(1)) == [])
         #expect(rig.states() == [.aborting])
-        #expect(rig.advance(.seconds(5)).deeds == [.kill(1)])
+        #expect(rig.advance(.seconds(15)).deeds == [.kill(1)])
         #expect(rig.kill(1).restarts == [.startupTimeout])
         #expect(rig.timers.count == 1)
     }
@@ -128,7 +128,7 @@ struct SupervisorRestartTests {
         var rig = SupervisorRig.ready(Self.web)
         #expect(rig.send(.unresponsive(1, canAbort: true)).deeds == [.abort(1)])
         #expect(rig.send(.unresponsive(1, canAbort: true)) == [])
-        #expect(rig.advance(.seconds(5)).deeds == [.kill(1)])
+        #expect(rig.advance(.seconds(15)).deeds == [.kill(1)])
         #expect(rig.send(.unresponsive(2, canAbort: false)).deeds == [.kill(2)])
         #expect(rig.timers.isEmpty)
         #expect(!rig.state.isReady(group: 0))

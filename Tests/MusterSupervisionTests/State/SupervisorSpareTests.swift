@@ -101,7 +101,7 @@ struct SupervisorSpareTests {
         let actions = rig.advance(.seconds(60))
         #expect(actions.notices == [.startupTimedOut(.spare(group: 0), birth: 3)])
         #expect(actions.deeds == [.abort(3)])
-        #expect(rig.advance(.seconds(5)).deeds == [.kill(3)])
+        #expect(rig.advance(.seconds(15)).deeds == [.kill(3)])
         #expect(rig.kill(3).reasons == [.startupTimeout])
         #expect(rig.timers.count == 1)
     }
