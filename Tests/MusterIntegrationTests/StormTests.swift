@@ -85,7 +85,8 @@ struct StormTests {
 
         #expect(killed.count > Int(seconds))
         #expect(report.requests > 1000)
-        #expect(report.readErrors + report.writeErrors <= exposed)
+        // A connection that is made between the look and a kill is not in the count; there are never more than these.
+        #expect(report.readErrors + report.writeErrors <= exposed + Self.connections)
         #expect(report.connectErrors == 0)
         #expect(report.timeouts == 0)
         #expect(report.refusals == 0)

@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Glibc
+import MusterPlatform
 
 /// Tells whether the kernel has killed processes of this one's control group for want of memory: a `SIGKILL` that
 /// nobody of us has sent is then most likely that.
 ///
 /// It reads `oom_kill` of `memory.events` (control groups version 2) or `memory.oom_control` (version 1).
 package struct OutOfMemoryCounter: Sendable {
-    private let path: String?
+    /// Kept open: it is read before a dead worker is replaced.
+    private let file: OwnedDescriptor?
     private var seen: UInt64?
     private var unclaimed: UInt64 = 0
 
@@ -15,14 +17,17 @@ package struct OutOfMemoryCounter: Sendable {
     ///
     /// - Parameter root: The folder that takes the place of `/`, for tests.
     package init(root: String = "") {
-        path = Self.find(root: root)
+        file = Self.find(root: root).flatMap { path in
+            let descriptor = open(path, O_RDONLY | O_CLOEXEC)
+            return descriptor >= 0 ? OwnedDescriptor(descriptor) : nil
+        }
         seen = read()
     }
 
     /// How many processes have been killed in the control group's life; `nil` where it cannot be read, as in the root
     /// group.
     package func read() -> UInt64? {
-        path.flatMap { Self.text(of: $0) }.flatMap { Self.kills(in: $0) }
+        file.flatMap { Self.text(from: $0.rawValue) }.flatMap { Self.kills(in: $0) }
     }
 
     /// Takes one kill that has not been claimed yet. To be called once for each child that `SIGKILL` ended unasked.
@@ -72,10 +77,14 @@ package struct OutOfMemoryCounter: Sendable {
         let file = open(path, O_RDONLY | O_CLOEXEC)
         guard file >= 0 else { return nil }
         defer { close(file) }
+        return text(from: file)
+    }
+
+    private static func text(from file: Int32) -> String? {
         var bytes: [UInt8] = []
         var buffer = [UInt8](repeating: 0, count: 4096)
         while bytes.count < largestFile {
-            let count = Glibc.read(file, &buffer, buffer.count)
+            let count = pread(file, &buffer, buffer.count, bytes.count)
             if count < 0 { return nil }
             if count == 0 { break }
             bytes += buffer[..<count]
