@@ -347,9 +347,11 @@ final class ServiceRunner: Sendable {
         surroundings.stopping()
         let timeout = settings.gracefulShutdownTimeout
         if timeout > .zero {
+            // Where a supervisor has the same deadline it acts first; this one is for whoever else has asked.
+            let patience: Duration = if case .ownLoop = watch { .seconds(1) } else { .zero }
             let loop = state.withLock { $0.watchLoop }
             loop.submit { [self] in
-                let deadline = loop.schedule(at: .now.advanced(by: timeout)) { [weak self] in
+                let deadline = loop.schedule(at: .now.advanced(by: timeout + patience)) { [weak self] in
                     self?.handle(.deadline)
                 }
                 state.withLock { $0.deadline = deadline }
