@@ -27,6 +27,8 @@ final class SupervisorHealth: Sendable {
         var known: Set<String> = []
     }
 
+    private static let gone = HealthResult.fail("the launcher is gone")
+
     private let state: Locked<State>
 
     init(settings: MusterSettings) {
@@ -40,17 +42,18 @@ final class SupervisorHealth: Sendable {
     /// Adds the checks that do not depend on the application.
     func register(with registry: HealthRegistry) throws(HealthError) {
         state.withLock { $0.registry = registry }
-        try registry.register(.probe("supervisor", .live) { [unowned self] in supervisorTurns })
-        try registry.register(.probe("hung-workers", .live) { [unowned self] in hungWorkers })
-        try registry.register(.probe("shutdown", .ready) { [unowned self] in shutdown })
-        try registry.register(.probe("workers", .ready, .startup) { [unowned self] in workers })
+        // Whoever keeps the registry may ask it when the launcher is gone.
+        try registry.register(.probe("supervisor", .live) { [weak self] in self?.supervisorTurns ?? Self.gone })
+        try registry.register(.probe("hung-workers", .live) { [weak self] in self?.hungWorkers ?? Self.gone })
+        try registry.register(.probe("shutdown", .ready) { [weak self] in self?.shutdown ?? Self.gone })
+        try registry.register(.probe("workers", .ready, .startup) { [weak self] in self?.workers ?? Self.gone })
     }
 
     /// From now on the checks are about this supervisor. Checks that the program has announced are there from the
     /// start, others once a worker has shown them.
     func show(_ supervisor: Supervisor, expecting announced: HealthRegistry) {
         state.withLock { $0.supervisor = supervisor }
-        announced.onRegistration { [unowned self] check in add(check.name, levels: check.levels) }
+        announced.onRegistration { [weak self] check in self?.add(check.name, levels: check.levels) }
     }
 
     /// Adds checks that workers have brought along since.
@@ -69,9 +72,9 @@ final class SupervisorHealth: Sendable {
         let others = levels.subtracting([.live])
         // A name that a check of the supervisor's has is left to that one.
         if others.isEmpty {
-            try? registry?.register(.probe(name, .live) { [unowned self] in warning(onCheck: name) })
+            try? registry?.register(.probe(name, .live) { [weak self] in self?.warning(onCheck: name) ?? Self.gone })
         } else {
-            try? registry?.register(.probe(name, others) { [unowned self] in verdict(onCheck: name) })
+            try? registry?.register(.probe(name, others) { [weak self] in self?.verdict(onCheck: name) ?? Self.gone })
         }
     }
 

@@ -70,15 +70,7 @@ struct PreparedArena: PreparedMetrics {
         let words = family.wordsPerSeries
         family.text.withUnsafeBufferPointer { text in
             family.lineEnds.withUnsafeBufferPointer { lineEnds in
-                var line = 0
-                var start = 0
-                func nextPrefix() -> UnsafeBufferPointer<UInt8> {
-                    let end = lineEnds[line]
-                    let prefix = UnsafeBufferPointer(rebasing: text[start..<end])
-                    start = end
-                    line += 1
-                    return prefix
-                }
+                var prefixes = LinePrefixes(text: text, ends: lineEnds)
                 for (series, offset) in family.valueOffsets.enumerated() {
                     func present(_ word: Int) -> UInt64 {
                         guard offset != RenderedFamily.noCells, let reader else { return 0 }
@@ -95,14 +87,14 @@ struct PreparedArena: PreparedMetrics {
                         var count: UInt64 = 0
                         for bucket in 1...bucketCount {
                             count = RenderedFamily.saturatingSum(count, sum(bucket))
-                            writer.sample(prefix: nextPrefix(), count)
+                            writer.sample(prefix: prefixes.next(), count)
                         }
-                        writer.sample(prefix: nextPrefix(), sumOfValues)
-                        writer.sample(prefix: nextPrefix(), count)
+                        writer.sample(prefix: prefixes.next(), sumOfValues)
+                        writer.sample(prefix: prefixes.next(), count)
                     } else if family.definition.isFloatingPoint {
-                        writer.sample(prefix: nextPrefix(), floatingPointSum())
+                        writer.sample(prefix: prefixes.next(), floatingPointSum())
                     } else {
-                        writer.sample(prefix: nextPrefix(), sum(0))
+                        writer.sample(prefix: prefixes.next(), sum(0))
                     }
                 }
             }
@@ -115,26 +107,18 @@ struct PreparedArena: PreparedMetrics {
         let isFloatingPoint = family.definition.isFloatingPoint
         family.text.withUnsafeBufferPointer { text in
             family.lineEnds.withUnsafeBufferPointer { lineEnds in
-                var line = 0
-                var start = 0
-                func nextPrefix() -> UnsafeBufferPointer<UInt8> {
-                    let end = lineEnds[line]
-                    let prefix = UnsafeBufferPointer(rebasing: text[start..<end])
-                    start = end
-                    line += 1
-                    return prefix
-                }
+                var prefixes = LinePrefixes(text: text, ends: lineEnds)
                 for offset in family.valueOffsets {
                     switch family.definition.type {
                     case .counter:
                         let word = mapping.cell(at: offset).pointee.load(ordering: .relaxed)
                         if isFloatingPoint {
-                            writer.sample(prefix: nextPrefix(), Double(bitPattern: word))
+                            writer.sample(prefix: prefixes.next(), Double(bitPattern: word))
                         } else {
-                            writer.sample(prefix: nextPrefix(), word)
+                            writer.sample(prefix: prefixes.next(), word)
                         }
                     case .gauge, .info:
-                        let prefix = nextPrefix()
+                        let prefix = prefixes.next()
                         guard let value = reader.gauge(at: offset, epoch: epoch) else { continue }
                         writer.sample(prefix: prefix, value)
                     case .histogram:
@@ -143,10 +127,10 @@ struct PreparedArena: PreparedMetrics {
                         var count: UInt64 = 0
                         for bucket in 1...bucketCount {
                             count &+= mapping.cell(at: offset + 8 * bucket).pointee.load(ordering: .relaxed)
-                            writer.sample(prefix: nextPrefix(), count)
+                            writer.sample(prefix: prefixes.next(), count)
                         }
-                        writer.sample(prefix: nextPrefix(), sum)
-                        writer.sample(prefix: nextPrefix(), count)
+                        writer.sample(prefix: prefixes.next(), sum)
+                        writer.sample(prefix: prefixes.next(), count)
                     }
                 }
             }
