@@ -3,22 +3,24 @@
 import Foundation
 
 /// What the kernel tells of a process in `/proc`. Of a process that is gone it tells nothing.
-struct ProcessFiles: Hashable {
-    let pid: Int32
+package struct ProcessFiles: Hashable {
+    package let pid: Int32
+
+    package init(pid: Int32) { self.pid = pid }
 
     /// The short name, which a worker takes from its slot: `store/0`.
-    var name: String { read("comm").trimmingCharacters(in: .whitespacesAndNewlines) }
+    package var name: String { read("comm").trimmingCharacters(in: .whitespacesAndNewlines) }
 
     /// The processes that it has started.
-    var children: [ProcessFiles] {
+    package var children: [ProcessFiles] {
         threads.flatMap { read("task/\($0)/children").split(separator: " ") }
             .compactMap { Int32($0) }.map { ProcessFiles(pid: $0) }
     }
 
-    var threads: [String] { list("task") }
+    package var threads: [String] { list("task") }
 
     /// How often each thread has gone to sleep.
-    var sleeps: [String: Int] {
+    package var sleeps: [String: Int] {
         var sleeps: [String: Int] = [:]
         for thread in threads {
             let text = read("task/\(thread)/status")
@@ -29,7 +31,7 @@ struct ProcessFiles: Hashable {
     }
 
     /// The inodes of its sockets.
-    var sockets: Set<Substring> {
+    package var sockets: Set<Substring> {
         let folder = "/proc/\(pid)/fd"
         var inodes: Set<Substring> = []
         for name in list("fd") {
@@ -43,7 +45,7 @@ struct ProcessFiles: Hashable {
 
     /// The connections that have been established at a local port: those that it has accepted, those that nobody has
     /// accepted yet, and anybody's.
-    func connections(at port: Int) -> (accepted: Int, waiting: Int, all: Int) {
+    package func connections(at port: Int) -> (accepted: Int, waiting: Int, all: Int) {
         let suffix = ":" + String(format: "%04X", port)
         var accepted = 0
         var waiting = 0

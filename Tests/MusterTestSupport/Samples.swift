@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 
 /// The samples of a text exposition.
-struct Samples {
-    struct Sample {
-        let name: Substring
-        let labels: [String: String]
-        let value: Double
+package struct Samples {
+    package struct Sample {
+        package let name: Substring
+        package let labels: [String: String]
+        package let value: Double
     }
 
-    let all: [Sample]
+    package let all: [Sample]
 
-    init(_ text: String) {
+    package init(_ text: String) {
         all = text.split(separator: "\n").compactMap { line in
             guard !line.hasPrefix("#"), let space = line.lastIndex(of: " "),
                 let value = Double(line[line.index(after: space)...])
@@ -24,12 +24,12 @@ struct Samples {
     }
 
     /// The samples of a name that have the labels.
-    func matching(_ name: String, _ labels: [String: String] = [:]) -> [Sample] {
+    package func matching(_ name: String, _ labels: [String: String] = [:]) -> [Sample] {
         all.filter { sample in sample.name == name && labels.allSatisfy { sample.labels[$0.key] == $0.value } }
     }
 
     /// Their sum; 0 where there are none.
-    func sum(_ name: String, _ labels: [String: String] = [:]) -> Int {
+    package func sum(_ name: String, _ labels: [String: String] = [:]) -> Int {
         Int(matching(name, labels).reduce(0) { $0 + $1.value })
     }
 }

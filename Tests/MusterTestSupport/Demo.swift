@@ -1,16 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import Foundation
-import MusterTestSupport
-import Testing
+package import Foundation
 
 /// A running release build of the demo, started by a test and ended with it.
-final class Demo: @unchecked Sendable {
+package final class Demo: @unchecked Sendable {
     // Sound as `@unchecked Sendable`: `process` is started in `init` and then only read and signalled; what the
     // reading threads collect is behind `ProgramOutput`'s lock.
 
     /// The release binary: named by the environment, or where `make demo` builds it.
-    static let binary: String? = {
+    package static let binary: String? = {
         let here = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
             .deletingLastPathComponent()
         let path =
@@ -19,15 +17,15 @@ final class Demo: @unchecked Sendable {
         return FileManager.default.isExecutableFile(atPath: path) ? path : nil
     }()
 
-    static var isBuilt: Bool { binary != nil }
+    package static var isBuilt: Bool { binary != nil }
 
-    struct Ready: Decodable {
-        let pid: Int32
-        let http: String
-        let endpoint: String
+    package struct Ready: Decodable {
+        package let pid: Int32
+        package let http: String
+        package let endpoint: String
     }
 
-    let ready: Ready
+    package let ready: Ready
     private let program: Program
     private let folder: TemporaryFolder
 
@@ -41,7 +39,7 @@ final class Demo: @unchecked Sendable {
     ///   - environment: Variables to be set.
     ///   - preparation: What a shell does before it becomes the demo.
     ///   - input: The standard input.
-    init(
+    package init(
         backend: String?, options: [String] = [], binary: String? = nil, environment: [String: String] = [:],
         preparation: String? = nil, input: FileHandle = .nullDevice
     ) async throws {
@@ -52,7 +50,9 @@ final class Demo: @unchecked Sendable {
         var arguments = options.contains("--workers") ? [] : ["--workers", "0"]
         arguments += options.contains("--http") ? [] : ["--http", "127.0.0.1:0"]
         arguments += ["--endpoint", "127.0.0.1:0", "--ready-file", file] + options
-        let demo = try binary ?? #require(Demo.binary)
+        guard let demo = binary ?? Demo.binary else {
+            throw Program.Ended(description: "no release build of the demo: run make demo first")
+        }
         if let preparation {
             program = try Program(
                 "/bin/sh", ["-ec", "\(preparation)\nexec \"$0\" \"$@\"", demo] + arguments, environment: environment,
@@ -66,25 +66,25 @@ final class Demo: @unchecked Sendable {
         ready = try JSONDecoder().decode(Ready.self, from: data)
     }
 
-    var log: String { program.errors }
-    var output: String { program.output }
+    package var log: String { program.errors }
+    package var output: String { program.output }
 
-    func signal(_ number: Int32) { kill(ready.pid, number) }
+    package func signal(_ number: Int32) { kill(ready.pid, number) }
 
     /// Waits for the end and returns the exit status, or 128 plus the signal.
-    func status() async throws -> Int32 { try await program.status() }
+    package func status() async throws -> Int32 { try await program.status() }
 
     /// The workers that fill a slot, in the slots' order.
-    var workers: [ProcessFiles] {
+    package var workers: [ProcessFiles] {
         // A spare has a word in the place of a number, a process that has just begun the program's name.
         ProcessFiles(pid: ready.pid).children.map { ($0, $0.name) }
             .filter { $0.1.contains(/^store\/\d+$/) }.sorted { $0.1 < $1.1 }.map(\.0)
     }
 
-    func metrics() async throws -> Samples { Samples(try await get("/metrics").body) }
+    package func metrics() async throws -> Samples { Samples(try await get("/metrics").body) }
 
     /// Asks for the metrics until they fit.
-    func metrics(
+    package func metrics(
         _ what: String, within limit: Duration = .seconds(60), _ fits: (Samples) -> Bool
     ) async throws -> Samples {
         try await eventually(what, within: limit) {
@@ -94,11 +94,13 @@ final class Demo: @unchecked Sendable {
     }
 
     /// How often workers were started again, by reason; without the reasons that there was nothing for.
-    func restarts() async throws -> [String: Int] {
+    package func restarts() async throws -> [String: Int] {
         try await metrics().restarts
     }
 
-    func get(_ path: String, from base: String? = nil, headers: [String: String] = [:]) async throws -> HTTPAnswer {
+    package func get(_ path: String, from base: String? = nil, headers: [String: String] = [:]) async throws
+        -> HTTPAnswer
+    {
         try await HTTPAnswer.get((base ?? ready.endpoint) + path, headers: headers)
     }
 
@@ -107,7 +109,7 @@ final class Demo: @unchecked Sendable {
 
 extension Samples {
     /// How often workers were started again, by reason; without the reasons that there was nothing for.
-    var restarts: [String: Int] {
+    package var restarts: [String: Int] {
         var restarts: [String: Int] = [:]
         for sample in matching("muster_worker_restarts_total") where sample.value != 0 {
             restarts[sample.labels["reason"] ?? "", default: 0] += Int(sample.value)
@@ -116,5 +118,5 @@ extension Samples {
     }
 
     /// How many workers are in a state.
-    func workers(_ state: String) -> Int { sum("muster_workers", ["state": state]) }
+    package func workers(_ state: String) -> Int { sum("muster_workers", ["state": state]) }
 }

@@ -1,33 +1,42 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Foundation
-import MusterTestSupport
-import Testing
 
 /// A real Prometheus that scrapes once a second.
-final class Prometheus: Sendable {
-    static let binary = find("prometheus")
-    static var isInstalled: Bool { binary != nil }
+package final class Prometheus: Sendable {
+    package static let binary = find("prometheus")
+    package static var isInstalled: Bool { binary != nil }
 
     private let program: Program
     private let folder: TemporaryFolder
-    private let url: String
+    /// Where it is served.
+    package let url: String
 
     /// Starts Prometheus.
     ///
     /// - Parameter targets: The address of each job, by the job's name.
-    init(targets: [String: String]) async throws {
-        folder = try TemporaryFolder()
+    package convenience init(targets: [String: String]) async throws {
         var configuration = "global:\n  scrape_interval: 1s\n  scrape_timeout: 1s\nscrape_configs:\n"
         for (job, address) in targets.sorted(by: { $0.key < $1.key }) {
             configuration += "  - job_name: \(job)\n    static_configs:\n      - targets: ['\(address)']\n"
         }
+        try await self.init(configuration: configuration)
+    }
+
+    /// Starts Prometheus and waits until it serves.
+    ///
+    /// - Parameter configuration: The text of its configuration file; paths in it should be absolute.
+    package init(configuration: String) async throws {
+        guard let binary = Prometheus.binary else {
+            throw Program.Ended(description: "no prometheus on the PATH")
+        }
+        folder = try TemporaryFolder()
         let file = try folder.write(configuration, to: "prometheus.yml")
         // Prometheus takes no port 0, so a free one is found for it just before.
         let port = try freePort()
         url = "http://127.0.0.1:\(port)"
         program = try Program(
-            try #require(Prometheus.binary),
+            binary,
             [
                 "--config.file=\(file)", "--storage.tsdb.path=\(folder.path("data"))",
                 "--web.listen-address=127.0.0.1:\(port)",
@@ -36,7 +45,7 @@ final class Prometheus: Sendable {
     }
 
     /// The samples that a query returns.
-    func query(_ expression: String) async throws -> [(labels: [String: String], value: Double)] {
+    package func query(_ expression: String) async throws -> [(labels: [String: String], value: Double)] {
         var allowed = CharacterSet.alphanumerics
         allowed.insert(charactersIn: "-._~")
         let escaped = expression.addingPercentEncoding(withAllowedCharacters: allowed) ?? ""
@@ -68,27 +77,4 @@ final class Prometheus: Sendable {
     }
 
     deinit { program.end() }
-}
-
-/// Finds a program on the PATH.
-func find(_ name: String) -> String? {
-    let folders = (ProcessInfo.processInfo.environment["PATH"] ?? "/usr/bin:/bin").split(separator: ":")
-    return folders.map { "\($0)/\(name)" }.first { FileManager.default.isExecutableFile(atPath: $0) }
-}
-
-/// A port of the loopback interface that was free a moment ago.
-func freePort() throws -> UInt16 {
-    let descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
-    defer { close(descriptor) }
-    var address = sockaddr_in()
-    address.sin_family = sa_family_t(AF_INET)
-    address.sin_addr.s_addr = inet_addr("127.0.0.1")
-    var length = socklen_t(MemoryLayout<sockaddr_in>.size)
-    let code = withUnsafeMutablePointer(to: &address) { pointer in
-        pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-            bind(descriptor, $0, length) == 0 ? getsockname(descriptor, $0, &length) : -1
-        }
-    }
-    guard code == 0 else { throw Program.Ended(description: "no free port: errno \(errno)") }
-    return UInt16(bigEndian: address.sin_port)
 }
