@@ -31,7 +31,7 @@ struct RulesTests {
     }
 
     @Test(
-        "test that each alert fires and that it stays silent",
+        "test that each alert fires and that it stays silent, and what is recorded",
         .enabled(if: Repository.hasJsonnet, "install jsonnet for this test"))
     func tested() async throws {
         var fires: Set<String> = []
@@ -45,6 +45,10 @@ struct RulesTests {
         let alerts = Set(try await RuleFile.alerts().alerts.map(\.name))
         #expect(fires == alerts)
         #expect(isSilent == alerts)
+        let tests = try Repository.text("deploy/prometheus/tests/recording-rules.yml")
+        for record in try await RuleFile.records().records {
+            #expect(tests.contains("- expr: \(record.name)\n"), "\(record.name)")
+        }
     }
 
     @Test(
