@@ -28,11 +28,13 @@ struct DashboardDataTests {
         let before = "sum(muster_worker_starts_total) >= 4 and sum(muster_health_check_status) >= 1"
         _ = try await eventually("the first scrape") { try await prometheus.query(before).first }
         try await makeTrouble(demo)
-        let after =
-            "sum(increase(muster_worker_restarts_total{reason=\"signal\"}[5m])) >= 3"
-            + " and sum(increase(muster_reloads_total{outcome=\"completed\"}[5m])) >= 0.9"
-            + " and sum(increase(muster_loop_overruns_total[5m])) >= 1"
-        _ = try await eventually("what has happened") { try await prometheus.query(after).first }
+        for after in [
+            "sum(increase(muster_worker_restarts_total{reason=\"signal\"}[5m])) >= 3",
+            "sum(increase(muster_reloads_total{outcome=\"completed\"}[5m])) > 0",
+            "sum(increase(muster_loop_overruns_total[5m])) > 0",
+        ] {
+            _ = try await eventually(after) { try await prometheus.query(after).first }
+        }
 
         var wanted: [String: String] = [:]
         for name in Repository.dashboards {
@@ -76,9 +78,11 @@ struct DashboardDataTests {
         _ = try? await demo.get("/crash", from: demo.ready.http)
         _ = try await demo.metrics("a crash") { $0.restarts["signal"] == 3 && $0.workers("ready") == 4 }
         // Which worker gets a request is the kernel's choice; only on a thread of its own does a run outlast its time.
+        // A busy machine may have had overruns before the first scrape, which are in no rate.
+        let overruns = try await demo.metrics().sum("muster_loop_overruns_total")
         _ = try await eventually("an overrun") {
             _ = try await demo.get("/hang?seconds=0.5", from: demo.ready.http)
-            return try await demo.metrics().sum("muster_loop_overruns_total", [:]) > 0 ? () : nil
+            return try await demo.metrics().sum("muster_loop_overruns_total") > overruns ? () : nil
         }
         demo.signal(SIGHUP)
         _ = try await demo.metrics("a reload") { $0.sum("muster_reloads_total", ["outcome": "completed"]) == 1 }
