@@ -6,7 +6,7 @@ DEMO_OPTIONS ?=
 # The benchmark's C program is no target of the package, which would link Swift's library into it.
 CC := clang
 
-.PHONY: help demo test unit sanitize integration storm bench lint format docs setup clean
+.PHONY: help demo test unit sanitize integration storm bench lint format dashboards docs setup clean
 
 help: ## Show this text.
 	@awk -F':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -41,6 +41,10 @@ lint: ## Check the form of the sources.
 
 format: ## Bring the sources into form.
 	$(SWIFT) format --in-place --recursive Package.swift Sources Tests
+
+dashboards: ## Render the dashboards from their jsonnet.
+	@scripts/install-packages dashboards
+	jsonnet --multi dashboards dashboards/render.jsonnet
 
 docs: setup ## Build the reference documentation into docs/.generated.
 	@SWIFT=$(SWIFT) scripts/build-docs

@@ -186,6 +186,9 @@ let package = Package(
             name: "MusterIntegrationTests",
             dependencies: ["MusterPlatform", "MusterDemoSupport", "MusterTestSupport"],
             swiftSettings: swiftSettings),
+        .testTarget(
+            name: "MusterDashboardTests", dependencies: ["MusterTestSupport"], exclude: ["promql.py"],
+            swiftSettings: swiftSettings),
         // Drives the program above; `swift test` builds that one, too.
         .testTarget(
             name: "MusterProcessTests", dependencies: ["MusterPlatform", "MusterTestSupport"],

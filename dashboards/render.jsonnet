@@ -1,0 +1,2 @@
+// jsonnet --multi dashboards dashboards/render.jsonnet writes the dashboards' files.
+(import 'mixin.libsonnet').grafanaDashboards
