@@ -14,7 +14,9 @@ extension EndpointServer {
     /// Accepts what waits. It is done here rather than by the library, which in want of descriptors would look for
     /// connections without pause, or, with some open, not look again.
     func acceptConnections() {
-        guard !isStopping, let daemon else { return }
+        guard !isStopping else { return }
+        refreshAccess()
+        guard let daemon = try? openDaemon() else { return }
         if connectionCount >= configuration.connectionLimit { makeRoom() }
         let room = configuration.connectionLimit - connectionCount
         if room <= 0 { return pauseAccepting() }
@@ -23,7 +25,7 @@ extension EndpointServer {
             var address = sockaddr_storage()
             var length = socklen_t(MemoryLayout<sockaddr_storage>.size)
             let isLast = withUnsafeMutablePointer(to: &address) { pointer in
-                pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { accept(daemon, $0, &length) }
+                pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { accept(daemon.pointer, $0, &length) }
             }
             if isLast { break }
         }
@@ -120,6 +122,7 @@ extension EndpointServer {
 
     func connectionStarted(_ connection: OpaquePointer) -> ConnectionState {
         let state = ConnectionState(descriptor: cmicrohttpd_connection_descriptor(connection))
+        if let access, let session = cmicrohttpd_tls_session(connection) { access.prepare(state, session) }
         connectionCount += 1
         silent.append(state, at: passStart)
         return state

@@ -33,7 +33,7 @@ extension EndpointServer {
         if let report = request.report { return answer(request, with: report) }
         request.evaluation = evaluation
         suspended[ObjectIdentifier(request)] = request
-        mark.pointee = Unmanaged.passRetained(request).toOpaque()
+        mark.pointee = Unmanaged<Suspension>.passRetained(request).toOpaque()
         MHD_suspend_connection(connection)
         return .YES
     }
@@ -61,10 +61,9 @@ extension EndpointServer {
                 : report.json(isVerbose: isVerbose, now: health.now))
         guard let made else { return .NO }
         defer { MHD_destroy_response(made) }
-        made.add("Content-Type", request.negotiation.contentType)
-        made.add("Vary", "Accept")
-        made.add("Cache-Control", "no-cache")
-        addCommonHeaders(to: made)
+        finish(
+            made,
+            [("Content-Type", request.negotiation.contentType), ("Vary", "Accept"), ("Cache-Control", "no-cache")])
         return queue(request.connection, label, report.isPassing ? 200 : 503, made)
     }
 }

@@ -21,10 +21,16 @@ extension EndpointServer {
         case Mark.seen, Mark.scrape:
             // There is no body to be had here; should there be one, it is thrown away.
             bodySize.pointee = 0
+            let route = Route(path: String(cString: path))
+            if let access, mark.pointee == Mark.seen, let answered = admit(connection, route, access, mark) {
+                return answered
+            }
             guard isServed(method) else { return answer(connection, RouteLabel.other, .methodNotAllowed) }
-            return serve(connection, Route(path: String(cString: path)), mark)
+            return serve(connection, route, mark)
         case .some(let pointer):
-            let request = Unmanaged<SuspendedRequest>.fromOpaque(pointer).takeUnretainedValue()
+            let suspension = Unmanaged<Suspension>.fromOpaque(pointer).takeUnretainedValue()
+            if let login = suspension as? PendingLogin { return go(on: login, path, method, mark) }
+            guard let request = suspension as? SuspendedRequest else { return .NO }
             guard let report = request.report else { return answer(connection, RouteLabel.other, .stopping) }
             return answer(request, with: report)
         }
@@ -37,13 +43,14 @@ extension EndpointServer {
         if mark.pointee == Mark.scrape {
             scrapesUnderWay -= 1
         } else if let pointer = mark.pointee, !Mark.isPlain(pointer) {
-            let request = Unmanaged<SuspendedRequest>.fromOpaque(pointer).takeRetainedValue()
-            suspended[ObjectIdentifier(request)] = nil
-            request.evaluation?.cancel()
+            let suspension = Unmanaged<Suspension>.fromOpaque(pointer).takeRetainedValue()
+            suspended[ObjectIdentifier(suspension)] = nil
+            suspension.cancel()
         }
         mark.pointee = nil
         guard let state = state(of: connection) else { return }
         silent.append(state, at: passStart)
+        if let access, !access.isCurrent(state) { return state.hangUp() }
         // The library overlooks an end of the stream that comes together with the request.
         if reason == .REQUEST_TERMINATED_COMPLETED_OK { state.noticeEnd() }
     }

@@ -21,7 +21,7 @@ extension EndpointServer {
                 acceptedCodings.value(of: $0) { CodingNegotiation.prefersGzip($0) }
             } ?? false
         let response = scrapes.response(
-            for: negotiation, Query(connection).names, isCompressed: isCompressed, finish: addCommonHeaders)
+            for: negotiation, Query(connection).names, isCompressed: isCompressed, finish: finish)
         guard let response else { return .NO }
         let result = queue(connection, .metrics, 200, response)
         if result == .YES {

@@ -4,12 +4,13 @@ import CMicrohttpd
 import Glibc
 import Logging
 import MusterPlatform
+import Synchronization
 
 /// One run of the endpoint: the HTTP daemon, driven by an event loop of its own.
 ///
 /// Sound as `@unchecked Sendable`: after `start` everything is touched on the loop's thread only.
 final class EndpointServer: @unchecked Sendable {
-    /// What the library keeps for a request between two calls; a pointer to a ``SuspendedRequest`` otherwise.
+    /// What the library keeps for a request between two calls; a pointer to a ``Suspension`` otherwise.
     enum Mark {
         static var seen: UnsafeMutableRawPointer? { UnsafeMutableRawPointer(bitPattern: 1) }
         static var scrape: UnsafeMutableRawPointer? { UnsafeMutableRawPointer(bitPattern: 2) }
@@ -27,8 +28,8 @@ final class EndpointServer: @unchecked Sendable {
     let metrics: EndpointMetrics?
     let socket: ListeningSocket
 
-    var daemon: OpaquePointer?
-    var watch: EventLoop.Watch?
+    /// The one without TLS and the one with it, each made when the first connection needs it.
+    var daemons: [HTTPDaemon] = []
     /// `nil` while no more connections are accepted.
     var listening: EventLoop.Watch?
     var isShortOfDescriptors = false
@@ -40,7 +41,7 @@ final class EndpointServer: @unchecked Sendable {
     let answering = ConnectionList()
     var connectionCount = 0
     var scrapesUnderWay = 0
-    var suspended: [ObjectIdentifier: SuspendedRequest] = [:]
+    var suspended: [ObjectIdentifier: Suspension] = [:]
 
     var fixed: [OpaquePointer] = []
     var acceptedMetrics = HeaderMemo<MetricsNegotiation>()
@@ -48,17 +49,23 @@ final class EndpointServer: @unchecked Sendable {
     var acceptedCodings = HeaderMemo<Bool>()
     let scrapes: ScrapeResponses
 
+    /// Who is let in; `nil` for everybody.
+    var access: AccessControl?
+    let logger: Logger
+    private let secure = Atomic<Bool>(false)
+
     /// When the present pass began, in monotonic nanoseconds.
     var passStart: Int64 = 0
 
     init(
         configuration: EndpointConfiguration, socket: ListeningSocket, renderer: any MetricsRenderer,
-        health: HealthRegistry, metrics: EndpointMetrics?
+        health: HealthRegistry, metrics: EndpointMetrics?, webConfig: WebConfigSource?, logger: Logger
     ) throws(EndpointError) {
         self.configuration = configuration
         self.socket = socket
         self.health = health
         self.metrics = metrics
+        self.logger = logger
         do {
             loop = try EventLoop(name: Self.loopName, parking: .descriptors)
         } catch {
@@ -66,7 +73,14 @@ final class EndpointServer: @unchecked Sendable {
         }
         scrapes = ScrapeResponses(
             renderer: renderer, metrics: metrics, compressionLevel: configuration.compressionLevel)
+        guard let webConfig else { return }
+        let desk = LoginDesk(loop: loop, check: configuration.passwordCheck) { [weak self] in self?.resume($0) }
+        access = AccessControl(
+            source: webConfig, desk: desk, opensProbes: configuration.opensProbes, logger: logger, metrics: metrics)
     }
+
+    /// Whether new connections are encrypted. May be asked on any thread.
+    var isSecure: Bool { secure.load(ordering: .relaxed) }
 
     // MARK: Starting and stopping
 
@@ -78,24 +92,12 @@ final class EndpointServer: @unchecked Sendable {
             tearDown()
             throw .noLibrary(reason: String(cString: problem))
         }
-        for response in FixedResponse.allCases {
-            guard let made = make(response) else {
-                tearDown()
-                throw .noResources(SystemError("MHD_create_response_from_buffer", code: ENOMEM))
-            }
-            fixed.append(made)
-        }
-        daemon = cmicrohttpd_start(
-            UInt32(configuration.connectionLimit), UInt32(configuration.perAddressConnectionLimit),
-            configuration.requestSizeLimit, endpointHandleRequest, endpointCompletedRequest, endpointChangedConnection,
-            Unmanaged.passUnretained(self).toOpaque())
-        guard let daemon else {
-            let error = SystemError("MHD_start_daemon")
+        guard makeFixedResponses() else {
             tearDown()
-            throw .noResources(error)
+            throw .noResources(SystemError("MHD_create_response_from_buffer", code: ENOMEM))
         }
         do {
-            watch = try loop.watch(cmicrohttpd_epoll_descriptor(daemon), for: .readable) { [self] _ in runPass() }
+            try openDaemon()
             listening = try loop.watch(socket.descriptor, for: .readable) { [self] _ in acceptConnections() }
             try loop.attachThread(name: Self.loopName, whenDone: whenDone)
         } catch let error as EventLoopError {
@@ -111,17 +113,32 @@ final class EndpointServer: @unchecked Sendable {
         }
     }
 
+    /// Makes the daemon that new connections need, unless it is there.
+    ///
+    /// - Returns: The daemon.
+    @discardableResult
+    func openDaemon() throws -> HTTPDaemon {
+        let material = access?.material
+        secure.store(material != nil, ordering: .relaxed)
+        if let daemon = daemons.first(where: { $0.isSecure == (material != nil) }) { return daemon }
+        let daemon = try HTTPDaemon(
+            configuration, material?.settings, context: Unmanaged.passUnretained(self).toOpaque())
+        daemon.watch = try loop.watch(daemon.descriptor, for: .readable) { [self] _ in runPass() }
+        daemons.append(daemon)
+        return daemon
+    }
+
     /// Ends everything, and the loop's thread with it. To be called on the loop's thread.
     func stop() {
         guard !isStopping else { return }
         isStopping = true
         for request in suspended.values {
-            request.evaluation?.cancel()
+            request.cancel()
             MHD_resume_connection(request.connection)
         }
         suspended = [:]
         // Hands the refusals to the clients that have been waiting.
-        if let daemon { MHD_run(daemon) }
+        for daemon in daemons { MHD_run(daemon.pointer) }
         tearDown()
         loop.stop()
     }
@@ -129,31 +146,32 @@ final class EndpointServer: @unchecked Sendable {
     private func tearDown() {
         if let timer { loop.cancel(timer.action) }
         timer = nil
-        if let watch { loop.unwatch(watch) }
-        watch = nil
+        for daemon in daemons {
+            if let watch = daemon.watch { loop.unwatch(watch) }
+            daemon.watch = nil
+        }
         pauseAccepting()
         socket.unlinkFile()
         socket.closeDescriptor()
-        if let daemon { MHD_stop_daemon(daemon) }
-        daemon = nil
+        for daemon in daemons { daemon.stop() }
+        daemons = []
         scrapes.tearDown()
-        for response in fixed { MHD_destroy_response(response) }
-        fixed = []
+        dropFixedResponses()
     }
 
     // MARK: The loop
 
     func runPass() {
-        guard !isRunning, !isStopping, let daemon else { return }
+        guard !isRunning, !isStopping else { return }
         isRunning = true
         defer { isRunning = false }
         var isUnfinished = true
         for _ in 0..<4 where isUnfinished {
             passStart = MonotonicInstant.now.nanoseconds
-            MHD_run(daemon)
+            isUnfinished = false
+            for daemon in daemons { MHD_run(daemon.pointer) }
             scrapes.endPass()
-            var timeout: UInt64 = 0
-            isUnfinished = MHD_get_timeout(daemon, &timeout) == .YES && timeout == 0
+            for daemon in daemons where daemon.isUnfinished { isUnfinished = true }
         }
         if isUnfinished { loop.submit { [self] in runPass() } }
         resumeAccepting()

@@ -51,11 +51,11 @@ final class ScrapeResponses {
     ///   - negotiation: The format.
     ///   - names: The families asked for; empty for all.
     ///   - isCompressed: Whether the client takes gzip.
-    ///   - finish: Adds what all responses have.
+    ///   - finish: Adds the headers that it is given, and what all responses have.
     /// - Returns: `nil` for want of memory.
     func response(
         for negotiation: MetricsNegotiation, _ names: Set<String>, isCompressed: Bool,
-        finish: (OpaquePointer) -> Void
+        finish: (OpaquePointer, [(name: String, value: String)]) -> Void
     ) -> OpaquePointer? {
         for scrape in scrapes
         where scrape.negotiation == negotiation && scrape.isCompressed == isCompressed && scrape.names == names {
@@ -68,11 +68,12 @@ final class ScrapeResponses {
             rendering = Rendering(format: negotiation.format, names: names)
         }
         guard let made = makeResponse(isCompressed: isCompressed) else { return nil }
-        made.add("Content-Type", negotiation.contentType)
-        made.add("Vary", "Accept, Accept-Encoding")
-        made.add("Cache-Control", "no-cache")
-        if isCompressed { made.add("Content-Encoding", "gzip") }
-        finish(made)
+        var headers = [
+            (name: "Content-Type", value: negotiation.contentType),
+            (name: "Vary", value: "Accept, Accept-Encoding"), (name: "Cache-Control", value: "no-cache"),
+        ]
+        if isCompressed { headers.append((name: "Content-Encoding", value: "gzip")) }
+        finish(made, headers)
         scrapes.append(
             Scrape(negotiation: negotiation, names: names, isCompressed: isCompressed, response: made))
         return made
