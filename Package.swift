@@ -144,7 +144,7 @@ let package = Package(
         .testTarget(
             name: "MusterEndpointTests",
             dependencies: [
-                "MusterEndpoint", "MusterMetrics", "MusterPlatform", "CZlib",
+                "MusterEndpoint", "MusterMetrics", "MusterPlatform", "MusterTestSupport", "CZlib",
                 .product(name: "Logging", package: "swift-log"),
             ],
             swiftSettings: swiftSettings),

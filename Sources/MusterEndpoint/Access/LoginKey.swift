@@ -17,7 +17,9 @@ struct LoginKey: Hashable {
         // The hash has always the same length, and a name has no colon, so no two meanings have the same bytes.
         let text = Array(hash.text.utf8) + Array(credentials.user.utf8) + [UInt8(ascii: ":")] + credentials.password
         var digest = [UInt8](repeating: 0, count: 32)
-        let code = gnutls_hmac_fast(GNUTLS_MAC_SHA256, secret, secret.count, text, text.count, &digest)
+        let code =
+            cgnutls_load() == nil
+            ? gnutls_hmac_fast(GNUTLS_MAC_SHA256, secret, secret.count, text, text.count, &digest) : -1
         // Without a digest nothing is remembered: this one is equal to no other.
         self.digest = code == 0 ? digest : Self.secret()
     }

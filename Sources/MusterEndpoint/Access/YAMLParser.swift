@@ -14,6 +14,8 @@ struct YAMLParser {
 
     private let parser: UnsafeMutablePointer<yaml_parser_t>
     private let file: String
+    /// libyaml takes the end of the text for one line more.
+    private let lastLine: Int
 
     /// Reads a document.
     ///
@@ -33,7 +35,9 @@ struct YAMLParser {
         defer { yaml_parser_delete(parser) }
         return try bytes.withUnsafeBufferPointer { text throws(WebConfigError) in
             yaml_parser_set_input_string(parser, text.baseAddress, text.count)
-            return try YAMLParser(parser: parser, file: file).document()
+            var lines = text.count { $0 == UInt8(ascii: "\n") }
+            if text.last != UInt8(ascii: "\n") { lines += 1 }
+            return try YAMLParser(parser: parser, file: file, lastLine: max(1, lines)).document()
         }
     }
 
@@ -98,7 +102,8 @@ struct YAMLParser {
             throw fail(nil, "is no UTF-8 text (byte \(parser.pointee.problem_offset)): \(problem)")
         }
         let context = parser.pointee.context.map { " (\(String(cString: $0)))" } ?? ""
-        throw fail(Int(parser.pointee.problem_mark.line) + 1, "is no YAML: \(problem)\(context)")
+        let line = min(Int(parser.pointee.problem_mark.line) + 1, lastLine)
+        throw fail(line, "is no YAML: \(problem)\(context)")
     }
 
     private func fail(_ line: Int?, _ reason: String) -> WebConfigError {
