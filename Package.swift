@@ -41,6 +41,11 @@ let package = Package(
         // Compiled against libmicrohttpd-dev; the library itself is loaded when an endpoint is first started.
         .target(name: "CMicrohttpd"),
         .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
+        // From their archives, so that a worker, which needs neither, loads no further library when it starts.
+        .target(name: "CYaml", linkerSettings: [.linkedLibrary(":libyaml.a")]),
+        .target(name: "CCrypt", linkerSettings: [.linkedLibrary(":libcrypt.a")]),
+        // Loaded like libmicrohttpd, whose TLS it is.
+        .target(name: "CGnuTLS"),
         .target(name: "CMuster"),
 
         // Floor 1: the operating system in Swift's terms, and the metric arena.
@@ -69,7 +74,7 @@ let package = Package(
         .target(
             name: "MusterEndpoint",
             dependencies: [
-                "CMicrohttpd", "CZlib", "CMuster", "MusterPlatform", "MusterMetrics",
+                "CMicrohttpd", "CGnuTLS", "CYaml", "CCrypt", "CZlib", "CMuster", "MusterPlatform", "MusterMetrics",
                 .product(name: "Logging", package: "swift-log"),
             ],
             swiftSettings: swiftSettings),
@@ -139,7 +144,7 @@ let package = Package(
         .testTarget(
             name: "MusterEndpointTests",
             dependencies: [
-                "MusterEndpoint", "MusterMetrics", "MusterPlatform", "CZlib",
+                "MusterEndpoint", "MusterMetrics", "MusterPlatform", "MusterTestSupport", "CZlib",
                 .product(name: "Logging", package: "swift-log"),
             ],
             swiftSettings: swiftSettings),

@@ -58,11 +58,19 @@ public final class Endpoint: Sendable {
             phase = .running(started.server, address: started.address, end: started.end)
             return started.address
         }
-        logger.info("the endpoint listens", metadata: ["address": "\(address)", "url": "\(address.url ?? "none")"])
+        logger.info("the endpoint listens", metadata: ["address": "\(address)", "url": "\(url ?? "none")"])
     }
 
     private func launch() throws(EndpointError) -> (server: EndpointServer, address: EndpointAddress, end: ThreadEnd) {
         try configuration.validate()
+        var webConfig: WebConfigSource?
+        if let file = configuration.webConfigFile {
+            do {
+                webConfig = try WebConfigSource(file: file)
+            } catch {
+                throw .invalidWebConfig(error, setting: configuration.webConfigFileSetting)
+            }
+        }
         let socket: ListeningSocket
         do {
             socket = try ListeningSocket(configuration.address, setting: configuration.addressSetting)
@@ -73,7 +81,7 @@ public final class Endpoint: Sendable {
         do {
             server = try EndpointServer(
                 configuration: configuration, socket: socket, renderer: metrics, health: health,
-                metrics: ownMetrics())
+                metrics: ownMetrics(), webConfig: webConfig, logger: logger)
         } catch {
             socket.unlinkFile()
             socket.closeDescriptor()
@@ -102,7 +110,17 @@ public final class Endpoint: Sendable {
     }
 
     /// How a client on the same machine reaches the endpoint; `nil` while it does not listen.
-    public var url: String? { address?.url }
+    public var url: String? {
+        phase.withLock { phase in
+            guard case .running(let server, let address, _) = phase else { return nil }
+            return Self.url(of: address, isSecure: server.isSecure)
+        }
+    }
+
+    private static func url(of address: EndpointAddress, isSecure: Bool) -> String? {
+        guard let url = address.url, isSecure, url.hasPrefix("http:") else { return address.url }
+        return "https:" + url.dropFirst("http:".count)
+    }
 
     /// Stops listening, ends all connections and waits for the thread's end. Requests that wait for a check are
     /// refused with 503. Does nothing when the endpoint does not listen.

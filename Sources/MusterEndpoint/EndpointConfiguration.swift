@@ -24,6 +24,16 @@ public struct EndpointConfiguration: Sendable {
     public var concurrentScrapeLimit = 40
     /// How hard scrapes are compressed when the client asks for it: 1 (fastest) to 9, or 0 for never.
     public var compressionLevel = 2
+    /// A web config file in exporter-toolkit's format: TLS, client certificates, users, headers and a rate limit;
+    /// `nil` for none. It is read again when it changes.
+    public var webConfigFile: String?
+    /// What the web config file's setting is called in messages, so that they name what to change.
+    public var webConfigFileSetting = "the endpoint's webConfigFile"
+    /// Whether `/livez`, `/readyz`, `/startupz` and `/healthz` are answered for everybody, whatever the web config
+    /// file demands of clients. Encryption stays.
+    public var opensProbes = false
+    /// Compares passwords with hashes; tests put in their own.
+    var passwordCheck: @Sendable (_ password: [UInt8], _ hash: BcryptHash) -> Bool = Bcrypt.matches
 
     /// Creates the default configuration.
     ///

@@ -24,6 +24,8 @@ public enum EndpointError: Error, Hashable, Sendable, CustomStringConvertible {
     case noResources(SystemError)
     /// libmicrohttpd is not on the machine, or not one that can be used.
     case noLibrary(reason: String)
+    /// The web config file cannot be used. `setting` names what says which file.
+    case invalidWebConfig(WebConfigError, setting: String)
     /// The endpoint is running.
     case alreadyStarted(EndpointAddress)
 
@@ -65,6 +67,8 @@ public enum EndpointError: Error, Hashable, Sendable, CustomStringConvertible {
             "the endpoint cannot be started: \(error); the system has no descriptor, thread or memory left for it"
         case .noLibrary(let reason):
             "the endpoint needs libmicrohttpd 0.9.75 or later (Debian's libmicrohttpd12), which cannot be loaded: \(reason)"
+        case .invalidWebConfig(let error, let setting):
+            "the endpoint's web config file (\(setting)) cannot be used: \(error)"
         case .alreadyStarted(let address):
             "the endpoint has been started already, at \(address); stop it first"
         }

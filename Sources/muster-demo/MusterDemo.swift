@@ -39,6 +39,15 @@ struct MusterDemo: ParsableCommand {
 
     @Option(
         help: ArgumentHelp(
+            "Who may ask for metrics and probes, and how: a web config file in exporter-toolkit's format.",
+            valueName: "path"))
+    var webConfigFile: String?
+
+    @Flag(help: "Answer probes for everybody, whatever the web config file demands.")
+    var openProbes = false
+
+    @Option(
+        help: ArgumentHelp(
             "Where the items are kept; a folder of the run's own, removed at its end, unless given.", valueName: "path"
         ))
     var data: String?
@@ -152,6 +161,9 @@ struct MusterDemo: ParsableCommand {
             restartMethod: restartMethod)
         settings.endpoint?.address = endpoint.address
         settings.endpoint?.addressSetting = "--endpoint"
+        settings.endpoint?.webConfigFile = webConfigFile
+        settings.endpoint?.webConfigFileSetting = "--web-config-file"
+        settings.endpoint?.opensProbes = openProbes
         settings.abortGrace = abortGrace.duration
         settings.startupTimeout = startupTimeout.duration
         let folder = try DataFolder(named: data)

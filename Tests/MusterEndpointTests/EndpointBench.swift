@@ -10,6 +10,7 @@ final class EndpointBench {
     let health: HealthRegistry
     let endpoint: Endpoint
     let address: EndpointAddress
+    let log = RecordedLog()
 
     init(
         address: EndpointAddress = .tcp(host: "127.0.0.1", port: 0), padding: Int = 0,
@@ -23,7 +24,7 @@ final class EndpointBench {
         change(&configuration)
         endpoint = Endpoint(
             configuration: configuration, metrics: renderer, health: health, registry: registry,
-            logger: RecordedLog().logger)
+            logger: log.logger)
         try endpoint.start()
         self.address = endpoint.address ?? address
     }

@@ -43,20 +43,31 @@ static inline void *cmicrohttpd_socket_context(struct MHD_Connection *connection
     return info ? info->socket_context : NULL;
 }
 
+// The connection's GnuTLS session, or NULL for a connection without TLS.
+static inline struct gnutls_session_int *cmicrohttpd_tls_session(struct MHD_Connection *connection) {
+    const union MHD_ConnectionInfo *info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_GNUTLS_SESSION);
+    return info ? (struct gnutls_session_int *)info->tls_session : NULL;
+}
+
 // Starts a daemon without a thread and without a listening socket: it is given connections by MHD_add_connection() and
-// driven by MHD_run() whenever its epoll descriptor is ready. NULL when it cannot be started.
+// driven by MHD_run() whenever its epoll descriptor is ready. With a certificate and a key in PEM form its connections
+// have TLS. NULL when it cannot be started.
 static inline struct MHD_Daemon *cmicrohttpd_start(
     unsigned int connection_limit, unsigned int per_address_limit, size_t memory_limit,
-    MHD_AccessHandlerCallback handler, MHD_RequestCompletedCallback completed, MHD_NotifyConnectionCallback connected,
-    void *context) {
+    const char *certificate, const char *key, MHD_AccessHandlerCallback handler,
+    MHD_RequestCompletedCallback completed, MHD_NotifyConnectionCallback connected, void *context) {
+    // The end of the list, when there is no certificate.
+    enum MHD_OPTION tls = certificate ? MHD_OPTION_HTTPS_MEM_CERT : MHD_OPTION_END;
     return MHD_start_daemon(
-        MHD_USE_EPOLL | MHD_USE_NO_LISTEN_SOCKET | MHD_ALLOW_SUSPEND_RESUME, 0, NULL, NULL, handler, context,
+        MHD_USE_EPOLL | MHD_USE_NO_LISTEN_SOCKET | MHD_ALLOW_SUSPEND_RESUME | (certificate ? MHD_USE_TLS : 0), 0, NULL, NULL, handler, context,
         MHD_OPTION_CONNECTION_LIMIT, connection_limit,
         MHD_OPTION_PER_IP_CONNECTION_LIMIT, per_address_limit,
         MHD_OPTION_CONNECTION_MEMORY_LIMIT, memory_limit,
         MHD_OPTION_STRICT_FOR_CLIENT, 1,
         MHD_OPTION_NOTIFY_COMPLETED, completed, context,
         MHD_OPTION_NOTIFY_CONNECTION, connected, context,
+        tls, certificate,
+        MHD_OPTION_HTTPS_MEM_KEY, key,
         MHD_OPTION_END);
 }
 

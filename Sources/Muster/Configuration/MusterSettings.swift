@@ -69,6 +69,8 @@ public struct MusterSettings: Sendable {
     /// | key | type | default |
     /// |---|---|---|
     /// | `muster.endpoint.address` | `HOST:PORT`, `unix:PATH`, `systemd:NAME` or `off` | `127.0.0.1:9917` |
+    /// | `muster.endpoint.web-config-file` | path of a file in exporter-toolkit's format | none |
+    /// | `muster.endpoint.open-probes` | boolean | `false` |
     /// | `muster.graceful-shutdown-timeout` | duration, 0 = endless | `60s` |
     /// | `muster.shutdown-delay` | duration | `0s` |
     /// | `muster.startup-timeout` | duration, 0 = endless | `60s` |
@@ -94,6 +96,11 @@ public struct MusterSettings: Sendable {
         if let text = try reader.text("muster.endpoint.address") {
             endpoint = try reader.endpoint(text, key: "muster.endpoint.address")
         }
+        if let path = try reader.text("muster.endpoint.web-config-file"), !path.isEmpty {
+            endpoint?.webConfigFile = path
+            endpoint?.webConfigFileSetting = SettingsError.spellings(of: "muster.endpoint.web-config-file")
+        }
+        if let value = try reader.boolean("muster.endpoint.open-probes") { endpoint?.opensProbes = value }
         try reader.duration("muster.graceful-shutdown-timeout", allowsZero: true, into: &gracefulShutdownTimeout)
         try reader.duration("muster.shutdown-delay", allowsZero: true, into: &shutdownDelay)
         try reader.duration("muster.startup-timeout", allowsZero: true, into: &startupTimeout)

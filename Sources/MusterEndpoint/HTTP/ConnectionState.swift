@@ -12,6 +12,12 @@ final class ConnectionState {
     var list: ConnectionList?
     var next: ConnectionState?
     unowned(unsafe) var previous: ConnectionState?
+    /// What its TLS works with; `nil` for a connection without.
+    var material: TLSMaterial?
+    /// What the handshake has found out about the client.
+    var client = ClientCertificate.missing
+    /// Whether the handshake lets everybody in, so that each request has to be looked at.
+    var isLenient = false
 
     init(descriptor: Int32) {
         self.descriptor = descriptor

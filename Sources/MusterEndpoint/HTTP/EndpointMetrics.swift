@@ -20,6 +20,8 @@ final class EndpointMetrics {
     private let closings: CounterFamily
     private let health: GaugeFamily
     private let scrapes: HistogramMetric
+    private let webConfigLoads: CounterFamily
+    private let webConfigValid: GaugeMetric
     private var requestCounters: [Int: CounterMetric] = [:]
     private var healthGauges: [HealthKey: GaugeMetric] = [:]
 
@@ -39,6 +41,15 @@ final class EndpointMetrics {
             buckets: HistogramBuckets([
                 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10,
             ]))
+        webConfigLoads = try registry.counterFamily(
+            "muster_endpoint_web_config_loads_total",
+            help: "Versions of the endpoint's web config file that were read.", labelNames: ["outcome"])
+        webConfigValid = try registry.gauge(
+            "muster_endpoint_web_config_valid",
+            help: "Whether the newest version of the endpoint's web config file is in use (1), or an older one because "
+                + "the newest is bad (0). 1 without such a file.")
+        for outcome in ["success", "failure"] { _ = webConfigLoads.labels(outcome) }
+        webConfigValid.set(1)
         for closing in Closing.allCases { _ = closings.labels(closing.rawValue) }
         for route in RouteLabel.allCases {
             _ = counter(route, route == .other ? 404 : 200)
@@ -65,6 +76,12 @@ final class EndpointMetrics {
     /// Records how long a rendering took; it shows from the next scrape on.
     func noteScrape(_ duration: Duration) {
         scrapes.observe(duration)
+    }
+
+    /// Counts a version of the web config file.
+    func countWebConfig(isValid: Bool) {
+        webConfigLoads.labels(isValid ? "success" : "failure").increment()
+        webConfigValid.set(isValid ? 1 : 0)
     }
 
     func note(_ report: HealthReport) {

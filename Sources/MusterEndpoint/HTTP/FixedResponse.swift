@@ -10,6 +10,9 @@ enum FixedResponse: Int, CaseIterable {
     case tooManyExclusions
     case tooManyScrapes
     case stopping
+    case unauthorized
+    case tooManyRequests
+    case tooManyLogins
 
     var status: Int {
         switch self {
@@ -18,11 +21,13 @@ enum FixedResponse: Int, CaseIterable {
         case .methodNotAllowed: 405
         case .bodyRefused: 413
         case .tooManyExclusions: 400
-        case .tooManyScrapes, .stopping: 503
+        case .tooManyScrapes, .stopping, .tooManyLogins: 503
+        case .unauthorized: 401
+        case .tooManyRequests: 429
         }
     }
 
-    var headers: [(String, String)] {
+    var headers: [(name: String, value: String)] {
         switch self {
         case .healthy:
             [("Content-Type", "text/plain; charset=utf-8"), ("Cache-Control", "no-cache"), ("Vary", "Accept")]
@@ -36,12 +41,15 @@ enum FixedResponse: Int, CaseIterable {
                 ("Referrer-Policy", "no-referrer"),
             ]
         case .methodNotAllowed: Self.plain + [("Allow", "GET, HEAD")]
-        case .tooManyScrapes, .stopping: Self.plain + [("Cache-Control", "no-cache"), ("Retry-After", "1")]
+        case .tooManyScrapes, .stopping, .tooManyLogins, .tooManyRequests:
+            Self.plain + [("Cache-Control", "no-cache"), ("Retry-After", "1")]
+        case .unauthorized:
+            Self.plain + [("WWW-Authenticate", #"Basic realm="Muster", charset="UTF-8""#)]
         case .notFound, .bodyRefused, .tooManyExclusions: Self.plain
         }
     }
 
-    private static let plain = [("Content-Type", "text/plain; charset=utf-8")]
+    private static let plain = [(name: "Content-Type", value: "text/plain; charset=utf-8")]
 
     /// - Parameter configuration: The limits that the texts name.
     func body(_ configuration: EndpointConfiguration) -> String {
@@ -55,6 +63,9 @@ enum FixedResponse: Int, CaseIterable {
         case .tooManyScrapes:
             "too many scrapes are under way (the limit is \(configuration.concurrentScrapeLimit)); try again\n"
         case .stopping: "the endpoint is stopping\n"
+        case .unauthorized: "a user's name and password are required\n"
+        case .tooManyRequests: "too many requests; try again\n"
+        case .tooManyLogins: "too many passwords wait to be checked; try again\n"
         }
     }
 

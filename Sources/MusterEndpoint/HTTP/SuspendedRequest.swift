@@ -2,10 +2,8 @@
 
 /// A request for health that waits for checks.
 ///
-/// Sound as `@unchecked Sendable`: it is made, read and written on the endpoint's thread only; others merely carry
-/// it back there.
-final class SuspendedRequest: @unchecked Sendable {
-    let connection: OpaquePointer
+/// Sound as `@unchecked Sendable` for the reason that its superclass is.
+final class SuspendedRequest: Suspension, @unchecked Sendable {
     let endpointName: String
     let query: Query
     let negotiation: HealthNegotiation
@@ -15,9 +13,13 @@ final class SuspendedRequest: @unchecked Sendable {
     var evaluation: HealthEvaluation?
 
     init(connection: OpaquePointer, endpointName: String, query: Query, negotiation: HealthNegotiation) {
-        self.connection = connection
         self.endpointName = endpointName
         self.query = query
         self.negotiation = negotiation
+        super.init(connection: connection)
+    }
+
+    override func cancel() {
+        evaluation?.cancel()
     }
 }

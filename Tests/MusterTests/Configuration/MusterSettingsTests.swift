@@ -57,6 +57,24 @@ struct MusterSettingsTests {
         #expect(!settings.logOptions)
     }
 
+    @Test("The endpoint's web config file and open probes can be set, and an empty path is none")
+    func webConfig() throws {
+        let settings = try settings(
+            environment: ["MUSTER_ENDPOINT_WEB_CONFIG_FILE": "/etc/muster/web.yml"],
+            arguments: ["--muster-endpoint-open-probes=true"])
+        #expect(settings.endpoint?.webConfigFile == "/etc/muster/web.yml")
+        #expect(settings.endpoint?.webConfigFileSetting.contains("--muster-endpoint-web-config-file") == true)
+        #expect(settings.endpoint?.opensProbes == true)
+        let empty = try self.settings(environment: ["MUSTER_ENDPOINT_WEB_CONFIG_FILE": ""])
+        #expect(empty.endpoint?.webConfigFile == nil)
+        #expect(empty.endpoint?.opensProbes == false)
+        #expect(refusal(arguments: ["--muster-endpoint-open-probes=perhaps"]) != nil)
+        let off = try self.settings(environment: [
+            "MUSTER_ENDPOINT_ADDRESS": "off", "MUSTER_ENDPOINT_WEB_CONFIG_FILE": "/etc/muster/web.yml",
+        ])
+        #expect(off.endpoint == nil)
+    }
+
     @Test("Arguments count more than the environment")
     func precedence() throws {
         let settings = try settings(

@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import CGnuTLS
+
+/// A web config file that may change at any time, and the newest version of it that can be used.
+///
+/// Belongs to the endpoint's thread.
+final class WebConfigSource {
+    /// What a version of the file comes to.
+    struct Version {
+        var config: WebConfig
+        var material: TLSMaterial?
+    }
+
+    /// What a look at the files has brought.
+    enum Change {
+        case none
+        case loaded
+        case failed(WebConfigError)
+    }
+
+    private struct Attempt {
+        var result: Result<Version, WebConfigError>
+        var files: [(path: String, stamp: FileStamp)]
+    }
+
+    let file: String
+    private(set) var current: Version
+    /// The files that the last attempt has read, or tried to, as they were just before.
+    private var files: [(path: String, stamp: FileStamp)]
+
+    /// Loads a file for the first time.
+    ///
+    /// - Parameter file: Its path.
+    init(file: String) throws(WebConfigError) {
+        let attempt = Self.load(file)
+        self.file = file
+        current = try attempt.result.get()
+        files = attempt.files
+    }
+
+    /// Looks whether one of the files has changed, and loads them again if so. When they cannot be used, the version
+    /// before stays.
+    func refresh() -> Change {
+        guard files.contains(where: { FileStamp(path: $0.path) != $0.stamp }) else { return .none }
+        let attempt = Self.load(file)
+        files = attempt.files
+        switch attempt.result {
+        case .success(let version):
+            current = version
+            return .loaded
+        case .failure(let error):
+            return .failed(error)
+        }
+    }
+
+    private static func load(_ file: String) -> Attempt {
+        var files: [(path: String, stamp: FileStamp)] = []
+        do throws(WebConfigError) {
+            let config = try WebConfigReader.read(file: file) { path throws(FileContent.Problem) in
+                // Before it is read: a change in between is seen at the next look.
+                files.append((path, FileStamp(path: path)))
+                return try FileContent.read(path)
+            }
+            if !config.users.isEmpty, let problem = cgnutls_load() {
+                throw WebConfigError(
+                    file: file, line: nil,
+                    reason: "basic_auth_users: needs GnuTLS (Debian's libgnutls30), which cannot be loaded: "
+                        + String(cString: problem))
+            }
+            var material: TLSMaterial?
+            if let tls = config.tls { material = try TLSMaterial(tls, file: file) }
+            return Attempt(result: .success(Version(config: config, material: material)), files: files)
+        } catch {
+            return Attempt(result: .failure(error), files: files)
+        }
+    }
+}
