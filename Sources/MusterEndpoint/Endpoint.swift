@@ -18,6 +18,7 @@ public final class Endpoint: Sendable {
     private let configuration: EndpointConfiguration
     private let metrics: any MetricsRenderer
     private let health: HealthRegistry
+    private let status: StatusBoard
     private let registry: MetricRegistry?
     private let logger: Logger
     private let phase = Locked(Phase.stopped(nil))
@@ -28,15 +29,18 @@ public final class Endpoint: Sendable {
     ///   - configuration: Where to listen and what to allow.
     ///   - metrics: Writes the metrics.
     ///   - health: The checks.
+    ///   - status: Knows what the status page and `/status` show; without one they show the checks only.
     ///   - registry: Where the endpoint counts its own requests and shows the checks' state; nowhere when `nil`.
     ///   - logger: Where starting and stopping is told.
     public init(
         configuration: EndpointConfiguration = EndpointConfiguration(), metrics: any MetricsRenderer,
-        health: HealthRegistry, registry: MetricRegistry? = nil, logger: Logger = Logger(label: "muster.endpoint")
+        health: HealthRegistry, status: (any StatusSource)? = nil, registry: MetricRegistry? = nil,
+        logger: Logger = Logger(label: "muster.endpoint")
     ) {
         self.configuration = configuration
         self.metrics = metrics
         self.health = health
+        self.status = StatusBoard(source: status ?? BareStatus(), health: health)
         self.registry = registry
         self.logger = logger
     }
@@ -80,7 +84,7 @@ public final class Endpoint: Sendable {
         let server: EndpointServer
         do {
             server = try EndpointServer(
-                configuration: configuration, socket: socket, renderer: metrics, health: health,
+                configuration: configuration, socket: socket, renderer: metrics, health: health, status: status,
                 metrics: ownMetrics(), webConfig: webConfig, logger: logger)
         } catch {
             socket.unlinkFile()

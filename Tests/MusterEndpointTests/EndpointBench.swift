@@ -14,7 +14,7 @@ final class EndpointBench {
 
     init(
         address: EndpointAddress = .tcp(host: "127.0.0.1", port: 0), padding: Int = 0,
-        clock: any RuntimeClock = SystemClock(), registry: MetricRegistry? = nil,
+        clock: any RuntimeClock = SystemClock(), status: (any StatusSource)? = nil, registry: MetricRegistry? = nil,
         _ change: (inout EndpointConfiguration) -> Void = { _ in }
     ) throws {
         renderer = TestRenderer(padding: padding)
@@ -23,8 +23,13 @@ final class EndpointBench {
         var configuration = EndpointConfiguration(address: address)
         change(&configuration)
         endpoint = Endpoint(
+<<<<<<< HEAD
+            configuration: configuration, metrics: renderer, health: health, status: status, registry: registry,
+            logger: RecordedLog().logger)
+=======
             configuration: configuration, metrics: renderer, health: health, registry: registry,
             logger: log.logger)
+>>>>>>> access
         try endpoint.start()
         self.address = endpoint.address ?? address
     }

@@ -88,7 +88,7 @@ struct EndpointRouteTests {
 
     @Test(
         "HEAD has the headers of GET and no body",
-        arguments: ["/metrics", "/livez", "/", "/nothing", "/readyz?verbose"])
+        arguments: ["/metrics", "/livez", "/nothing", "/readyz?verbose"])
     func head(path: String) throws {
         let bench = try EndpointBench()
         let client = try bench.client()
@@ -244,17 +244,6 @@ struct EndpointRouteTests {
     }
 
     // MARK: The rest
-
-    @Test("The index links the routes and lets the browser load nothing")
-    func index() throws {
-        let response = try EndpointBench().get("/")
-        #expect(response.status == 200)
-        #expect(response.header("content-type") == "text/html; charset=utf-8")
-        #expect(response.header("content-security-policy")?.hasPrefix("default-src 'none';") == true)
-        for path in ["/metrics", "/livez?verbose", "/readyz?verbose", "/startupz?verbose"] {
-            #expect(response.text.contains("href=\"\(path)\""))
-        }
-    }
 
     @Test(
         "What is not there is not found, and nothing is told about what is",

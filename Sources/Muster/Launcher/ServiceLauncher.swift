@@ -65,6 +65,7 @@ public final class ServiceLauncher: MainLauncher, BackendComponent {
         }
         runner = try ServiceRunner(
             backend: backend, settings: settings, logger: { logger }, surroundings: surroundings)
+        monitoring.show { [weak runner] in runner?.workerState ?? .finished }
         try monitoring.health.register(
             .probe("services", .ready, .startup) { [weak runner] in
                 runner?.readiness ?? .fail("the launcher is gone")

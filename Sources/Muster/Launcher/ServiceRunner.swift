@@ -105,6 +105,16 @@ final class ServiceRunner: Sendable {
         }
     }
 
+    /// The same for the status page.
+    var workerState: WorkerState {
+        switch state.withLock({ $0.machine.phase }) {
+        case .running: .ready
+        case .starting, .restarting: .starting
+        case .stopping: .stopping
+        case .finished: .finished
+        }
+    }
+
     var failure: (any Error)? { state.withLock { $0.failure } }
 
     func stop(_ status: ExitStatus) {

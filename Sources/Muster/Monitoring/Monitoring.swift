@@ -14,11 +14,13 @@ public final class Monitoring: Sendable {
     public let exposition: Exposition
 
     private let endpoint: Endpoint?
+    private let singleProcess: SingleProcessStatus?
 
     init(health: HealthRegistry, exposition: Exposition, endpoint: Endpoint?) {
         self.health = health
         self.exposition = exposition
         self.endpoint = endpoint
+        singleProcess = nil
     }
 
     /// Sets up the metrics and health checks of one process; serves nothing yet.
@@ -55,10 +57,13 @@ public final class Monitoring: Sendable {
                 CollectorSource { Self.buildFamilies() },
             ])
         let exposition = exposition
+        let status = SingleProcessStatus(
+            name: workerGroup, backend: backend, reader: reader, sampler: sampler, liveness: settings.livenessLimit)
+        singleProcess = status
         endpoint = settings.endpoint.map { configuration in
             Endpoint(
-                configuration: configuration, metrics: exposition, health: health, registry: backend.metrics,
-                logger: logger)
+                configuration: configuration, metrics: exposition, health: health, status: status,
+                registry: backend.metrics, logger: logger)
         }
         try registerChecks(backend: backend, limit: settings.livenessLimit)
     }
@@ -66,8 +71,8 @@ public final class Monitoring: Sendable {
     /// Sets up the metrics and health checks of a supervisor; serves nothing yet. The series of its workers are added
     /// as they come up.
     init(
-        supervisor metrics: SupervisorMetrics, health checks: SupervisorHealth, registry: MetricRegistry,
-        settings: MusterSettings, logger: Logger
+        supervisor metrics: SupervisorMetrics, health checks: SupervisorHealth, status: SupervisorStatus,
+        registry: MetricRegistry, settings: MusterSettings, logger: Logger
     ) throws {
         let health = HealthRegistry(
             runner: { _, work in
@@ -86,8 +91,15 @@ public final class Monitoring: Sendable {
         self.exposition = exposition
         endpoint = settings.endpoint.map { configuration in
             Endpoint(
-                configuration: configuration, metrics: exposition, health: health, registry: registry, logger: logger)
+                configuration: configuration, metrics: exposition, health: health, status: status, registry: registry,
+                logger: logger)
         }
+        singleProcess = nil
+    }
+
+    /// Lets the status page know what the services of this process are doing.
+    func show(_ state: @escaping @Sendable () -> WorkerState) {
+        singleProcess?.show(state)
     }
 
     private func registerChecks(backend: Backend, limit: Duration) throws {

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import MusterEndpoint
+
 /// What was built.
 public enum MusterVersion {
     /// Muster's version.
@@ -15,4 +17,7 @@ public enum MusterVersion {
         "6.2"
         #endif
     }
+
+    /// Both, as a status tells them.
+    static var status: VersionStatus { VersionStatus(muster: current, swift: swift) }
 }

@@ -36,6 +36,7 @@ final class SupervisorProgram: Sendable {
     private let logger: Logger
     private let metrics: SupervisorMetrics
     private let health: SupervisorHealth
+    private let status: SupervisorStatus
     private let manager: ServiceManagerLink
     private let state: Locked<State>
     private let over = Completion<ExitStatus>()
@@ -53,8 +54,11 @@ final class SupervisorProgram: Sendable {
         metrics = try SupervisorMetrics(registry: registry)
         let health = SupervisorHealth(settings: settings)
         self.health = health
+        let status = SupervisorStatus(launched: launched)
+        self.status = status
         monitoring = try Monitoring(
-            supervisor: metrics, health: health, registry: registry, settings: settings, logger: logger)
+            supervisor: metrics, health: health, status: status, registry: registry, settings: settings,
+            logger: logger)
         manager = ServiceManagerLink(health: monitoring.health, logger: logger)
     }
 
@@ -133,6 +137,7 @@ final class SupervisorProgram: Sendable {
                 addSource: { exposition.add($0) })
             supervisor.setObserver(self)
             metrics.show(supervisor)
+            status.show(supervisor)
             health.show(supervisor, expecting: announcedHealth)
             SignalCenter.shared.deliver(on: loop)
             try subscribe(supervisor)

@@ -53,7 +53,7 @@ final class EndpointMetrics {
         for closing in Closing.allCases { _ = closings.labels(closing.rawValue) }
         for route in RouteLabel.allCases {
             _ = counter(route, route == .other ? 404 : 200)
-            if route != .other, route != .index { _ = counter(route, 503) }
+            if route != .other { _ = counter(route, 503) }
         }
     }
 

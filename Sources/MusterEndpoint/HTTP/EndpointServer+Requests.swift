@@ -73,7 +73,7 @@ extension EndpointServer {
         _ connection: OpaquePointer, _ route: Route, _ mark: UnsafeMutablePointer<UnsafeMutableRawPointer?>
     ) -> MHD_Result {
         switch route {
-        case .index: answer(connection, .index, .index)
+        case .index, .status: serveStatus(connection, route, mark)
         case .unknown: answer(connection, .other, .notFound)
         case .metrics: serveMetrics(connection, mark)
         case .health(let level, let endpointName, let check):

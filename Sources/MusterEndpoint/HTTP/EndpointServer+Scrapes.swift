@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import CMicrohttpd
+import MusterPlatform
 
 extension EndpointServer {
     // MARK: Metrics
@@ -23,6 +24,8 @@ extension EndpointServer {
         let response = scrapes.response(
             for: negotiation, Query(connection).names, isCompressed: isCompressed, finish: finish)
         guard let response else { return .NO }
+        // The history gets its point once the scrape has its answer.
+        if status.isPointDue { loop.submit { [self] in status.takePoint() } }
         let result = queue(connection, .metrics, 200, response)
         if result == .YES {
             scrapesUnderWay += 1

@@ -25,6 +25,7 @@ final class EndpointServer: @unchecked Sendable {
     let loop: EventLoop
     let configuration: EndpointConfiguration
     let health: HealthRegistry
+    let status: StatusResponses
     let metrics: EndpointMetrics?
     let socket: ListeningSocket
 
@@ -47,6 +48,7 @@ final class EndpointServer: @unchecked Sendable {
     var acceptedMetrics = HeaderMemo<MetricsNegotiation>()
     var acceptedHealth = HeaderMemo<HealthNegotiation>()
     var acceptedCodings = HeaderMemo<Bool>()
+    var acceptedPages = HeaderMemo<StatusFormat>()
     let scrapes: ScrapeResponses
 
     /// Who is let in; `nil` for everybody.
@@ -59,11 +61,13 @@ final class EndpointServer: @unchecked Sendable {
 
     init(
         configuration: EndpointConfiguration, socket: ListeningSocket, renderer: any MetricsRenderer,
-        health: HealthRegistry, metrics: EndpointMetrics?, webConfig: WebConfigSource?, logger: Logger
+        health: HealthRegistry, status: StatusBoard, metrics: EndpointMetrics?, webConfig: WebConfigSource?,
+        logger: Logger
     ) throws(EndpointError) {
         self.configuration = configuration
         self.socket = socket
         self.health = health
+        self.status = StatusResponses(status)
         self.metrics = metrics
         self.logger = logger
         do {
@@ -156,6 +160,7 @@ final class EndpointServer: @unchecked Sendable {
         for daemon in daemons { daemon.stop() }
         daemons = []
         scrapes.tearDown()
+        status.tearDown()
         dropFixedResponses()
     }
 

@@ -3,6 +3,7 @@
 /// What a path asks for.
 enum Route: Equatable {
     case index
+    case status
     case metrics
     /// A level's checks, or one of them. `endpointName` is as the path spells it.
     case health(HealthLevel, endpointName: String, check: String?)
@@ -15,6 +16,7 @@ enum Route: Equatable {
         switch path {
         case "/": self = .index
         case "/metrics": self = .metrics
+        case "/status": self = .status
         default:
             self = .unknown
             for (name, level) in Self.endpoints where path.hasPrefix("/\(name)") {
@@ -38,6 +40,7 @@ enum Route: Equatable {
     var label: RouteLabel {
         switch self {
         case .index: .index
+        case .status: .status
         case .metrics: .metrics
         case .health(let level, _, _): Self.label(of: level)
         case .unknown: .other

@@ -3,6 +3,7 @@
 /// A route's name in metrics.
 enum RouteLabel: Int, CaseIterable {
     case index
+    case status
     case metrics
     case live
     case ready
@@ -12,6 +13,7 @@ enum RouteLabel: Int, CaseIterable {
     var text: String {
         switch self {
         case .index: "/"
+        case .status: "/status"
         case .metrics: "/metrics"
         case .live: "/livez"
         case .ready: "/readyz"

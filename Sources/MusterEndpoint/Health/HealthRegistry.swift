@@ -216,14 +216,15 @@ public final class HealthRegistry: Sendable {
 
     // MARK: Inside
 
-    private struct Item {
+    struct Item {
         let name: String
         /// `nil` when the check is announced only, or is the one that stands in for none.
         let check: HealthCheck?
         var isImplied = false
     }
 
-    private func selected(at level: HealthLevel) -> [Item] {
+    /// The checks of a level and those announced for it; an implied one when there is none.
+    func selected(at level: HealthLevel) -> [Item] {
         let items = state.withLock { state in
             var items: [Item] = []
             for name in state.order {
@@ -246,8 +247,18 @@ public final class HealthRegistry: Sendable {
         return unmatched
     }
 
+    /// Whether the start is known to be over, so that the level `startup` passes for good.
+    var hasStarted: Bool { state.withLock { $0.hasStarted } }
+
+    /// What a check that takes its time found last, however long ago.
+    func latestAnswer(_ item: Item) -> HealthReport.Entry? {
+        state.withLock { $0.registrations[item.name]?.latest }.map { latest in
+            HealthReport.Entry(name: item.name, result: latest.result, instant: latest.instant)
+        }
+    }
+
     /// Answers for a check that need not be waited for.
-    private func answer(_ item: Item, at level: HealthLevel, now: MonotonicInstant) -> HealthReport.Entry? {
+    func answer(_ item: Item, at level: HealthLevel, now: MonotonicInstant) -> HealthReport.Entry? {
         guard let check = item.check else {
             return HealthReport.Entry(
                 name: item.name, result: item.isImplied ? .pass : .expected(at: level), instant: now)

@@ -141,6 +141,27 @@ struct SlotCatalog: Sendable {
         return retired
     }
 
+    /// Reads series, with what was carried on of them.
+    func read(
+        _ wanted: Set<String>, limit: Int, in reader: ArenaReader?, epoch: UInt64
+    ) -> [SeriesReading] {
+        var readings: [SeriesReading] = []
+        for (family, names) in zip(rendered, names) where wanted.contains(family.definition.name) {
+            let words = family.carried.isEmpty ? 0 : family.wordsPerSeries
+            for (series, labelValues) in names.labelValues.prefix(limit).enumerated() {
+                let cells = CarriedSeries(
+                    definition: family.definition, offset: family.valueOffsets[series],
+                    carried: family.carried[series * words..<(series + 1) * words])
+                guard let value = cells.value(in: reader, epoch: epoch) else { continue }
+                readings.append(
+                    SeriesReading(
+                        family: family.definition.name, labelNames: family.definition.labelNames,
+                        labelValues: labelValues, value: value))
+            }
+        }
+        return readings
+    }
+
     /// Takes in what a retired arena has counted by now.
     mutating func carry(_ retired: RetiredTotals) {
         for family in retired.families {

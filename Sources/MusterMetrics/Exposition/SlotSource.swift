@@ -10,7 +10,7 @@ public import MusterPlatform
 /// the slot's new series only; what was known of it stays shown.
 ///
 /// The arena may still be empty; it is read from the first scrape after a process has formatted it.
-public final class SlotSource: MetricSource {
+public final class SlotSource: MetricSource, SeriesReader {
     private let constantLabels: [(name: String, value: String)]
     private let logger: Logger
     private let state: Locked<State>
@@ -178,6 +178,20 @@ public final class SlotSource: MetricSource {
         }
         report(notices)
         return prepared
+    }
+
+    package func read(_ names: Set<String>, limit: Int) -> [SeriesReading] {
+        let (readings, notices): ([SeriesReading], [Notice]) = state.withLock { state in
+            let notices = look(&state)
+            let reader = state.arena?.reader
+            let epoch = reader?.epoch ?? 0
+            return (
+                state.catalog.read(
+                    names, limit: limit, in: reader, epoch: epoch == state.arena?.endedEpoch ? 0 : epoch), notices
+            )
+        }
+        report(notices)
+        return readings
     }
 
     /// Takes in what has happened in the memory files.

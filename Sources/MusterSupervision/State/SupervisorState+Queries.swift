@@ -97,6 +97,7 @@ extension SupervisorState {
         return WorkerSnapshot(
             worker: worker, state: state, birth: process?.birth, startedAt: process?.startedAt,
             readySince: process?.readySince, starts: slot.starts, restartsByReason: slot.restarts,
+            latestRestart: slot.latestRestart,
             deathsByReason: slot.deaths, currentDelay: isStable ? .zero : slot.latestDelay)
     }
 }

@@ -100,7 +100,7 @@ extension SupervisorState {
         let predecessor = groups[worker.group].slots[worker.slot].birth
         processes[successor.birth]?.role = .current(worker)
         groups[worker.group].slots[worker.slot].occupant = .process(successor.birth)
-        groups[worker.group].slots[worker.slot].restarts[.reload] += 1
+        groups[worker.group].slots[worker.slot].noteRestart(.reload, at: turn.now)
         groups[worker.group].slots[worker.slot].latestDelay = .zero
         turn.notice(.restarting(worker, .reload, delay: .zero))
         if let predecessor {

@@ -74,7 +74,7 @@ extension SupervisorState {
         _ worker: WorkerID, _ reason: DeathReason, after delay: Duration, _ turn: inout SupervisorTurn
     ) {
         let successor = successor(of: worker)
-        groups[worker.group].slots[worker.slot].restarts[reason] += 1
+        groups[worker.group].slots[worker.slot].noteRestart(reason, at: turn.now)
         turn.notice(.restarting(worker, reason, delay: successor == nil ? delay : .zero))
         refill(worker, after: delay, &turn)
     }

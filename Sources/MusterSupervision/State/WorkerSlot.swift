@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import MusterPlatform
+
 /// A worker's place and its history.
 struct WorkerSlot: Hashable, Sendable {
     /// What is in it.
@@ -15,10 +17,18 @@ struct WorkerSlot: Hashable, Sendable {
     var occupant = Occupant.empty
     var backoff = RestartBackoffState()
     var starts = 0
-    var restarts = DeathCounts()
+    private(set) var restarts = DeathCounts()
+    /// Why it got its latest process, and when; nil while it has its first one.
+    private(set) var latestRestart: SlotRestart?
     var deaths = DeathCounts()
     /// How long the latest restart was delayed.
     var latestDelay = Duration.zero
+
+    /// Counts that it gets another process.
+    mutating func noteRestart(_ reason: DeathReason, at now: MonotonicInstant) {
+        restarts[reason] += 1
+        latestRestart = SlotRestart(reason: reason, at: now)
+    }
 
     /// Its process.
     var birth: Int? {

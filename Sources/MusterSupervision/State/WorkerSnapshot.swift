@@ -36,6 +36,8 @@ package struct WorkerSnapshot: Hashable, Sendable {
     package var starts: Int
     /// How often the slot got a new process, by the reason of the old one's end.
     package var restartsByReason: DeathCounts
+    /// Why the slot got its latest process, and when; nil while it has its first one.
+    package var latestRestart: SlotRestart?
     /// How many processes have ended, by reason: also those that were not replaced.
     package var deathsByReason: DeathCounts
     /// How long the latest restart was delayed; zero once the process after it has been stable.

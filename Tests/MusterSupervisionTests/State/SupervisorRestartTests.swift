@@ -54,6 +54,8 @@ struct SupervisorRestartTests {
         }
         #expect(rig.slot(0).restartsByReason.total == 1)
         #expect(rig.slot(0).restartsByReason[.signal] == 1)
+        #expect(rig.slot(0).latestRestart == SlotRestart(reason: .signal, at: rig.now))
+        #expect(rig.slot(1).latestRestart == nil)
         #expect(rig.slot(0).starts == 2)
     }
 
