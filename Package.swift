@@ -191,6 +191,14 @@ let package = Package(
             name: "MusterIntegrationTests",
             dependencies: ["MusterPlatform", "MusterDemoSupport", "MusterTestSupport"],
             swiftSettings: swiftSettings),
+        // What is in deploy/, with the tools that read it.
+        .testTarget(
+            name: "MusterDeployTests",
+            dependencies: [
+                "Muster", "MusterTestSupport", .product(name: "Configuration", package: "swift-configuration"),
+            ],
+            exclude: ["Schemas", "make-base-image", "yaml-to-json.py"],
+            swiftSettings: swiftSettings),
         .testTarget(
             name: "MusterDashboardTests", dependencies: ["MusterTestSupport"], exclude: ["promql.py"],
             swiftSettings: swiftSettings),

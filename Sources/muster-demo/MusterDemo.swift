@@ -23,7 +23,8 @@ struct MusterDemo: ParsableCommand {
 
             GET / lists what else can be asked for, trouble included.
 
-            The backend is taken from the environment: MUSTER_BACKEND=cooperative (the default) or threading.
+            The backend is taken from the environment: MUSTER_BACKEND=cooperative (the default) or threading. So are \
+            all settings of Muster's that no option here names, for example MUSTER_SHUTDOWN_DELAY=5s.
             """,
         version: "muster-demo \(MusterVersion.current)")
 
@@ -34,16 +35,18 @@ struct MusterDemo: ParsableCommand {
     var http: ListenOption = "127.0.0.1:8080"
 
     @Option(
-        help: ArgumentHelp("Where metrics and probes are served, written in the same way.", valueName: "address"))
-    var endpoint: ListenOption = "127.0.0.1:9917"
+        help: ArgumentHelp(
+            "Where metrics and probes are served, written in the same way. (setting, default: 127.0.0.1:9917)",
+            valueName: "address"))
+    var endpoint: ListenOption?
 
     @Option(
         help: ArgumentHelp(
-            "Who may ask for metrics and probes, and how: a web config file in exporter-toolkit's format.",
+            "Who may ask for metrics and probes, and how: a web config file in exporter-toolkit's format. (setting)",
             valueName: "path"))
     var webConfigFile: String?
 
-    @Flag(help: "Answer probes for everybody, whatever the web config file demands.")
+    @Flag(help: "Answer probes for everybody, whatever the web config file demands. (setting)")
     var openProbes = false
 
     @Option(
@@ -58,18 +61,22 @@ struct MusterDemo: ParsableCommand {
     @Option(help: ArgumentHelp("The interval of each looping call, for example 10ms or 1s.", valueName: "duration"))
     var interval: DurationOption = "1s"
 
-    @Option(help: ArgumentHelp("How long there may be no progress before /livez fails.", valueName: "duration"))
-    var livenessLimit: DurationOption = "10s"
+    @Option(
+        help: ArgumentHelp(
+            "How long there may be no progress before /livez fails. (setting, default: 10s)", valueName: "duration"))
+    var livenessLimit: DurationOption?
 
     @Option(
         help: ArgumentHelp(
-            "How long a hung worker may take to write its backtraces before it is killed.", valueName: "duration"))
-    var abortGrace: DurationOption = "15s"
+            "How long a hung worker may take to write its backtraces before it is killed. (setting, default: 15s)",
+            valueName: "duration"))
+    var abortGrace: DurationOption?
 
     @Option(
         help: ArgumentHelp(
-            "How long a graceful end may take before it is forced; 0 for ever.", valueName: "duration"))
-    var gracefulShutdownTimeout: DurationOption = "60s"
+            "How long a graceful end may take before it is forced; 0 for ever. (setting, default: 60s)",
+            valueName: "duration"))
+    var gracefulShutdownTimeout: DurationOption?
 
     @Option(
         help: ArgumentHelp(
@@ -92,12 +99,14 @@ struct MusterDemo: ParsableCommand {
 
     @Option(
         help: ArgumentHelp(
-            "What SIGHUP does: reload replaces or restarts, mutate resets while running.", valueName: "method"))
-    var restartMethod: RestartMethod = .reload
+            "What SIGHUP does: reload replaces or restarts, mutate resets while running. (setting, default: reload)",
+            valueName: "method"))
+    var restartMethod: RestartMethod?
 
     @Option(
-        help: ArgumentHelp("How long a worker may take to come up; 0 for ever.", valueName: "duration"))
-    var startupTimeout: DurationOption = "60s"
+        help: ArgumentHelp(
+            "How long a worker may take to come up; 0 for ever. (setting, default: 60s)", valueName: "duration"))
+    var startupTimeout: DurationOption?
 
     @Option(
         help: ArgumentHelp(
@@ -115,12 +124,14 @@ struct MusterDemo: ParsableCommand {
             throw ValidationError(
                 "'--interval' must be \(FixedIntervalLoopingCall.shortestInterval) or more, not \(interval.text).")
         }
-        guard livenessLimit.duration > .zero else {
+        if let livenessLimit, livenessLimit.duration <= .zero {
             throw ValidationError("'--liveness-limit' must be above zero.")
         }
-        guard abortGrace.duration > .zero else { throw ValidationError("'--abort-grace' must be above zero.") }
+        if let abortGrace, abortGrace.duration <= .zero {
+            throw ValidationError("'--abort-grace' must be above zero.")
+        }
         guard idleGrace.duration >= .zero else { throw ValidationError("'--idle-grace' must not be negative.") }
-        guard startupTimeout.duration >= .zero else {
+        if let startupTimeout, startupTimeout.duration < .zero {
             throw ValidationError("'--startup-timeout' must not be negative; 0 waits for ever.")
         }
         guard (0...1000).contains(workers) else {
@@ -156,18 +167,13 @@ struct MusterDemo: ParsableCommand {
             guard let choice = BackendOption(argument: name) else { throw UnknownBackendName(name: name) }
             return choice.type
         }
-        var settings = MusterSettings(
-            gracefulShutdownTimeout: gracefulShutdownTimeout.duration, livenessLimit: livenessLimit.duration,
-            restartMethod: restartMethod)
-        settings.endpoint?.address = endpoint.address
-        settings.endpoint?.addressSetting = "--endpoint"
-        settings.endpoint?.webConfigFile = webConfigFile
-        settings.endpoint?.webConfigFileSetting = "--web-config-file"
-        settings.endpoint?.opensProbes = openProbes
-        settings.abortGrace = abortGrace.duration
-        settings.startupTimeout = startupTimeout.duration
+        let source = SettingsSource(
+            endpoint: endpoint?.address, webConfigFile: webConfigFile, opensProbes: openProbes,
+            livenessLimit: livenessLimit?.duration, abortGrace: abortGrace?.duration,
+            gracefulShutdownTimeout: gracefulShutdownTimeout?.duration, restartMethod: restartMethod,
+            startupTimeout: startupTimeout?.duration)
         let folder = try DataFolder(named: data)
-        let status = workers == 0 ? try runAlone(settings, folder) : try runWorkers(settings, folder)
+        let status = workers == 0 ? try runAlone(source, folder) : try runWorkers(source, folder)
         folder.remove()
         status.exit()
     }
@@ -179,8 +185,8 @@ struct MusterDemo: ParsableCommand {
     }
 
     /// Everything in this process.
-    private func runAlone(_ settings: MusterSettings, _ folder: DataFolder) throws -> Muster.ExitStatus {
-        let launcher = try ServiceLauncher(name: "store", settings: settings)
+    private func runAlone(_ source: SettingsSource, _ folder: DataFolder) throws -> Muster.ExitStatus {
+        let launcher = try ServiceLauncher(name: "store", settings: source.load())
         let service = try service(at: .address(http.address), folder)
         try launcher.launchService(service)
         let file = readyFile
@@ -191,8 +197,8 @@ struct MusterDemo: ParsableCommand {
     }
 
     /// A supervisor and its workers, which share the listening socket.
-    private func runWorkers(_ settings: MusterSettings, _ folder: DataFolder) throws -> Muster.ExitStatus {
-        let launcher = try ProcessLauncher(settings: settings)
+    private func runWorkers(_ source: SettingsSource, _ folder: DataFolder) throws -> Muster.ExitStatus {
+        let launcher = try ProcessLauncher(settings: source.load())
         let socket = try launcher.listen("http", on: http.address, setting: "--http", backlog: 4096)
         let service = try service(at: .descriptor(socket.descriptor), folder)
         try launcher.launchService(service, workers: workers, options: WorkerOptions(warmSpares: warmSpares))

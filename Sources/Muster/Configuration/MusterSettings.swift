@@ -148,6 +148,8 @@ public struct MusterSettings: Sendable {
         return settings
     }
 
-    /// Reads them again, where they were loaded; `nil` for settings that the program has made itself.
-    var source: (@Sendable () throws -> MusterSettings)?
+    /// Reads them again on SIGHUP, from where they were loaded; `nil` for settings that the program has made itself.
+    ///
+    /// A program that lets options of its own go before what it has loaded sets it to what reads both.
+    public var source: (@Sendable () throws -> MusterSettings)?
 }
