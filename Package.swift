@@ -202,6 +202,13 @@ let package = Package(
         .testTarget(
             name: "MusterDashboardTests", dependencies: ["MusterTestSupport"], exclude: ["promql.py"],
             swiftSettings: swiftSettings),
+        // Builds a package as the documentation tells one to, and compares its pages with the code.
+        .testTarget(
+            name: "MusterDocumentationTests",
+            dependencies: [
+                "Muster", "MusterTestSupport", .product(name: "Configuration", package: "swift-configuration"),
+            ],
+            swiftSettings: swiftSettings),
         // Drives the program above; `swift test` builds that one, too.
         .testTarget(
             name: "MusterProcessTests", dependencies: ["MusterPlatform", "MusterTestSupport"],
@@ -239,8 +246,4 @@ if hasExecutables {
             ],
             swiftSettings: swiftSettings),
     ]
-}
-
-if Context.environment["MUSTER_DOCS"] != nil {
-    package.dependencies.append(.package(url: "https://github.com/swiftlang/swift-docc-plugin.git", from: "1.4.0"))
 }

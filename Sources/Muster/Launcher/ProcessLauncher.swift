@@ -13,7 +13,7 @@ import MusterSupervision
 /// the same in each. ``Worker/current`` tells them apart. A service's `start()` is called in its workers only.
 ///
 /// - A worker that dies or makes no progress is replaced; why is counted and logged.
-/// - Listening sockets that ``listen(_:on:backlog:)`` opens stay open in the supervisor, so that no connection is
+/// - Listening sockets that ``listen(_:on:setting:backlog:)`` opens stay open in the supervisor, so that no connection is
 ///   refused while a worker is replaced.
 /// - SIGTERM ends gracefully: readiness goes off, after `shutdownDelay` the workers are told to stop, and what is left
 ///   after `gracefulShutdownTimeout` is killed. A second SIGTERM, and SIGINT, end everything at once, with status 1.

@@ -221,8 +221,11 @@ final class SupervisorProgram: Sendable {
         state.withLock { $0.method = .reload }
     }
 
-    private func take(_ settings: MusterSettings, _ supervisor: Supervisor) {
-        state.withLock { $0.settings = settings }
+    private func take(_ read: MusterSettings, _ supervisor: Supervisor) {
+        let settings = state.withLock { state in
+            state.settings = state.settings.takingUp(read)
+            return state.settings
+        }
         health.take(settings)
         supervisor.setLivenessLimit(settings.livenessLimit)
         supervisor.handle(.reconfigure(launched.all.map { $0.group(settings) }))

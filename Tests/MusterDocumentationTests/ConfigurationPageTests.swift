@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Configuration
+import Synchronization
+import Testing
+
+@testable import Muster
+
+/// Compares the page's table with what the code makes of each key.
+@Suite("The page of settings")
+struct ConfigurationPageTests {
+    /// A row of the table.
+    private struct Row {
+        let key: String
+        let environment: String
+        let argument: String
+        let defaultValue: String
+        let afterSIGHUP: String
+    }
+
+    /// A value for each key that is not its default.
+    private static let others = [
+        "muster.endpoint.address": "127.0.0.1:1",
+        "muster.endpoint.web-config-file": "/etc/muster/web.yml",
+        "muster.endpoint.open-probes": "true",
+        "muster.graceful-shutdown-timeout": "1s",
+        "muster.shutdown-delay": "1s",
+        "muster.startup-timeout": "1s",
+        "muster.liveness-limit": "1s",
+        "muster.abort-grace": "1s",
+        "muster.restart-method": "mutate",
+        "muster.restart-backoff.base": "1s",
+        "muster.restart-backoff.maximum": "1s",
+        "muster.restart-backoff.stable-time": "1s",
+        "muster.restart-intensity.maximum": "1",
+        "muster.restart-intensity.period": "1s",
+        "muster.restart-intensity.when-exceeded": "escalate",
+        "muster.ready-condition": "every-worker",
+        "muster.live-condition": "supervisor",
+        "muster.arena-capacity": "8192",
+        "muster.log-options": "false",
+    ]
+
+    private static func rows() throws -> [String: Row] {
+        var rows: [String: Row] = [:]
+        for cells in try Repository.page("docs/configuration.md").rows where cells.count == 6 {
+            let texts = cells.map { $0.replacing("`", with: "") }
+            guard texts[0].hasPrefix("muster.") else { continue }
+            rows[texts[0]] = Row(
+                key: texts[0], environment: texts[1], argument: texts[2], defaultValue: texts[4], afterSIGHUP: texts[5])
+        }
+        return rows
+    }
+
+    /// The keys that are asked for when settings are read.
+    private static func keysRead() throws -> Set<String> {
+        let reporter = KeyCollector()
+        let config = ConfigReader(provider: InMemoryProvider(values: [:]), accessReporter: reporter)
+        _ = try MusterSettings(config: config)
+        return reporter.keys.withLock { $0 }
+    }
+
+    /// Settings in a form that can be compared; where the endpoint's address comes from is no part of it.
+    private static func text(_ providers: [any ConfigProvider]) throws -> String {
+        try text(MusterSettings(config: ConfigReader(providers: providers)))
+    }
+
+    private static func text(_ settings: MusterSettings) -> String {
+        var settings = settings
+        settings.endpoint?.addressSetting = ""
+        return "\(settings)"
+    }
+
+    private static func settings(_ key: String, _ value: String) throws -> MusterSettings {
+        let variable = EnvironmentVariablesProvider(environmentVariables: [environment(key): value])
+        return try MusterSettings(config: ConfigReader(provider: variable))
+    }
+
+    private static func environment(_ key: String) -> String {
+        key.uppercased().replacing(/[.-]/, with: "_")
+    }
+
+    @Test("has a row for each key that is read, and no row for another")
+    func keys() throws {
+        let read = try Self.keysRead()
+        #expect(read.count > 10)
+        // Read before all others, to find them.
+        #expect(Set(try Self.rows().keys) == read.union(["muster.settings-file"]))
+        #expect(read.isSubset(of: Self.others.keys))
+    }
+
+    @Test("tells the default that holds without the key")
+    func defaults() throws {
+        let unset = Self.text(MusterSettings())
+        for row in try Self.rows().values where row.defaultValue != "none" {
+            let settings = try Self.settings(row.key, row.defaultValue)
+            #expect(Self.text(settings) == unset, "\(row.key)")
+        }
+    }
+
+    @Test("tells the environment variable and the argument that set it")
+    func spellings() throws {
+        let unset = Self.text(MusterSettings())
+        let rows = try Self.rows()
+        for (key, other) in Self.others {
+            guard let row = rows[key] else { continue }
+            let variables = EnvironmentVariablesProvider(environmentVariables: [row.environment: other])
+            #expect(try Self.text([variables]) != unset, "\(row.environment)")
+            let arguments = CommandLineArgumentsProvider(arguments: ["program", row.argument, other])
+            #expect(try Self.text([arguments]) != unset, "\(row.argument)")
+        }
+    }
+
+    @Test("tells which settings a running supervisor takes up")
+    func reloads() throws {
+        let unset = Self.text(MusterSettings())
+        let rows = try Self.rows()
+        for (key, other) in Self.others {
+            guard let row = rows[key] else { continue }
+            let read = try Self.settings(key, other)
+            let isTakenUp = Self.text(MusterSettings().takingUp(read)) != unset
+            #expect(["at once", "next worker"].contains(row.afterSIGHUP) == isTakenUp, "\(key)")
+            #expect(row.afterSIGHUP.hasPrefix("next start") != isTakenUp, "\(key)")
+        }
+    }
+}
+
+/// Notes the keys that are asked for.
+private final class KeyCollector: AccessReporter {
+    let keys = Mutex<Set<String>>([])
+
+    func report(_ event: AccessEvent) {
+        keys.withLock { _ = $0.insert(event.metadata.key.components.joined(separator: ".")) }
+    }
+}

@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Foundation
+import MusterTestSupport
+import Testing
+
+/// Type-checks the examples of all pages against the modules that the tests are built with. The path of "Getting
+/// started" is built and run by a test of its own.
+@Suite("Examples", .timeLimit(.minutes(5)))
+struct ExampleTests {
+    /// Where the tests' own modules are.
+    private static let modules =
+        URL(fileURLWithPath: CommandLine.arguments[0]).deletingLastPathComponent().appendingPathComponent("Modules")
+
+    private static var canCompile: Bool {
+        find("swiftc") != nil
+            && FileManager.default.fileExists(
+                atPath: modules.appendingPathComponent("MusterServiceLifecycle.swiftmodule").path)
+    }
+
+    /// Whether a block is a piece of a program, and not of a manifest, a test, or something with parts left out.
+    private func isComplete(_ code: String) -> Bool {
+        let shown = code.split(separator: "\n").filter { !$0.contains("//") }.joined(separator: "\n")
+        return !["…", "PackageDescription", ".package(", "import Hummingbird", "@Test", "static func main() throws"]
+            .contains { shown.contains($0) } || shown.contains("@main")
+    }
+
+    /// The example as a function, so that it may be without a program around it.
+    private func source(_ block: MarkdownPage.CodeBlock, in page: String, number: Int) -> String {
+        let lines = block.text.split(separator: "\n", omittingEmptySubsequences: false)
+        let body = lines.map { $0.hasPrefix("import ") || $0 == "@main" ? "" : $0 }.joined(separator: "\n")
+        let effects = body.contains(".exit()") ? "throws" : "async throws"
+        return """
+            \(ExamplePrelude.imports)
+            func example\(number)(
+                health: HealthRegistry, launcher: ProcessLauncher, engine: any ExecutionEngine
+            ) \(effects) {
+            #sourceLocation(file: "\(page)", line: \(block.line + 1))
+            \(body)
+            #sourceLocation()
+            }
+            """
+    }
+
+    @Test("of all pages compile", .enabled(if: canCompile, "build with the trait ServiceLifecycle"))
+    func compile() async throws {
+        let folder = try TemporaryFolder()
+        var files = [try folder.write("\(ExamplePrelude.imports)\n\(ExamplePrelude.declarations)", to: "prelude.swift")]
+        for page in Repository.pages {
+            for block in try Repository.page(page).blocks where block.language == "swift" && isComplete(block.text) {
+                let number = files.count
+                files.append(
+                    try folder.write(source(block, in: page, number: number), to: "example\(number).swift"))
+            }
+        }
+        #expect(files.count > 20)
+        let products = Self.modules.deletingLastPathComponent().path
+        let compiler = try Program(
+            "/usr/bin/env",
+            [
+                "bash", "-c",
+                """
+                maps=$(find "$0" "$1/Sources" "$1"/.build/checkouts/*/Sources -name module.modulemap | \
+                    sed 's/^/-Xcc -fmodule-map-file=/')
+                exec swiftc -typecheck -suppress-warnings -swift-version 6 -module-name Examples -I "$0/Modules" \
+                    $maps "${@:2}"
+                """, products, Repository.root.path,
+            ] + files)
+        let status = try await compiler.status(within: 240)
+        #expect(status == 0, "\(compiler.errors)")
+    }
+}
