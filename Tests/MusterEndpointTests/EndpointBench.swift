@@ -23,13 +23,8 @@ final class EndpointBench {
         var configuration = EndpointConfiguration(address: address)
         change(&configuration)
         endpoint = Endpoint(
-<<<<<<< HEAD
             configuration: configuration, metrics: renderer, health: health, status: status, registry: registry,
-            logger: RecordedLog().logger)
-=======
-            configuration: configuration, metrics: renderer, health: health, registry: registry,
             logger: log.logger)
->>>>>>> access
         try endpoint.start()
         self.address = endpoint.address ?? address
     }
