@@ -11,6 +11,8 @@ extension EndpointServer {
     func refreshAccess() {
         guard let access, access.refresh() else { return }
         if !makeFixedResponses() { logger.error("there is no memory for the endpoint's responses") }
+        // Their headers may be other ones now.
+        status.forget()
         do {
             try openDaemon()
         } catch {

@@ -160,7 +160,7 @@ final class EndpointServer: @unchecked Sendable {
         for daemon in daemons { daemon.stop() }
         daemons = []
         scrapes.tearDown()
-        status.tearDown()
+        status.forget()
         dropFixedResponses()
     }
 

@@ -24,7 +24,7 @@ final class StatusResponses {
     func takePoint() { board.takePoint() }
 
     /// Lets go of what was made; the library keeps what it still sends.
-    func tearDown() {
+    func forget() {
         for made in made.values { MHD_destroy_response(made.response) }
         made = [:]
     }

@@ -190,7 +190,7 @@ struct BasicAuthTests {
                 X-Content-Type-Options: nosniff
             """)
         let bench = try EndpointBench { $0.webConfigFile = config.file }
-        for path in ["/", "/metrics", "/livez", "/livez?verbose", "/nothing"] {
+        for path in ["/", "/status", "/metrics", "/livez", "/livez?verbose", "/nothing"] {
             let response = try bench.get(path)
             for (name, value) in [
                 ("content-security-policy", "default-src 'self'"), ("x-frame-options", "deny"),

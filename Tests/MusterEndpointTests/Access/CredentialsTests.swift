@@ -44,6 +44,8 @@ struct CredentialsTests {
     func decoy() throws {
         for cost in [4, 10, 16] { #expect(BcryptHash.decoy(cost: cost)?.cost == cost) }
         let decoy = try #require(BcryptHash.decoy(cost: 4))
+        // It is really computed: that is what it is for.
+        #expect(Bcrypt.computed(Array("secret".utf8), like: decoy)?.count == 60)
         #expect(!Bcrypt.matches(Array("secret".utf8), decoy))
         #expect(BcryptHash.decoy(cost: 3) == nil)
     }

@@ -233,6 +233,26 @@ struct TLSTests {
         return Answer(status: status, body: "", errors: program.errors, code: Int(program.output) ?? 0)
     }
 
+    @Test("Who says nothing, or nonsense, in the place of a handshake is ended, and keeps nobody out")
+    func rude() async throws {
+        let config = try WebConfigFolder(config())
+        let bench = try EndpointBench {
+            $0.webConfigFile = config.file
+            $0.idleTimeout = .milliseconds(200)
+        }
+        let silent = try bench.client()
+        #expect(try silent.rest() == "")
+        // A record that announces more than comes, an alert, and no TLS at all.
+        for bytes: [UInt8] in [
+            [22, 3, 1, 2, 0, 1, 0], [21, 3, 3, 0, 2, 2, 40], Array(repeating: 0xFF, count: 5000), [22, 3, 1, 0, 0],
+        ] {
+            let client = try bench.client()
+            client.send(bytes)
+            _ = try client.rest()
+        }
+        #expect(try await curl(bench).body == "ok")
+    }
+
     @Test("Certificates and keys that do not fit are refused with line and reason")
     func material() throws {
         let folder = try TemporaryFolder()
