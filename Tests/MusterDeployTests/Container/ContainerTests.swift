@@ -92,7 +92,7 @@ struct ContainerTests {
         #expect(try await pod.isHealthy())
 
         // What blocks the only process for longer than MUSTER_LIVENESS_LIMIT makes the probe fail; then it recovers.
-        let short = try podman.start(["exec", pod.container, "curl", "-sS", "http://127.0.0.1:8080/block?seconds=5"])
+        let short = try podman.start(["exec", pod.container, "curl", "-sS", "http://127.0.0.1:8080/block?seconds=8"])
         try await eventually("a failing probe") { try await pod.isHealthy() ? nil : () }
         #expect(try await pod.curl("http://127.0.0.1:9917/livez").contains("[-]hub failed"))
         #expect(try await short.status() == 0)

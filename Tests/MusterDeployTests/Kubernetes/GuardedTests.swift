@@ -71,7 +71,7 @@ struct GuardedTests {
             let path = try #require(get["path"].string)
             #expect(try await curl(path).output == "ok")
         }
-        #expect(try await curl("/metrics").status != 0)
-        #expect(try await curl("/metrics", certificate).output.contains("muster_workers{"))
+        #expect(try await curl("/metrics").status == 22)
+        #expect(try await curl("/metrics", certificate).output.contains("\nmuster_build_info{"))
     }
 }
