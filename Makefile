@@ -6,7 +6,8 @@ DEMO_OPTIONS ?=
 # The benchmark's C program is no target of the package, which would link Swift's library into it.
 CC := clang
 
-.PHONY: help demo test unit sanitize integration storm bench lint format dashboards docs setup clean
+.PHONY: help demo muster completions test unit sanitize integration storm bench lint format dashboards docs setup \
+    clean
 
 help: ## Show this text.
 	@awk -F':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -18,8 +19,18 @@ demo: setup ## Build the demo service as a release and run it, with its endpoint
 	$(SWIFT) build $(RELEASE) --product muster-demo
 	exec .build/release/muster-demo $(DEMO_OPTIONS)
 
+muster: ## Build the command line: .build/release/muster.
+	@scripts/install-packages build cli
+	$(SWIFT) build $(RELEASE) --product muster
+
+completions: muster ## Write the command line's completions for bash, zsh and fish into .build/completions.
+	@mkdir -p .build/completions
+	.build/release/muster --generate-completion-script bash >.build/completions/muster
+	.build/release/muster --generate-completion-script zsh >.build/completions/_muster
+	.build/release/muster --generate-completion-script fish >.build/completions/muster.fish
+
 test: ## Install what is missing and run every test, those against a real Prometheus included.
-	@scripts/install-packages build test
+	@scripts/install-packages build cli test
 	@SWIFT=$(SWIFT) scripts/test
 
 sanitize: setup ## Run the tests under the thread and the address sanitizer.

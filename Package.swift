@@ -114,6 +114,15 @@ let package = Package(
             ],
             swiftSettings: swiftSettings),
 
+        // What of the command line is tested without starting it.
+        .target(
+            name: "MusterCommand",
+            dependencies: [
+                "Muster", "MusterEndpoint", "MusterPlatform", "MusterSupervision",
+                .product(name: "Configuration", package: "swift-configuration"),
+            ],
+            swiftSettings: swiftSettings),
+
         // What of the demo is tested without starting it.
         .target(name: "MusterDemoSupport", swiftSettings: swiftSettings),
 
@@ -163,6 +172,10 @@ let package = Package(
                 .product(name: "InMemoryLogging", package: "swift-log"),
                 .product(name: "Configuration", package: "swift-configuration"),
             ],
+            swiftSettings: swiftSettings),
+        .testTarget(
+            name: "MusterCommandTests",
+            dependencies: ["MusterCommand", "Muster", "MusterEndpoint", "MusterPlatform", "MusterTestSupport"],
             swiftSettings: swiftSettings),
         .executableTarget(
             name: "muster-lifecycle-program",
@@ -218,12 +231,24 @@ let package = Package(
 
 if hasExecutables {
     // Floor 4: executables.
-    package.products.append(.executable(name: "muster-demo", targets: ["muster-demo"]))
+    package.products += [
+        .executable(name: "muster", targets: ["muster"]),
+        .executable(name: "muster-demo", targets: ["muster-demo"]),
+    ]
     package.dependencies += [
         .package(url: "https://github.com/apple/swift-argument-parser.git", from: "1.5.0"),
         .package(url: "https://github.com/apple/swift-nio.git", from: "2.80.0"),
     ]
     package.targets += [
+        .systemLibrary(name: "CCurl", pkgConfig: "libcurl", providers: [.apt(["libcurl4-openssl-dev"])]),
+        // Above the others: it imports what is on floor 4.
+        .executableTarget(
+            name: "muster",
+            dependencies: [
+                "CCurl", "CMuster", "MusterCommand", "Muster",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+            ],
+            swiftSettings: swiftSettings),
         .executableTarget(
             name: "muster-demo",
             dependencies: [

@@ -137,16 +137,33 @@ public struct MusterSettings: Sendable {
     /// - Returns: The settings.
     /// - Throws: ``SettingsError`` for a value that cannot be used; what reading the file throws.
     public static func load(file: String? = nil) throws -> MusterSettings {
-        var providers: [any ConfigProvider] = [CommandLineArgumentsProvider(), EnvironmentVariablesProvider()]
-        let file = try file ?? SettingsReader(config: ConfigReader(providers: providers)).text("muster.settings-file")
-        if let file {
-            providers.append(try SettingsReader.jsonFile(file))
-        }
+        let (providers, file) = try sources(
+            arguments: CommandLineArgumentsProvider(), environment: EnvironmentVariablesProvider(), file: file)
         var settings = try MusterSettings(config: ConfigReader(providers: providers))
         settings.file = file
         settings.source = { try load(file: file) }
         return settings
     }
+
+    /// Where ``load(file:)`` reads: the first source that has a key counts. `muster check` reads there, too.
+    ///
+    /// - Parameters:
+    ///   - arguments: The program's arguments.
+    ///   - environment: Its environment.
+    ///   - file: A JSON file's path; when `nil`, the one that the other two name, if any.
+    /// - Returns: The sources, and the file's path if there is a file.
+    /// - Throws: ``SettingsError``; what reading the file throws.
+    package static func sources(
+        arguments: any ConfigProvider, environment: any ConfigProvider, file: String?
+    ) throws -> (providers: [any ConfigProvider], file: String?) {
+        var providers = [arguments, environment]
+        let file = try file ?? SettingsReader(config: ConfigReader(providers: providers)).text(fileKey)
+        if let file { providers.append(try SettingsReader.jsonFile(file)) }
+        return (providers, file)
+    }
+
+    /// The setting that names the file with the others.
+    package static let fileKey = "muster.settings-file"
 
     /// Reads them again on SIGHUP, from where they were loaded; `nil` for settings that the program has made itself.
     ///

@@ -15,7 +15,7 @@ public struct SettingsError: Error, Hashable, Sendable, CustomStringConvertible 
     }
 
     /// The key, the environment variable and the argument of a setting.
-    static func spellings(of key: String) -> String {
+    package static func spellings(of key: String) -> String {
         let environment = String(key.map { $0 == "." || $0 == "-" ? "_" : Character($0.uppercased()) })
         let argument = "--" + String(key.map { $0 == "." ? "-" : $0 })
         return "'\(key)' (environment \(environment), argument \(argument))"

@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import ArgumentParser
+import Glibc
+import Muster
+import MusterCommand
+
+/// `muster status`
+struct StatusCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "status",
+        abstract: "Show how a running service is doing: its workers, looping calls and health checks.",
+        discussion: """
+            Asks the service's endpoint for /status. Where the terminal is too narrow for a table, its least important \
+            columns are left out.
+
+            Examples:
+              muster status
+              muster status --watch --interval 5s web1:9917
+              muster status https://web1:9917 --ca-file ca.pem --user ops
+              muster status unix:/run/mailer/endpoint.sock
+              muster status --json | jq '.workers[].state'
+
+            Exit codes:
+              0   the service is live and ready
+              1   it answers, and is not live or not ready
+              2   there was no status: no answer, a wrong password, no endpoint, …
+              64  the command line was wrong
+            With --watch it is the exit code of the last look.
+            """)
+
+    @Argument(
+        help: ArgumentHelp(
+            """
+            The endpoint: http://HOST:PORT, https://HOST:PORT, HOST:PORT, unix:PATH or https+unix:PATH. (default: \
+            $MUSTER_URL, or \(StatusTarget.standard))
+            """,
+            valueName: "url"),
+        completion: .list([StatusTarget.standard, "http://", "https://", "unix:/"]))
+    var url: String?
+
+    @Flag(
+        name: [.short, .long], help: "Look again and again, until Ctrl-C. On a terminal the table stays in its place.")
+    var watch = false
+
+    @Option(help: ArgumentHelp("With --watch, the time between two looks, as in 500ms or 5s.", valueName: "duration"))
+    var interval: DurationArgument = "2s"
+
+    @Option(help: ArgumentHelp("With --watch, end after so many looks. (default: do not end)", valueName: "n"))
+    var count: Int?
+
+    @Flag(
+        help: """
+            Write the JSON document as it was received, with line breaks on a terminal only; with --watch one line for \
+            each look.
+            """)
+    var json = false
+
+    @OptionGroup(title: "Access options") var access: AccessOptions
+
+    @Option(help: ArgumentHelp("How long an answer may take.", valueName: "duration"))
+    var timeout: DurationArgument = "5s"
+
+    @Flag(help: "No colours. The environment's NO_COLOR and TERM=dumb do the same.")
+    var noColor = false
+
+    func validate() throws {
+        guard interval.duration >= .milliseconds(100) else {
+            throw ValidationError("'--interval' must be 100ms or more, not \(interval.text).")
+        }
+        guard timeout.duration >= .milliseconds(1), timeout.duration <= .seconds(3600) else {
+            throw ValidationError("'--timeout' must be from 1ms to 1h, not \(timeout.text).")
+        }
+        if let count, count < 1 { throw ValidationError("'--count' must be 1 or more, not \(count).") }
+        guard count == nil || watch else { throw ValidationError("'--count' goes with '--watch'.") }
+        try access.validate()
+        _ = try target()
+    }
+
+    private func target() throws -> StatusTarget {
+        let named = url.map { ($0, "") } ?? Environment.value("MUSTER_URL").map { ($0, "MUSTER_URL: ") }
+        do {
+            return try StatusTarget(parsing: named?.0 ?? StatusTarget.standard)
+        } catch {
+            throw ValidationError((named?.1 ?? "") + "\(error).")
+        }
+    }
+
+    func run() throws {
+        let target = try target()
+        let client = CurlClient(target, access: try access.read(), limit: timeout.duration)
+        let style = Style(
+            isTerminal: Terminal.isOutput, isRefused: noColor, environment: { Environment.value($0) })
+        let exit = watch ? runAgainAndAgain(target, client, style) : runOnce(target, client, style)
+        throw ExitCode(exit.rawValue)
+    }
+
+    private func runOnce(_ target: StatusTarget, _ client: CurlClient, _ style: Style) -> CommandExit {
+        switch client.fetch(interruptedBy: nil) {
+        case .success(let answer):
+            if json {
+                let text = Terminal.isOutput ? JSONText.pretty(answer.document) : answer.document
+                Terminal.write(String(decoding: text, as: UTF8.self))
+                if text.last != UInt8(ascii: "\n") { Terminal.write("\n") }
+            } else {
+                let lines = StatusView(answer.report, width: Terminal.size.width, style: style).lines
+                Terminal.write(lines.joined(separator: "\n") + "\n")
+            }
+            return answer.exit
+        case .failure(let failure):
+            Terminal.complain("muster: " + failure.message(for: target))
+            return .failure
+        }
+    }
+
+    private func runAgainAndAgain(_ target: StatusTarget, _ client: CurlClient, _ style: Style) -> CommandExit {
+        let signals = WatchSignals()
+        let form: Watch.Form = json ? .documents : Terminal.isOutput ? .screen : .pages
+        var watch = Watch(
+            target, form: form, style: style, interval: interval.duration,
+            in: Watch.Surroundings(
+                fetch: { client.fetch(interruptedBy: signals.descriptor) },
+                wait: { signals.wait(for: $0) }, suspend: { _ = kill(getpid(), SIGSTOP) },
+                write: { Terminal.write($0) }, complain: { Terminal.complain("muster: " + $0) },
+                size: { Terminal.size }, time: { Terminal.time }))
+        return watch.run(limit: count)
+    }
+}
