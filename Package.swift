@@ -272,3 +272,13 @@ if hasExecutables {
             swiftSettings: swiftSettings),
     ]
 }
+
+// The sanitizers look at the runtime: what drives finished programs and tools says nothing there, and takes long to
+// build.
+if Context.environment["MUSTER_ONLY_RUNTIME_TESTS"] != nil {
+    let others: Set = [
+        "muster-test-program", "MusterProcessTests", "MusterIntegrationTests", "MusterDeployTests",
+        "MusterDashboardTests", "MusterDocumentationTests", "MusterCommand", "MusterCommandTests", "MusterDemoSupport",
+    ]
+    package.targets.removeAll { others.contains($0.name) }
+}
