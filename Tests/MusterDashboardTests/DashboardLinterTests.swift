@@ -5,7 +5,7 @@ import MusterTestSupport
 import Testing
 
 @Suite(
-    "The rules for dashboards", .enabled(if: Python.hasParser, "install promql-parser for this test"),
+    "The rules for dashboards", .enabled(if: PythonTool.has("promql_parser"), "install promql-parser for this test"),
     .timeLimit(.minutes(1)))
 struct DashboardLinterTests {
     /// How to break each rule, and no other one, in the overview.

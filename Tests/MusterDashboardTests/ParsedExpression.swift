@@ -39,7 +39,7 @@ struct ParsedExpression: Decodable, Sendable {
             String(decoding: JSONEncoder().encode(filled), as: UTF8.self), to: "expressions.json")
         let script = Repository.url("Tests/MusterDashboardTests/promql.py").path
         let program = try Program(
-            Python.interpreter, [script], input: FileHandle(forReadingFrom: URL(fileURLWithPath: input)))
+            PythonTool.interpreter, [script], input: FileHandle(forReadingFrom: URL(fileURLWithPath: input)))
         guard try await program.status() == 0 else { throw Program.Ended(description: program.errors) }
         let parsed = try JSONDecoder().decode([ParsedExpression].self, from: Data(program.output.utf8))
         return Dictionary(uniqueKeysWithValues: zip(expressions, parsed))

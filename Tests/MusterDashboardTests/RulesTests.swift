@@ -78,7 +78,7 @@ struct RulesTests {
     @Test(
         "ask for metrics that are in the catalogue, or that they record",
         .enabled(if: Repository.hasJsonnet, "install jsonnet for this test"),
-        .enabled(if: Python.hasParser, "install promql-parser for this test"))
+        .enabled(if: PythonTool.has("promql_parser"), "install promql-parser for this test"))
     func metrics() async throws {
         let records = try await RuleFile.records().records
         let rules = try await records + RuleFile.alerts().alerts

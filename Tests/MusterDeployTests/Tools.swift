@@ -9,31 +9,23 @@ enum Tools {
     typealias Answer = (status: Int32, output: String, errors: String)
 
     /// The repository.
-    static let root = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
-        .deletingLastPathComponent().path
+    static let root = PythonTool.repository.path
     static let here = "\(root)/Tests/MusterDeployTests"
 
-    /// The interpreter that `scripts/install-packages test` has put the packages into.
-    static let python: String? = {
-        let named = ProcessInfo.processInfo.environment["MUSTER_PYTHON"] ?? "\(root)/.venv/bin/python"
-        return FileManager.default.isExecutableFile(atPath: named) ? named : find("python3")
-    }()
-
+    static let python = PythonTool.interpreter
     static let kubectl = tool("kubectl")
     static let kubernetesValidate = tool("kubernetes-validate")
     static let checkJSONSchema = tool("check-jsonschema")
     static let promtool = find("promtool")
     static let systemdAnalyze = find("systemd-analyze")
 
-    /// Whether YAML can be read, by a package that `kubernetes-validate` brings along.
-    static var readsYAML: Bool { kubernetesValidate != nil && python != nil }
+    /// Whether YAML can be read.
+    static let readsYAML = PythonTool.has("yaml")
 
     /// A program beside the interpreter, or on the PATH.
     private static func tool(_ name: String) -> String? {
-        if let python {
-            let beside = URL(fileURLWithPath: python).deletingLastPathComponent().appendingPathComponent(name).path
-            if FileManager.default.isExecutableFile(atPath: beside) { return beside }
-        }
+        let beside = URL(fileURLWithPath: python).deletingLastPathComponent().appendingPathComponent(name).path
+        if FileManager.default.isExecutableFile(atPath: beside) { return beside }
         return find(name)
     }
 

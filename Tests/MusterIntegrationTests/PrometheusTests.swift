@@ -86,7 +86,7 @@ struct PrometheusTests {
     @Test(
         "and prometheus_client's parsers accept both formats",
         .enabled(if: Demo.isBuilt, "build the demo first: make demo"),
-        .enabled(if: Python.hasParsers, "install prometheus_client for this test"),
+        .enabled(if: PythonTool.has("prometheus_client.openmetrics.parser"), "install prometheus_client for this test"),
         arguments: ["cooperative", "threading"], ["0", "3"])
     func parsers(backend: String, workers: String) async throws {
         let demo = try await Demo(backend: backend, options: ["--workers", workers])
@@ -103,30 +103,8 @@ struct PrometheusTests {
                 print(len(families), "families")
                 assert len(families) > 30
                 """
-            let check = try Program(Python.interpreter, ["-c", script, file])
+            let check = try Program(PythonTool.interpreter, ["-c", script, file])
             #expect(try await check.status() == 0, "\(accept): \(check.errors)")
         }
     }
-}
-
-/// The Python that has prometheus_client.
-enum Python {
-    static let interpreter: String = {
-        if let named = ProcessInfo.processInfo.environment["MUSTER_PYTHON"],
-            FileManager.default.isExecutableFile(atPath: named)
-        {
-            return named
-        }
-        return find("python3") ?? "/usr/bin/python3"
-    }()
-
-    static let hasParsers: Bool = {
-        let process = Process()
-        process.executableURL = URL(fileURLWithPath: interpreter)
-        process.arguments = ["-c", "import prometheus_client.openmetrics.parser"]
-        process.standardError = FileHandle.nullDevice
-        guard (try? process.run()) != nil else { return false }
-        process.waitUntilExit()
-        return process.terminationStatus == 0
-    }()
 }

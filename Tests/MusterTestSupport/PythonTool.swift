@@ -8,15 +8,19 @@ package enum PythonTool {
     package static let repository = URL(fileURLWithPath: #filePath).deletingLastPathComponent()
         .deletingLastPathComponent().deletingLastPathComponent()
 
-    private static var python: String {
-        ProcessInfo.processInfo.environment["MUSTER_PYTHON"]
-            ?? repository.appendingPathComponent(".venv/bin/python").path
-    }
+    /// The interpreter: named by the environment, that of `.venv`, or the system's.
+    package static let interpreter: String = {
+        let candidates = [
+            ProcessInfo.processInfo.environment["MUSTER_PYTHON"],
+            repository.appendingPathComponent(".venv/bin/python").path, find("python3"),
+        ]
+        return candidates.compactMap(\.self).first { FileManager.default.isExecutableFile(atPath: $0) } ?? "python3"
+    }()
 
     /// Whether a module is there.
     package static func has(_ module: String) -> Bool {
         let process = Process()
-        process.executableURL = URL(fileURLWithPath: python)
+        process.executableURL = URL(fileURLWithPath: interpreter)
         process.arguments = ["-c", "import \(module)"]
         process.standardError = FileHandle.nullDevice
         guard (try? process.run()) != nil else { return false }
@@ -29,7 +33,7 @@ package enum PythonTool {
     /// - Parameter arguments: What Python is given.
     /// - Returns: The exit status and all that it has written.
     package static func run(_ arguments: [String]) async throws -> (status: Int32, text: String) {
-        let program = try Program(python, arguments)
+        let program = try Program(interpreter, arguments)
         let status = try await program.status()
         return (status, program.output + program.errors)
     }
