@@ -12,6 +12,12 @@ struct CheckCommandTests {
     private func check(_ arguments: String..., environment: [String: String] = [:]) async throws
         -> MusterCommandLine.Run
     {
+        try await check(arguments, environment: environment)
+    }
+
+    private func check(_ arguments: [String], environment: [String: String] = [:]) async throws
+        -> MusterCommandLine.Run
+    {
         let names = ProcessInfo.processInfo.environment.keys.filter { $0.hasPrefix("MUSTER_") }
         let binary = try #require(MusterCommandLine.binary)
         let program = try Program(
@@ -91,19 +97,29 @@ struct CheckCommandTests {
         #expect(run.output.hasPrefix("error: \(bad):2: setting 'muster.liveness-limit' "))
     }
 
-    @Test("finds no error in the units that are shipped", .enabled(if: !ShippedUnits.paths.isEmpty, "there are none"))
+    @Test("finds nothing in the units that are shipped")
     func shippedUnits() async throws {
-        let program = try MusterCommandLine.start(["check", "--unit"] + ShippedUnits.paths)
-        #expect(try await program.status() == 0, "\(program.output)")
+        let folder = Self.root.appendingPathComponent("deploy/systemd").path
+        let names = try FileManager.default.contentsOfDirectory(atPath: folder).sorted()
+            .filter { $0.hasSuffix(".service") || $0.hasSuffix(".socket") }
+        #expect(names.count >= 2)
+        let run = try await check(["--strict", "--unit"] + names.map { "\(folder)/\($0)" })
+        #expect(run.status == 0, "\(run.output)")
+        #expect(run.output.hasSuffix(": nothing to object to\n"), "\(run.output)")
     }
-}
 
-/// The units in `deploy/systemd`.
-private enum ShippedUnits {
-    static let paths: [String] = {
-        let folder = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
-            .deletingLastPathComponent().appendingPathComponent("deploy/systemd").path
-        let names = (try? FileManager.default.contentsOfDirectory(atPath: folder)) ?? []
-        return names.filter { $0.hasSuffix(".service") || $0.hasSuffix(".socket") }.sorted().map { "\(folder)/\($0)" }
-    }()
+    @Test("finds nothing in the units that the documentation shows")
+    func documentedUnits() async throws {
+        let page = try String(contentsOf: Self.root.appendingPathComponent("docs/operations.md"), encoding: .utf8)
+        let units = page.matches(of: /```ini\n(.*?)```/.dotMatchesNewlines()).map { String($0.1) }
+        let folder = try TemporaryFolder()
+        let service = try folder.write(try #require(units.first { $0.contains("[Service]") }), to: "mailer.service")
+        let socket = try folder.write(try #require(units.first { $0.contains("[Socket]") }), to: "mailer.socket")
+        let run = try await check(["--strict", "--unit", service, socket, "--", "--http", "systemd:http"])
+        #expect(run.status == 0, "\(run.output)")
+        #expect(run.output.hasSuffix(": nothing to object to\n"), "\(run.output)")
+    }
+
+    private static let root = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
+        .deletingLastPathComponent()
 }
