@@ -20,6 +20,9 @@ enum Screen {
         if height > 1, lines.count > height {
             shown = Array(lines.prefix(height - 1)) + ["\u{2026} and \(lines.count - height + 1) more lines"]
         }
-        return "\u{1B}[H" + shown.map { $0 + "\u{1B}[K" }.joined(separator: "\r\n") + "\u{1B}[J"
+        // A line is cleared before it is written: at the end of one that is as long as the terminal is wide, clearing
+        // would take its last character. For the same reason what is below is cleared from a line of its own.
+        let below = shown.count < height || height < 1 ? "\r\n\u{1B}[J" : ""
+        return "\u{1B}[H" + shown.map { "\u{1B}[K" + $0 }.joined(separator: "\r\n") + below
     }
 }
