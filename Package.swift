@@ -240,7 +240,8 @@ if hasExecutables {
         .package(url: "https://github.com/apple/swift-nio.git", from: "2.80.0"),
     ]
     package.targets += [
-        .systemLibrary(name: "CCurl", pkgConfig: "libcurl", providers: [.apt(["libcurl4-openssl-dev"])]),
+        // Without pkg-config, which would warn whoever builds something else.
+        .systemLibrary(name: "CCurl", providers: [.apt(["libcurl4-openssl-dev"])]),
         // Above the others: it imports what is on floor 4.
         .executableTarget(
             name: "muster",
