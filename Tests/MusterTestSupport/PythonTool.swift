@@ -10,11 +10,11 @@ package enum PythonTool {
 
     /// The interpreter: named by the environment, that of `.venv`, or the system's.
     package static let interpreter: String = {
-        let candidates = [
+        let candidates: [String?] = [
             ProcessInfo.processInfo.environment["MUSTER_PYTHON"],
             repository.appendingPathComponent(".venv/bin/python").path, find("python3"),
         ]
-        return candidates.compactMap(\.self).first { FileManager.default.isExecutableFile(atPath: $0) } ?? "python3"
+        return candidates.compactMap { $0 }.first { FileManager.default.isExecutableFile(atPath: $0) } ?? "python3"
     }()
 
     /// Whether a module is there.

@@ -5,6 +5,9 @@
 /// It fetches the page again and puts the parts that have changed into their places, so that everything there is to see
 /// is written by the server, once. While nobody looks at the page it fetches nothing.
 enum PageScript {
+    /// Its SHA-256, as a Content-Security-Policy has it. A test compares the two, and says what it should be.
+    static let digest = "'sha256-oj/mFFW34snv8L+fDIIl6ogqvI8BQD6d6KUBdKfBYn0='"
+
     static let text = """
         (() => {
           "use strict";

@@ -3,6 +3,9 @@
 /// How the page looks: the system's letters, light or dark as the reader's system is, tables that become cards where
 /// there is no room for them.
 enum PageStyle {
+    /// Its SHA-256, as a Content-Security-Policy has it. A test compares the two, and says what it should be.
+    static let digest = "'sha256-LUJe4q0o2HHmY3wg3T41+ptAzPVmtktaor7lQmjPiLw='"
+
     static let text = """
         :root {
           color-scheme: light dark;

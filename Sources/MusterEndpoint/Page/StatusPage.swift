@@ -5,8 +5,8 @@ struct StatusPage {
     /// What a browser may do with the page: apply its style, run its script, fetch from where it came from. Both are
     /// named by their digests, so that no text that finds its way into the page is ever run.
     static let contentSecurityPolicy = """
-        default-src 'none'; style-src \(SHA256.source(of: PageStyle.text)); \
-        script-src \(SHA256.source(of: PageScript.text)); connect-src 'self'; img-src data:; base-uri 'none'; \
+        default-src 'none'; style-src \(PageStyle.digest); \
+        script-src \(PageScript.digest); connect-src 'self'; img-src data:; base-uri 'none'; \
         form-action 'none'; frame-ancestors 'none'
         """
 
