@@ -41,7 +41,7 @@ final class SingleProcessStatus: StatusSource {
         worker.heartbeatAt = now - behind.inSeconds
         worker.isReadable = reader.damage == nil
         var collector = StatusCollector()
-        collector.add(reader.read(StatusFamilies.all, limit: StatusFamilies.seriesLimit), to: &worker)
+        collector.add(reader, limit: StatusFamilies.seriesLimit(workers: 1), to: &worker)
         status.workers = [worker]
         status.groups = [
             WorkerGroupStatus(name: name, wantedWorkers: 1, readyWorkers: worker.state == .ready ? 1 : 0)

@@ -21,6 +21,7 @@ struct StatusCollector {
     private var histograms: [Key: HistogramSnapshot] = [:]
     private var seen: Set<Key> = []
     private var beyondLimit = 0
+    private var unread = 0
     private(set) var backends: [BackendStatus] = []
     /// The lateness of all runs of all loops.
     private(set) var lateness: HistogramSnapshot?
@@ -28,9 +29,16 @@ struct StatusCollector {
     /// Takes in the series of one worker.
     ///
     /// - Parameters:
-    ///   - readings: Those of ``StatusFamilies/all``.
+    ///   - reader: Its series.
+    ///   - limit: How many of each family are read.
     ///   - worker: What is known of the worker; gets its backend and jobs.
-    mutating func add(_ readings: [SeriesReading], to worker: inout WorkerStatus) {
+    mutating func add(_ reader: any SeriesReader, limit: Int, to worker: inout WorkerStatus) {
+        add(reader.read(StatusFamilies.all, limit: limit), to: &worker)
+        // Workers usually have the same loops, so what is not read of one is what is not read of another.
+        unread = max(unread, reader.seriesCount(of: StatusFamilies.runs) - limit)
+    }
+
+    private mutating func add(_ readings: [SeriesReading], to worker: inout WorkerStatus) {
         seen.removeAll(keepingCapacity: true)
         var jobs: Double?
         for reading in readings {
@@ -99,7 +107,7 @@ struct StatusCollector {
             loop.latenessP99Seconds = quantile(0.99, of: key)
             return loop
         }
-        report.omitted.loops = max(0, sorted.count - StatusLimits.loops) + beyondLimit
+        report.omitted.loops = max(0, sorted.count - StatusLimits.loops) + beyondLimit + unread
     }
 }
 

@@ -30,6 +30,7 @@ final class SupervisorStatus: StatusSource {
         guard let report else { return StatusLook(report: status) }
         status.isReloading = report.snapshot.isReloading
         var collector = StatusCollector()
+        let limit = StatusFamilies.seriesLimit(workers: report.slots.count)
         for group in report.snapshot.groups {
             status.groups.append(WorkerGroupStatus(group))
             for slot in group.slots {
@@ -42,8 +43,7 @@ final class SupervisorStatus: StatusSource {
                 var worker = WorkerStatus(group: group.configuration.name, slot: slot.worker.slot, state: state)
                 worker.take(slot, slot.birth.flatMap { report.processes[$0] }, report.slots[slot.worker], now)
                 if let kept = report.slots[slot.worker] {
-                    collector.add(
-                        kept.source.read(StatusFamilies.all, limit: StatusFamilies.seriesLimit), to: &worker)
+                    collector.add(kept.source, limit: limit, to: &worker)
                 }
                 status.workers.append(worker)
             }

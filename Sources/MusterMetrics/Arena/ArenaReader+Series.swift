@@ -17,4 +17,8 @@ extension ArenaReader: SeriesReader {
         }
         return readings
     }
+
+    package func seriesCount(of name: String) -> Int {
+        withIndex { index, _ in index.families.first { $0.definition.name == name }?.series.count ?? 0 }
+    }
 }

@@ -9,4 +9,9 @@ package protocol SeriesReader: Sendable {
     ///   - limit: How many series of each family are read at most, so that a reading is bounded whatever is there.
     /// - Returns: The series in the order of their registration.
     func read(_ names: Set<String>, limit: Int) -> [SeriesReading]
+
+    /// How many series a family is known to have.
+    ///
+    /// - Parameter name: The family's name in the text format.
+    func seriesCount(of name: String) -> Int
 }

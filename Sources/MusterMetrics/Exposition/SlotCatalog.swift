@@ -141,6 +141,11 @@ struct SlotCatalog: Sendable {
         return retired
     }
 
+    /// How many series a family has.
+    func seriesCount(of name: String) -> Int {
+        zip(rendered, names).first { $0.0.definition.name == name }?.1.labelValues.count ?? 0
+    }
+
     /// Reads series, with what was carried on of them.
     func read(
         _ wanted: Set<String>, limit: Int, in reader: ArenaReader?, epoch: UInt64

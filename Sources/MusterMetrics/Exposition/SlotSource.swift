@@ -194,6 +194,10 @@ public final class SlotSource: MetricSource, SeriesReader {
         return readings
     }
 
+    package func seriesCount(of name: String) -> Int {
+        state.withLock { $0.catalog.seriesCount(of: name) }
+    }
+
     /// Takes in what has happened in the memory files.
     private func look(_ state: inout State) -> [Notice] {
         if let retired = state.retired { carry(retired, &state) }

@@ -23,8 +23,6 @@ struct StatusCollectorTests {
         func loop(_ name: String, backend: String = "threading") throws -> LoopInstruments {
             try LoopInstruments(registry: registry, loop: name, backend: backend)
         }
-
-        var readings: [SeriesReading] { reader.read(StatusFamilies.all, limit: StatusFamilies.seriesLimit) }
     }
 
     private func report() -> StatusReport {
@@ -50,7 +48,7 @@ struct StatusCollectorTests {
             loop.runFailed()
             loop.began(interval: .seconds(1), due: now.advanced(by: .seconds(10 + slot)))
             var status = worker(slot)
-            collector.add(bench.readings, to: &status)
+            collector.add(bench.reader, limit: 1000, to: &status)
             #expect(status.backend == backend && status.backendSource == "hook")
         }
         var report = report()
@@ -77,7 +75,7 @@ struct StatusCollectorTests {
                 "muster_loop_drift_seconds", help: "D.", unit: .seconds, labelNames: ["backend", "loop"]
             ).labels("threading", "tick").set(drift)
             var status = worker(slot)
-            collector.add(bench.readings, to: &status)
+            collector.add(bench.reader, limit: 1000, to: &status)
         }
         var report = report()
         collector.fill(&report)
@@ -98,7 +96,7 @@ struct StatusCollectorTests {
         var collector = StatusCollector()
         for slot in 0..<3 {
             var status = worker(slot, group: "g\(slot)")
-            collector.add(bench.readings, to: &status)
+            collector.add(bench.reader, limit: 1000, to: &status)
         }
         var report = report()
         collector.fill(&report)
@@ -106,5 +104,25 @@ struct StatusCollectorTests {
         #expect(report.omitted.loops == 3 * 900 - StatusLimits.loops)
         #expect(report.loops[0].runs == 1 << 53)
         _ = try report.json()
+    }
+
+    @Test("The more workers there are, the less is read of each, and what is not read is counted")
+    func limit() throws {
+        #expect(StatusFamilies.seriesLimit(workers: 1) == 1000)
+        #expect(StatusFamilies.seriesLimit(workers: 64) == 85)
+        #expect(StatusFamilies.seriesLimit(workers: 10_000) == 20)
+        let bench = try Bench()
+        for index in 0..<30 {
+            try bench.loop("loop-\(index)").runBegan(LoopRunStart(lateness: .zero, nextDue: .now), at: .now)
+        }
+        var collector = StatusCollector()
+        for slot in 0..<2 {
+            var status = worker(slot)
+            collector.add(bench.reader, limit: 20, to: &status)
+        }
+        var report = report()
+        collector.fill(&report)
+        #expect(report.loops.count == 20)
+        #expect(report.omitted.loops == 10)
     }
 }
