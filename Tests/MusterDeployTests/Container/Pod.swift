@@ -38,6 +38,13 @@ struct Pod {
                   # One process, in which one request can block everything.
                   - { op: replace, path: /spec/template/spec/containers/0/args/3, value: "0" }
                   - { op: replace, path: /spec/template/spec/terminationGracePeriodSeconds, value: 2 }
+                  # podman ends a pod with its last container, and a restart would race with that.
+                  - op: add
+                    path: /spec/template/spec/containers/-
+                    value:
+                      name: companion
+                      image: localhost/muster-test:base
+                      command: [/bin/sh, -c, "trap exit TERM; /usr/bin/sleep 100000 & wait"]
 
             """, to: "test/kustomization.yaml")
         file = try folder.write(try await Manifests.render(folder.path("test")).text, to: "pod.yaml")
