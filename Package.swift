@@ -141,7 +141,7 @@ let package = Package(
         .testTarget(
             name: "MusterMetricsTests",
             dependencies: [
-                "MusterMetrics", "MusterPlatform",
+                "MusterMetrics", "MusterPlatform", "MusterTestSupport",
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "Metrics", package: "swift-metrics"),
             ],

@@ -4,6 +4,7 @@ import CMuster
 import Glibc
 import MusterPlatform
 import Synchronization
+import MusterTestSupport
 import Testing
 
 @testable import MusterMetrics
@@ -125,7 +126,8 @@ struct SlotDamageTests {
         var random = ArenaFuzzTests.Scribbler(state: 0x736C_6F74)
         var processes: [SlotProcess] = []
         var damaged = 0
-        for round in 0..<3_000 {
+        let rounds = Scale.of(3_000)
+        for round in 0..<rounds {
             if round % 20 == 0 {
                 let process = try bench.start(pid: Int32(round), capacity: 4096)
                 for kind in ["a", "b\(round % 7)"] {
@@ -155,7 +157,7 @@ struct SlotDamageTests {
                 Issue.record("round \(round): \(text)")
             }
         }
-        #expect(damaged > 150)
+        #expect(damaged > rounds / 20)
         #expect(bench.source.size.textBytes < 25_000)
     }
 }

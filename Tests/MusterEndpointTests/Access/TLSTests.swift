@@ -36,6 +36,9 @@ struct TLSTests {
         try EndpointBench {
             $0.webConfigFile = config.file
             $0.opensProbes = opensProbes
+            // A connection that a test keeps may have to wait for its turn longer than usual, when others keep the
+            // machine busy.
+            $0.idleTimeout = .seconds(3600)
         }
     }
 
