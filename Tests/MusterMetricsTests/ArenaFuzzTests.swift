@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import MusterPlatform
-import Synchronization
 import MusterTestSupport
+import Synchronization
 import Testing
 
 @testable import MusterMetrics

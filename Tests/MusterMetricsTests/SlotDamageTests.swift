@@ -3,8 +3,8 @@
 import CMuster
 import Glibc
 import MusterPlatform
-import Synchronization
 import MusterTestSupport
+import Synchronization
 import Testing
 
 @testable import MusterMetrics
