@@ -16,10 +16,6 @@ static inline CURLcode ccurl_set_text(CURL *handle, CURLoption option, const cha
     return curl_easy_setopt(handle, option, text);
 }
 
-static inline CURLcode ccurl_set_list(CURL *handle, CURLoption option, struct curl_slist *list) {
-    return curl_easy_setopt(handle, option, list);
-}
-
 static inline CURLcode ccurl_set_receiver(CURL *handle, ccurl_receiver receiver, void *context) {
     CURLcode code = curl_easy_setopt(handle, CURLOPT_WRITEFUNCTION, receiver);
     return code ? code : curl_easy_setopt(handle, CURLOPT_WRITEDATA, context);
