@@ -236,6 +236,7 @@ private func announce(store: String, workers: Int, launcher: any MainLauncher, f
         """
         muster-demo is ready, pid \(getpid()), \(who)
           store     \(store)/
+          status    \(endpoint)/
           metrics   \(endpoint)/metrics
           liveness  \(endpoint)/livez?verbose
           readiness \(endpoint)/readyz?verbose
