@@ -73,8 +73,9 @@ struct StatusCommandTests {
     @Test("says when a service is not ready, or hangs", .enabled(if: Demo.isBuilt, "build the demo first: make demo"))
     func unwell() async throws {
         let demo = try await Demo(backend: nil, options: ["--liveness-limit", "500ms", "--interval", "100ms"])
-        // One process that hangs is not replaced.
-        let hang = Task { _ = try? await demo.get("/block?seconds=60", from: demo.ready.http) }
+        // One process that hangs is not replaced. Who asks must not keep the demo: it would outlive the test.
+        let url = demo.ready.http
+        let hang = Task { _ = try? await HTTPAnswer.get(url + "/block?seconds=60") }
         defer { hang.cancel() }
         let run = try await eventually("the hang") {
             let run = try await MusterCommandLine.run("status", demo.ready.endpoint)
