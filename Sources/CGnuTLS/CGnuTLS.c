@@ -36,6 +36,7 @@
     F(gnutls_x509_crt_import) \
     F(gnutls_x509_crt_get_subject_alt_name)
 
+// As in CMicrohttpd: modules of this floor share nothing, so that each of them can be read, and left out, by itself.
 #define DECLARE(name) __typeof__(name) *name;
 static struct { FUNCTIONS(DECLARE) } library;
 

@@ -2,13 +2,6 @@
 
 import MusterPlatform
 
-/// One service, as it was launched.
-struct LaunchedService: Sendable {
-    var service: any ServiceBase
-    var workers: Int
-    var options: WorkerOptions
-}
-
 /// What a ``ProcessLauncher`` is to run. The order is that of the calls; it names the groups in every process.
 final class LaunchedServices: Sendable {
     private struct State {

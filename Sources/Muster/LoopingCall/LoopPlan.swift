@@ -34,23 +34,3 @@ protocol LoopPlan: Sendable {
     /// The time between two starts, where it is fixed.
     var interval: Duration? { get }
 }
-
-/// The begin of a run.
-struct LoopRunStart: Hashable, Sendable {
-    /// Start minus scheduled start.
-    var lateness: Duration
-    /// Runs left out because the loop woke too late for them.
-    var skipped = 0
-    /// When the next run will be due at the latest, if this one goes well.
-    var nextDue: MonotonicInstant
-}
-
-/// The end of a run.
-struct LoopRunEnd: Hashable, Sendable {
-    /// When the next run is due.
-    var due: MonotonicInstant
-    /// By how much the run has lasted beyond the next start, if it has.
-    var overrun: Duration?
-    /// Runs left out because this one has lasted too long.
-    var skipped = 0
-}
