@@ -63,7 +63,14 @@ let package = Package(
             ],
             swiftSettings: swiftSettings),
 
-        // Floor 2: engines and endpoint.
+        // Floor 3: health, and the engines.
+        .target(
+            name: "MusterHealth",
+            dependencies: [
+                "CMuster", "MusterPlatform", "MusterMetrics",
+                .product(name: "Logging", package: "swift-log"),
+            ],
+            swiftSettings: swiftSettings),
         .target(
             name: "MusterExecution",
             dependencies: [
@@ -75,13 +82,14 @@ let package = Package(
             name: "MusterEndpoint",
             dependencies: [
                 "CMicrohttpd", "CGnuTLS", "CYaml", "CCrypt", "CZlib", "CMuster", "MusterPlatform", "MusterMetrics",
+                "MusterHealth",
                 .product(name: "Logging", package: "swift-log"),
             ],
             swiftSettings: swiftSettings),
         .target(
             name: "MusterSupervision",
             dependencies: [
-                "CMuster", "MusterPlatform", "MusterMetrics",
+                "CMuster", "MusterPlatform", "MusterMetrics", "MusterHealth",
                 .product(name: "Logging", package: "swift-log"),
             ],
             swiftSettings: swiftSettings),
@@ -90,7 +98,8 @@ let package = Package(
         .target(
             name: "Muster",
             dependencies: [
-                "CMuster", "MusterPlatform", "MusterMetrics", "MusterExecution", "MusterEndpoint", "MusterSupervision",
+                "CMuster", "MusterPlatform", "MusterMetrics", "MusterExecution", "MusterHealth", "MusterEndpoint",
+                "MusterSupervision",
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "CoreMetrics", package: "swift-metrics"),
                 .product(name: "Configuration", package: "swift-configuration"),
@@ -153,7 +162,7 @@ let package = Package(
         .testTarget(
             name: "MusterEndpointTests",
             dependencies: [
-                "MusterEndpoint", "MusterMetrics", "MusterPlatform", "MusterTestSupport", "CZlib",
+                "MusterEndpoint", "MusterHealth", "MusterMetrics", "MusterPlatform", "MusterTestSupport", "CZlib",
                 .product(name: "Logging", package: "swift-log"),
             ],
             swiftSettings: swiftSettings),
@@ -167,7 +176,8 @@ let package = Package(
         .testTarget(
             name: "MusterTests",
             dependencies: [
-                "Muster", "MusterTestKit", "MusterExecution", "MusterMetrics", "MusterPlatform", "MusterTestSupport",
+                "Muster", "MusterTestKit", "MusterExecution", "MusterHealth", "MusterMetrics", "MusterPlatform",
+                "MusterTestSupport",
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "InMemoryLogging", package: "swift-log"),
                 .product(name: "Configuration", package: "swift-configuration"),
@@ -175,7 +185,9 @@ let package = Package(
             swiftSettings: swiftSettings),
         .testTarget(
             name: "MusterCommandTests",
-            dependencies: ["MusterCommand", "Muster", "MusterEndpoint", "MusterPlatform", "MusterTestSupport"],
+            dependencies: [
+                "MusterCommand", "Muster", "MusterEndpoint", "MusterHealth", "MusterPlatform", "MusterTestSupport",
+            ],
             swiftSettings: swiftSettings),
         .executableTarget(
             name: "muster-lifecycle-program",

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import Glibc
 public import Logging
+public import MusterHealth
 public import MusterMetrics
 public import MusterPlatform
 
@@ -144,5 +146,196 @@ public final class Endpoint: Sendable {
         if server.loop.isCurrent { return }
         end.wait()
         logger.info("the endpoint has stopped", metadata: ["address": "\(address)"])
+    }
+}
+
+/// Where the endpoint listens.
+public typealias EndpointAddress = ListenAddress
+
+/// Where the endpoint listens and what it allows.
+public struct EndpointConfiguration: Sendable {
+    /// Where to listen.
+    public var address: EndpointAddress = .tcp(host: "127.0.0.1", port: 9917)
+    /// What the address' setting is called in messages, so that they name what to change.
+    public var addressSetting = "the endpoint's address"
+    /// How many connections there may be at once. When there are as many, the one that has been silent for longest
+    /// makes room, so that idle clients cannot keep a probe out.
+    public var connectionLimit = 256
+    /// How many connections one IP address may have at once; 0 for no such limit. Unix sockets are exempt.
+    public var perAddressConnectionLimit = 64
+    /// How long a connection may take to send a whole request, from its start or the response before.
+    public var idleTimeout: Duration = .seconds(90)
+    /// How long an answer may take, until the client has read it.
+    public var responseTimeout: Duration = .seconds(30)
+    /// The memory of one connection in bytes. The request's line and headers have to fit in.
+    public var requestSizeLimit = 16 << 10
+    /// How many scrapes may be under way at once, those included whose response the client has not read yet. More
+    /// are refused with 503.
+    public var concurrentScrapeLimit = 40
+    /// How hard scrapes are compressed when the client asks for it: 1 (fastest) to 9, or 0 for never.
+    public var compressionLevel = 2
+    /// A web config file in exporter-toolkit's format: TLS, client certificates, users, headers and a rate limit;
+    /// `nil` for none. It is read again when it changes.
+    public var webConfigFile: String?
+    /// What the web config file's setting is called in messages, so that they name what to change.
+    public var webConfigFileSetting = "the endpoint's webConfigFile"
+    /// Whether `/livez`, `/readyz`, `/startupz` and `/healthz` are answered for everybody, whatever the web config
+    /// file demands of clients. Encryption stays.
+    public var opensProbes = false
+    /// Compares passwords with hashes; tests put in their own.
+    var passwordCheck: @Sendable (_ password: [UInt8], _ hash: BcryptHash) -> Bool = Bcrypt.matches
+
+    /// Creates the default configuration.
+    ///
+    /// - Parameter address: Where to listen.
+    public init(address: EndpointAddress = .tcp(host: "127.0.0.1", port: 9917)) {
+        self.address = address
+    }
+
+    /// Says what makes no sense.
+    func validate() throws(EndpointError) {
+        switch address {
+        case .unix(let path):
+            if let problem = EndpointAddress.problem(withPath: path) {
+                throw .invalidAddress("unix:\(path)", reason: problem)
+            }
+        case .tcp(let host, _):
+            if host.utf8.contains(0) { throw .invalidAddress("\(address)", reason: "the host contains a NUL byte") }
+        case .descriptor, .systemd: break
+        }
+        try check("connectionLimit", connectionLimit, 2...65_536)
+        try check("perAddressConnectionLimit", perAddressConnectionLimit, 0...65_536)
+        try check("requestSizeLimit", requestSizeLimit, 2048...1 << 20)
+        try check("compressionLevel", compressionLevel, 0...9)
+        // A scrape that is not read occupies its connection, so they must not be able to take all of them.
+        try check("concurrentScrapeLimit", concurrentScrapeLimit, 1...connectionLimit - 1)
+        try check("idleTimeout", idleTimeout)
+        try check("responseTimeout", responseTimeout)
+    }
+
+    private func check(_ setting: String, _ value: Int, _ range: ClosedRange<Int>) throws(EndpointError) {
+        guard range.contains(value) else {
+            throw .invalidSetting(setting, reason: "is \(value); it can be \(range.lowerBound) to \(range.upperBound)")
+        }
+    }
+
+    private func check(_ setting: String, _ value: Duration) throws(EndpointError) {
+        guard value > .zero, value <= .seconds(86_400) else {
+            throw .invalidSetting(setting, reason: "is \(value); it must be longer than zero and at most a day")
+        }
+    }
+}
+
+/// Why the endpoint could not be started.
+public enum EndpointError: Error, Hashable, Sendable, CustomStringConvertible {
+    /// An address cannot be read.
+    case invalidAddress(String, reason: String)
+    /// A limit or duration makes no sense.
+    case invalidSetting(String, reason: String)
+    /// Somebody else listens at the address already. `setting` names what to change.
+    case addressInUse(EndpointAddress, setting: String)
+    /// A host has no address here. `setting` names what to change.
+    case unknownHost(String, reason: String, setting: String)
+    /// A path is taken by something that is no socket. `setting` names what to change.
+    case notASocket(path: String, setting: String)
+    /// An inherited descriptor is no listening stream socket. `setting` names what to change.
+    case notListening(descriptor: Int32, setting: String)
+    /// systemd has handed over no socket, or several, of the name asked for.
+    case notHandedOver(ListenError)
+    /// The kernel does not let the endpoint listen at the address. `setting` names what to change.
+    case cannotListen(EndpointAddress, SystemError, setting: String)
+    /// The system gives no descriptor, thread or memory.
+    case noResources(SystemError)
+    /// libmicrohttpd is not on the machine, or not one that can be used.
+    case noLibrary(reason: String)
+    /// The web config file cannot be used. `setting` names what says which file.
+    case invalidWebConfig(WebConfigError, setting: String)
+    /// The endpoint is running.
+    case alreadyStarted(EndpointAddress)
+
+    /// The error of the socket, in the endpoint's terms.
+    init(_ error: ListenError) {
+        self =
+            switch error {
+            case .invalidAddress(let address, let reason): .invalidAddress(address, reason: reason)
+            case .addressInUse(let address, let setting): .addressInUse(address, setting: setting)
+            case .unknownHost(let host, let reason, let setting): .unknownHost(host, reason: reason, setting: setting)
+            case .notASocket(let path, let setting): .notASocket(path: path, setting: setting)
+            case .notListening(let descriptor, let setting): .notListening(descriptor: descriptor, setting: setting)
+            case .cannotListen(let address, let error, let setting): .cannotListen(address, error, setting: setting)
+            case .notGiven, .ambiguousName: .notHandedOver(error)
+            case .noResources(let error): .noResources(error)
+            }
+    }
+
+    /// What was wrong and what to do.
+    public var description: String {
+        switch self {
+        case .invalidAddress(let address, let reason):
+            ListenError.invalidAddress(address, reason: reason).description
+        case .invalidSetting(let setting, let reason):
+            "the endpoint's \(setting) \(reason)"
+        case .addressInUse(let address, let setting):
+            "the endpoint \(ListenError.addressInUse(address, setting: setting))"
+        case .unknownHost(let host, let reason, let setting):
+            "the endpoint \(ListenError.unknownHost(host, reason: reason, setting: setting))"
+        case .notASocket(let path, let setting):
+            "the endpoint \(ListenError.notASocket(path: path, setting: setting))"
+        case .notListening(let descriptor, let setting):
+            "the endpoint \(ListenError.notListening(descriptor: descriptor, setting: setting))"
+        case .notHandedOver(let error):
+            "the endpoint \(error)"
+        case .cannotListen(let address, let error, let setting):
+            "the endpoint \(ListenError.cannotListen(address, error, setting: setting))"
+        case .noResources(let error):
+            "the endpoint cannot be started: \(error); the system has no descriptor, thread or memory left for it"
+        case .noLibrary(let reason):
+            "the endpoint needs libmicrohttpd 0.9.75 or later (Debian's libmicrohttpd12), which cannot be loaded: \(reason)"
+        case .invalidWebConfig(let error, let setting):
+            "the endpoint's web config file (\(setting)) cannot be used: \(error)"
+        case .alreadyStarted(let address):
+            "the endpoint has been started already, at \(address); stop it first"
+        }
+    }
+}
+
+/// Writes the metrics that the endpoint serves.
+public protocol MetricsRenderer: Sendable {
+    /// Renders all metrics as they are now. Called on the endpoint's thread; it must not wait for anything.
+    ///
+    /// - Parameters:
+    ///   - format: The format of the text.
+    ///   - names: The families to show; all of them when empty.
+    ///   - buffer: Receives the text in place of its content; its memory is used again.
+    func render(_ format: ExpositionFormat, names: Set<String>, into buffer: inout [UInt8])
+}
+
+extension Exposition: MetricsRenderer {}
+
+/// Lets threads wait for the end of another one.
+///
+/// Sound as `@unchecked Sendable`: a semaphore is made for several threads.
+final class ThreadEnd: @unchecked Sendable {
+    private let semaphore: UnsafeMutablePointer<sem_t>
+
+    init() {
+        semaphore = .allocate(capacity: 1)
+        semaphore.initialize(to: sem_t())
+        sem_init(semaphore, 0, 0)
+    }
+
+    deinit {
+        sem_destroy(semaphore)
+        semaphore.deallocate()
+    }
+
+    func signal() {
+        sem_post(semaphore)
+    }
+
+    func wait() {
+        while sem_wait(semaphore) != 0, errno == EINTR {}
+        // For the next one who waits.
+        sem_post(semaphore)
     }
 }

@@ -127,3 +127,91 @@ extension ExecutionEngine {
         releaseThreads()
     }
 }
+
+/// The limits of the two engines.
+public struct EngineConfiguration: Hashable, Sendable {
+    /// The most threads that jobs of the threading engine may have at a time.
+    public var threadLimit: Int
+    /// The most threads that the threading engine keeps without a job.
+    public var idleThreadLimit: Int
+    /// The most threads for blocking work beside the jobs' own.
+    public var blockingThreadLimit: Int
+    /// How long a thread without a job stays.
+    public var threadKeepAlive: Duration
+    /// The stack of each thread in bytes, at least 64 KiB; the kernel commits it as it is used.
+    public var threadStackSize: Int
+
+    /// Creates limits.
+    ///
+    /// - Parameters:
+    ///   - threadLimit: The most threads that jobs of the threading engine may have at a time.
+    ///   - idleThreadLimit: The most threads that the threading engine keeps without a job.
+    ///   - blockingThreadLimit: The most threads for blocking work beside the jobs' own.
+    ///   - threadKeepAlive: How long a thread without work stays.
+    ///   - threadStackSize: The stack of each thread in bytes.
+    public init(
+        threadLimit: Int = 4096, idleThreadLimit: Int = 64, blockingThreadLimit: Int = 20,
+        threadKeepAlive: Duration = .seconds(10), threadStackSize: Int = 2 << 20
+    ) {
+        self.threadLimit = threadLimit
+        self.idleThreadLimit = idleThreadLimit
+        self.blockingThreadLimit = blockingThreadLimit
+        self.threadKeepAlive = threadKeepAlive
+        self.threadStackSize = threadStackSize
+    }
+}
+
+/// Where one job runs, and what to do when it is over.
+public struct EngineExecutor: Sendable {
+    /// The executor that the job's task prefers.
+    public let executor: any TaskExecutor
+    /// Called on the executor, as the first thing of the job.
+    public let prepare: @Sendable () -> Void
+    /// Called once: on the executor when the job's body is over, before anyone hears of it; or at once when no job
+    /// came of it. What is still to be done on the executor then takes no time.
+    public let release: @Sendable () -> Void
+
+    /// Creates a placement.
+    ///
+    /// - Parameters:
+    ///   - executor: The executor that the job's task prefers.
+    ///   - prepare: Called on the executor, as the first thing of the job.
+    ///   - release: Called when the job's body is over.
+    public init(
+        executor: any TaskExecutor, prepare: @escaping @Sendable () -> Void = {},
+        release: @escaping @Sendable () -> Void = {}
+    ) {
+        self.executor = executor
+        self.prepare = prepare
+        self.release = release
+    }
+}
+
+/// Why an engine could not take a job.
+public enum EngineError: Error, Hashable, Sendable, CustomStringConvertible {
+    /// The engine has been shut down.
+    case shutDown(engine: String)
+    /// Every thread the engine may have is taken by a job.
+    case threadLimitReached(limit: Int)
+    /// The system gave no thread.
+    case threadUnavailable(SystemError)
+    /// The system gave no event loop.
+    case eventLoopUnavailable(SystemError)
+
+    /// What was wrong and what to do.
+    public var description: String {
+        switch self {
+        case .shutDown(let engine):
+            "the \(engine) engine has been shut down and takes no more jobs"
+        case .threadLimitReached(let limit):
+            """
+            all \(limit) threads of the threading engine are taken by jobs: raise its thread limit, give the thread \
+            group a capacity, or run these jobs on the cooperative backend
+            """
+        case .threadUnavailable(let error):
+            "the system has no room for another thread (\(error)): raise its limit on processes or run fewer jobs"
+        case .eventLoopUnavailable(let error):
+            "no event loop could be made (\(error)): raise the limit on open files"
+        }
+    }
+}

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
+public import MusterMetrics
 public import MusterPlatform
+import Synchronization
 
 /// One unit of concurrent work: a Swift task on the thread or threads of an engine.
 ///
@@ -117,5 +119,217 @@ public final class Job: Sendable {
         }
         completion.complete(with: outcome)
         for completion in waiting { completion.complete(with: ()) }
+    }
+}
+
+/// How a job ended.
+public enum JobOutcome: Sendable {
+    /// The body returned.
+    case finished
+    /// The body threw, and not because it was cancelled.
+    case failed(any Error)
+    /// The job was cancelled, and its body ended with `CancellationError`.
+    case cancelled
+
+    /// The error of a failed job.
+    public var error: (any Error)? {
+        if case .failed(let error) = self { error } else { nil }
+    }
+}
+
+/// Where a job is in its life.
+public enum JobState: String, Hashable, Sendable, CaseIterable {
+    /// Spawned, its first line has not run yet.
+    case queued
+    /// Started and not finished: running or suspended at an `await`.
+    case running
+    /// Asked to cancel and not finished.
+    case stopping
+    /// Over; its outcome is known.
+    case finished
+}
+
+/// The jobs alive in one engine.
+public final class JobLedger: Sendable {
+    fileprivate struct State {
+        var alive: [UInt64: Job] = [:]
+        var queued = 0
+        var running = 0
+        var stopping = 0
+        var isClosed = false
+        var emptied: [Completion<Void>] = []
+    }
+
+    private static let lastIdentifier = Atomic<UInt64>(0)
+
+    private let state = Locked(State())
+    private let instruments: JobInstruments
+
+    /// Creates an empty ledger.
+    ///
+    /// - Parameter instruments: The metrics it keeps up to date.
+    public init(instruments: JobInstruments) {
+        self.instruments = instruments
+    }
+
+    /// Enters a new job.
+    ///
+    /// - Parameters:
+    ///   - name: The job's name.
+    ///   - group: The group it belongs to.
+    /// - Returns: The job, or `nil` when the ledger is closed.
+    func open(name: String, group: String?) -> Job? {
+        let id = Self.lastIdentifier.wrappingAdd(1, ordering: .relaxed).newValue
+        let job = Job(id: id, name: name, group: group, ledger: self)
+        let isOpen = state.withLock { state in
+            guard !state.isClosed else { return false }
+            state.alive[id] = job
+            state.queued += 1
+            instruments.jobs.increment()
+            instruments.alive(.queued).increment()
+            return true
+        }
+        return isOpen ? job : nil
+    }
+
+    /// Takes note of a job's move. The gauges change under the lock too, or one could be taken down before it was
+    /// put up.
+    func moved(from: JobState, to: JobState) {
+        state.withLock { state in
+            state[from] -= 1
+            state[to] += 1
+            instruments.alive(to).increment()
+            instruments.alive(from).decrement()
+        }
+    }
+
+    /// Strikes a job out.
+    ///
+    /// - Returns: The events that happen with the end of the last job, to be completed after the job's own.
+    func ended(_ job: Job, from last: JobState, outcome: JobOutcome) -> [Completion<Void>] {
+        if case .failed = outcome { instruments.failures.increment() }
+        return state.withLock { state in
+            state[last] -= 1
+            instruments.alive(last).decrement()
+            state.alive[job.id] = nil
+            guard state.alive.isEmpty else { return [] }
+            defer { state.emptied = [] }
+            return state.emptied
+        }
+    }
+
+    /// Whether new jobs are refused.
+    var isClosed: Bool { state.withLock { $0.isClosed } }
+
+    /// The number of jobs by state.
+    public var census: Census {
+        state.withLock { Census(queued: $0.queued, running: $0.running, stopping: $0.stopping) }
+    }
+
+    /// The jobs alive, in no order.
+    public var jobs: [Job] { state.withLock { Array($0.alive.values) } }
+
+    /// Refuses new jobs from now on and cancels the present ones.
+    ///
+    /// - Returns: An event that happens when the last of them is over, after that job's own end was announced.
+    public func close() -> Completion<Void> {
+        let completion = Completion<Void>()
+        let jobs = state.withLock { state in
+            state.isClosed = true
+            if !state.alive.isEmpty { state.emptied.append(completion) }
+            return Array(state.alive.values)
+        }
+        if jobs.isEmpty { completion.complete(with: ()) }
+        for job in jobs { job.cancel() }
+        return completion
+    }
+}
+
+extension JobLedger.State {
+    fileprivate subscript(_ state: JobState) -> Int {
+        get {
+            switch state {
+            case .queued: queued
+            case .running: running
+            case .stopping: stopping
+            case .finished: 0
+            }
+        }
+        set {
+            switch state {
+            case .queued: queued = newValue
+            case .running: running = newValue
+            case .stopping: stopping = newValue
+            case .finished: break
+            }
+        }
+    }
+}
+
+/// What is alive in an engine at one moment.
+public struct Census: Hashable, Sendable {
+    /// Jobs spawned and not started.
+    public var queued: Int
+    /// Jobs started and not finished.
+    public var running: Int
+    /// Jobs asked to cancel and not finished.
+    public var stopping: Int
+    /// Native threads that the engine holds.
+    public var nativeThreads: Int
+
+    /// Creates a census.
+    ///
+    /// - Parameters:
+    ///   - queued: Jobs spawned and not started.
+    ///   - running: Jobs started and not finished.
+    ///   - stopping: Jobs asked to cancel and not finished.
+    ///   - nativeThreads: Native threads that the engine holds.
+    public init(queued: Int = 0, running: Int = 0, stopping: Int = 0, nativeThreads: Int = 0) {
+        self.queued = queued
+        self.running = running
+        self.stopping = stopping
+        self.nativeThreads = nativeThreads
+    }
+
+    /// All jobs alive.
+    public var jobs: Int { queued + running + stopping }
+}
+
+/// The metrics of an engine's jobs.
+public struct JobInstruments: Sendable {
+    let jobs: CounterMetric
+    let failures: CounterMetric
+    private let queued: GaugeMetric
+    private let running: GaugeMetric
+    private let stopping: GaugeMetric
+
+    /// Registers the metrics.
+    ///
+    /// - Parameters:
+    ///   - registry: Where to register them.
+    ///   - backend: The value of the label `backend`.
+    /// - Throws: `MetricError` when the application has taken one of the names for something else.
+    public init(registry: MetricRegistry, backend: String) throws(MetricError) {
+        jobs = try registry.counterFamily(
+            "muster_jobs_total", help: "Jobs spawned.", labelNames: ["backend"]
+        ).labels(backend)
+        failures = try registry.counterFamily(
+            "muster_job_failures_total", help: "Jobs that ended with an error.", labelNames: ["backend"]
+        ).labels(backend)
+        let alive = try registry.gaugeFamily(
+            "muster_worker_jobs", help: "Jobs alive, by state.", labelNames: ["backend", "state"])
+        queued = alive.labels(backend, JobState.queued.rawValue)
+        running = alive.labels(backend, JobState.running.rawValue)
+        stopping = alive.labels(backend, JobState.stopping.rawValue)
+        // Exported from the start, without taking away what another engine of this name has counted.
+        for gauge in [queued, running, stopping] { gauge.add(0) }
+    }
+
+    func alive(_ state: JobState) -> GaugeMetric {
+        switch state {
+        case .queued: queued
+        case .running: running
+        case .stopping, .finished: stopping
+        }
     }
 }

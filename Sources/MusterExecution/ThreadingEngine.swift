@@ -94,3 +94,150 @@ public final class ThreadingEngine: ExecutionEngine {
         threadPool.close()
     }
 }
+
+/// Native threads for lease, each running an event loop of its own. A thread starts with the first lease that finds
+/// none idle, is used again by later leases, and ends after some time without one.
+final class ThreadPool: Sendable {
+    private struct State {
+        var idle: [EventLoop] = []
+        var leased: Set<ObjectIdentifier> = []
+        /// Leases whose thread is being started.
+        var starting = 0
+        var threads = 0
+        var isClosed = false
+    }
+
+    struct Configuration: Sendable {
+        /// The threads' name while they are not leased.
+        var name: String
+        /// The most threads on lease at a time.
+        var limit: Int
+        /// The most threads kept without a lease.
+        var idleLimit: Int
+        /// How long a thread stays without a lease.
+        var keepAlive: Duration
+        /// Each thread's stack in bytes.
+        var stackSize: Int
+    }
+
+    private let configuration: Configuration
+    private let state = Locked(State())
+    private let threadsChanged: @Sendable (Int) -> Void
+
+    init(_ configuration: Configuration, threadsChanged: @escaping @Sendable (Int) -> Void = { _ in }) {
+        self.configuration = configuration
+        self.threadsChanged = threadsChanged
+    }
+
+    /// The native threads alive.
+    var threads: Int { state.withLock { $0.threads } }
+
+    /// Whether a loop is on lease.
+    func hasLeased(_ loop: EventLoop) -> Bool {
+        state.withLock { $0.leased.contains(ObjectIdentifier(loop)) }
+    }
+
+    private enum Place {
+        case idle(EventLoop)
+        case new
+        case full
+    }
+
+    /// Takes a thread. It stays the same one until it is given back, however long it has nothing to do.
+    func lease() throws(EngineError) -> EventLoop {
+        let place: Place = state.withLock { state in
+            guard state.leased.count + state.starting < configuration.limit else { return .full }
+            guard let loop = state.idle.popLast() else {
+                state.starting += 1
+                return .new
+            }
+            // Held from here on: a thread that is about to end for lack of a lease stays, or has ended already and
+            // is replaced with the first work.
+            loop.hold()
+            state.leased.insert(ObjectIdentifier(loop))
+            return .idle(loop)
+        }
+        switch place {
+        case .idle(let loop): return loop
+        case .full: throw .threadLimitReached(limit: configuration.limit)
+        case .new: break
+        }
+        do {
+            let loop = try makeLoop()
+            state.withLock { state in
+                state.starting -= 1
+                state.leased.insert(ObjectIdentifier(loop))
+            }
+            return loop
+        } catch {
+            state.withLock { $0.starting -= 1 }
+            throw error
+        }
+    }
+
+    private func makeLoop() throws(EngineError) -> EventLoop {
+        let loop: EventLoop
+        do {
+            loop = try EventLoop(name: configuration.name) { [self] loop in
+                // Something outlived its lease, or the thread ended just as it was leased.
+                changeThreads(by: 1)
+                loop.startThread(
+                    name: configuration.name, keepAlive: configuration.keepAlive,
+                    stackSize: configuration.stackSize, whenDone: { [self] in left(loop) })
+            }
+        } catch {
+            throw .eventLoopUnavailable(error)
+        }
+        loop.hold()
+        changeThreads(by: 1)
+        do {
+            try loop.attachThread(
+                name: configuration.name, keepAlive: configuration.keepAlive,
+                stackSize: configuration.stackSize, whenDone: { [self] in left(loop) })
+        } catch {
+            changeThreads(by: -1)
+            throw .threadUnavailable(error)
+        }
+        return loop
+    }
+
+    /// Gives a thread back.
+    func release(_ loop: EventLoop) {
+        let isKept = state.withLock { state in
+            state.leased.remove(ObjectIdentifier(loop))
+            guard !state.isClosed, state.idle.count < configuration.idleLimit else { return false }
+            state.idle.append(loop)
+            return true
+        }
+        loop.letGo()
+        // Not stopped: a task that has outlived the lease may sleep there.
+        if !isKept { loop.retire() }
+    }
+
+    /// Ends the threads that nobody leases, and each of the others when it is given back.
+    func close() {
+        let idle = state.withLock { state in
+            state.isClosed = true
+            defer { state.idle = [] }
+            return state.idle
+        }
+        for loop in idle { loop.retire() }
+    }
+
+    private func changeThreads(by difference: Int) {
+        state.withLock { state in
+            state.threads += difference
+            // Under the lock, so that the last figure told is the present one.
+            threadsChanged(state.threads)
+        }
+    }
+
+    private func left(_ loop: EventLoop) {
+        state.withLock { state in
+            // A loop that was leased again in the meantime is not among them; one that has been leased and given
+            // back has a thread again, and is merely not reused.
+            state.idle.removeAll { $0 === loop }
+        }
+        changeThreads(by: -1)
+    }
+}

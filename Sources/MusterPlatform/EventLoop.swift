@@ -434,3 +434,308 @@ public final class EventLoop: TaskExecutor, @unchecked Sendable {
         return start == 0 ? .zero : .nanoseconds(max(0, now.nanoseconds &- start))
     }
 }
+
+extension EventLoop {
+    /// Suspends the calling task until a descriptor is ready.
+    ///
+    /// Any number of tasks may wait for one descriptor, in either direction. It may have been read or written by
+    /// another one when the task goes on, so the call that follows should be prepared for `EAGAIN`. The descriptor
+    /// must stay open meanwhile: closing it leaves the task waiting until it is cancelled.
+    ///
+    /// - Parameters:
+    ///   - descriptor: The descriptor, which should be non-blocking.
+    ///   - events: What to wait for; an error or a hang-up on the descriptor ends every wait.
+    /// - Throws: `CancellationError` as soon as the task is cancelled; ``EventLoopError/cannotWatch(descriptor:_:)``.
+    public func ready(_ descriptor: Int32, for events: DescriptorEvents) async throws {
+        if isCurrent { return try await readyHere(descriptor, for: events) }
+        try await withTaskExecutorPreference(self) { try await self.readyHere(descriptor, for: events) }
+    }
+
+    private func readyHere(_ descriptor: Int32, for events: DescriptorEvents) async throws {
+        let poller = try pollerForUse(descriptor)
+        let identifier = poller.reserve()
+        let outcome = await withTaskCancellationHandler {
+            await withUnsafeContinuation { continuation in
+                poller.arm(identifier, descriptor: descriptor, events: events, continuation: continuation)
+            }
+        } onCancel: {
+            if isCurrent { poller.cancel(identifier) } else { submit { poller.cancel(identifier) } }
+        }
+        switch outcome {
+        case .ready: return
+        case .cancelled: throw CancellationError()
+        case .failed(let error): throw EventLoopError.cannotWatch(descriptor: descriptor, error)
+        }
+    }
+
+    /// Names a watched descriptor.
+    public struct Watch: Sendable {
+        fileprivate let identifier: UInt64
+    }
+
+    /// Calls a closure on the loop's thread whenever a descriptor is ready (level-triggered), until
+    /// ``unwatch(_:)``. To be called on the loop's thread, or while none runs it.
+    ///
+    /// A loop that watches something is not idle. A hang-up is reported again and again, so a handler should end
+    /// the watch then. Several watches, and tasks that wait, may share a descriptor.
+    ///
+    /// - Parameters:
+    ///   - descriptor: The descriptor.
+    ///   - events: What to watch for.
+    ///   - handler: Called with what the descriptor is ready for; it must not block.
+    /// - Returns: A name by which the watch can be ended.
+    /// - Throws: ``EventLoopError/cannotWatch(descriptor:_:)``.
+    public func watch(
+        _ descriptor: Int32, for events: DescriptorEvents, _ handler: @escaping @Sendable (DescriptorEvents) -> Void
+    ) throws(EventLoopError) -> Watch {
+        requireOwnThread("watch", orDetached: true)
+        let poller = try pollerForUse(descriptor)
+        do {
+            return Watch(identifier: try poller.watch(descriptor, events: events, handler: handler))
+        } catch {
+            throw .cannotWatch(descriptor: descriptor, error)
+        }
+    }
+
+    /// Ends a watch; the descriptor must still be open. To be called on the loop's thread, or while none runs it.
+    ///
+    /// - Parameter watch: The watch's name.
+    public func unwatch(_ watch: Watch) {
+        requireOwnThread("unwatch", orDetached: true)
+        poller?.unwatch(watch.identifier)
+    }
+
+    private func pollerForUse(_ descriptor: Int32) throws(EventLoopError) -> DescriptorPoller {
+        if let poller { return poller }
+        let created: DescriptorPoller
+        do {
+            created = try DescriptorPoller()
+        } catch {
+            throw .cannotWatch(descriptor: descriptor, error)
+        }
+        poller = created
+        parkingLot.useDescriptor(created.wakeDescriptor)
+        return created
+    }
+
+    // MARK: The main queue
+
+    /// Makes this loop serve libdispatch's main queue, so that `MainActor` code runs while the main thread runs the
+    /// loop. To be called on the main thread, before it runs the loop, by a program whose `main` is synchronous.
+    ///
+    /// Should another thread run the loop later, it leaves the main queue alone from then on.
+    ///
+    /// - Throws: ``EventLoopError/cannotWatch(descriptor:_:)``.
+    public func serveMainQueue() throws(EventLoopError) {
+        if let mainQueue { unwatch(mainQueue) }
+        mainQueue = try watch(cmuster_main_queue_descriptor(), for: .readable) { [unowned self] _ in drainMainQueue() }
+        submit { [self] in drainMainQueue() }
+    }
+
+    private func drainMainQueue() {
+        if cmuster_is_main_thread() {
+            cmuster_main_queue_drain()
+        } else if let watch = mainQueue.take() {
+            unwatch(watch)
+        }
+    }
+}
+
+extension EventLoop {
+    /// Starts a native thread that runs the loop.
+    ///
+    /// When the system has no room for a thread, it is tried again every 100 ms from the ``auxiliary`` loop: work is
+    /// late then, not lost. When there is no room for that loop's thread either, the caller is held up until there
+    /// is, as libdispatch does it: there is no other thread left that could try again.
+    ///
+    /// - Parameters:
+    ///   - name: The thread's name.
+    ///   - keepAlive: How long the thread waits idle before it ends; `nil` for ever.
+    ///   - stackSize: The thread's stack in bytes; the system's default when `nil`.
+    ///   - whenDone: Called once, on the thread when it leaves the loop; on the ``auxiliary`` thread when another
+    ///     one has taken the loop over before a thread could be had.
+    public func startThread(
+        name: String, keepAlive: Duration? = nil, stackSize: Int? = nil,
+        whenDone: (@Sendable () -> Void)? = nil
+    ) {
+        markStarting()
+        while true {
+            do {
+                return try launch(name: name, keepAlive: keepAlive, stackSize: stackSize, whenDone: whenDone)
+            } catch {
+                guard self === EventLoop.auxiliary else { break }
+                usleep(10_000)
+            }
+        }
+        // The loop stays marked as starting, so that work arriving meanwhile begins no second series of tries.
+        EventLoop.auxiliary.submit { [self] in
+            EventLoop.auxiliary.schedule(at: .now.advanced(by: .milliseconds(100))) { [self] in
+                guard !isRunning else {
+                    whenDone?()
+                    return
+                }
+                startThread(name: name, keepAlive: keepAlive, stackSize: stackSize, whenDone: whenDone)
+            }
+        }
+    }
+
+    /// Starts a native thread that runs the loop, or reports that there is none to be had.
+    ///
+    /// - Parameters:
+    ///   - name: The thread's name.
+    ///   - keepAlive: How long the thread waits idle before it ends; `nil` for ever.
+    ///   - stackSize: The thread's stack in bytes; the system's default when `nil`.
+    ///   - whenDone: Called on the thread when it leaves the loop.
+    /// - Throws: ``SystemError`` when the system has no room for another thread.
+    public func attachThread(
+        name: String, keepAlive: Duration? = nil, stackSize: Int? = nil,
+        whenDone: (@Sendable () -> Void)? = nil
+    ) throws(SystemError) {
+        markStarting()
+        do {
+            try launch(name: name, keepAlive: keepAlive, stackSize: stackSize, whenDone: whenDone)
+        } catch {
+            shared.withLock { if case .starting = $0.attachment { $0.attachment = .detached } }
+            throw error
+        }
+    }
+
+    private func markStarting() {
+        shared.withLock { if case .detached = $0.attachment { $0.attachment = .starting } }
+    }
+
+    private func launch(
+        name: String, keepAlive: Duration?, stackSize: Int?, whenDone: (@Sendable () -> Void)?
+    ) throws(SystemError) {
+        try threadSource(name, stackSize) { [self] in
+            // Whoever runs the loop already does what this thread was started for.
+            try? run(keepAlive: keepAlive)
+            whenDone?()
+        }
+    }
+
+    /// Claims the loop for a thread that will call ``run(keepAlive:)`` later, so that arriving work starts none.
+    ///
+    /// - Returns: `false` when a thread runs the loop already or is about to.
+    public func claim() -> Bool {
+        shared.withLock { state in
+            guard case .detached = state.attachment else { return false }
+            state.attachment = .starting
+            return true
+        }
+    }
+}
+
+extension EventLoop {
+    /// Suspends the calling task until an instant.
+    ///
+    /// - Parameter deadline: When to go on.
+    /// - Throws: `CancellationError` as soon as the task is cancelled.
+    public func sleep(until deadline: MonotonicInstant) async throws(CancellationError) {
+        let elapsed = isCurrent ? await sleepHere(until: deadline) : await sleepElsewhere(until: deadline)
+        if !elapsed { throw CancellationError() }
+    }
+
+    private func sleepHere(until deadline: MonotonicInstant) async -> Bool {
+        let token = timers.reserve()
+        return await withTaskCancellationHandler {
+            await withUnsafeContinuation { continuation in
+                if !timers.arm(token, deadline: deadline.nanoseconds, payload: .sleeper(continuation)) {
+                    continuation.resume(returning: false)
+                }
+            }
+        } onCancel: {
+            if isCurrent { cancelSleep(token) } else { submit { self.cancelSleep(token) } }
+        }
+    }
+
+    private func sleepElsewhere(until deadline: MonotonicInstant) async -> Bool {
+        // Both closures run on the loop's thread, in the order in which they were submitted or reversed.
+        let sleep = RemoteSleep<TimerHeap<Timer>.Token>()
+        return await withTaskCancellationHandler {
+            await withUnsafeContinuation { continuation in
+                submit { [self] in
+                    guard !sleep.isCancelled else { return continuation.resume(returning: false) }
+                    let token = timers.reserve()
+                    sleep.token = token
+                    _ = timers.arm(token, deadline: deadline.nanoseconds, payload: .sleeper(continuation))
+                }
+            }
+        } onCancel: {
+            submit {
+                sleep.isCancelled = true
+                if let token = sleep.token { self.cancelSleep(token) }
+            }
+        }
+    }
+
+    private func cancelSleep(_ token: TimerHeap<Timer>.Token) {
+        if case .disarmed(.sleeper(let continuation)) = timers.cancel(token) {
+            continuation.resume(returning: false)
+        }
+    }
+
+    /// Names a scheduled action.
+    public struct ScheduledAction: Sendable {
+        fileprivate let token: TimerHeap<Timer>.Token
+    }
+
+    /// Runs a closure on the loop's thread at an instant. To be called on the loop's thread.
+    ///
+    /// - Parameters:
+    ///   - deadline: When to run it.
+    ///   - action: What to run; it must not block.
+    /// - Returns: A name by which it can be cancelled.
+    @discardableResult
+    public func schedule(at deadline: MonotonicInstant, _ action: @escaping @Sendable () -> Void) -> ScheduledAction {
+        requireOwnThread("schedule")
+        let token = timers.reserve()
+        _ = timers.arm(token, deadline: deadline.nanoseconds, payload: .action(action))
+        return ScheduledAction(token: token)
+    }
+
+    /// Cancels a scheduled action; one that has run is left alone. To be called on the loop's thread.
+    ///
+    /// - Parameter scheduled: The action's name.
+    public func cancel(_ scheduled: ScheduledAction) {
+        requireOwnThread("cancel")
+        _ = timers.cancel(scheduled.token)
+    }
+
+    /// How many timers wait. Exact on the loop's thread only.
+    var timerCount: Int { timers.count }
+
+    func requireOwnThread(_ function: String, orDetached: Bool = false) {
+        precondition(
+            isCurrent || (orDetached && !isRunning),
+            "\(function) of the event loop '\(name)' was called on another thread")
+    }
+}
+
+/// Why an event loop refused.
+public enum EventLoopError: Error, Hashable, Sendable, CustomStringConvertible {
+    /// `run` was called while another thread runs the loop.
+    case alreadyRunning(loop: String)
+    /// The kernel refused to watch a descriptor.
+    case cannotWatch(descriptor: Int32, SystemError)
+
+    /// What was wrong.
+    public var description: String {
+        switch self {
+        case .alreadyRunning(let loop):
+            "the event loop '\(loop)' is already run by another thread"
+        case .cannotWatch(let descriptor, let error):
+            "file descriptor \(descriptor) cannot be awaited: \(error)"
+        }
+    }
+}
+
+/// Hears how an event loop gets on. Called on the loop's thread, once a turn, so it must be quick.
+public protocol EventLoopObserver: Sendable {
+    /// A turn is over: the loop looks for due timers and ready descriptors again.
+    ///
+    /// - Parameters:
+    ///   - nanoseconds: How long the turn took; nothing else could run meanwhile.
+    ///   - jobs: How many task steps it ran.
+    func turnEnded(nanoseconds: Int64, jobs: Int)
+}

@@ -166,4 +166,146 @@ public final class LifecycleService: ServiceBase {
         state.withLock { $0.onEnd.append(action) }
     }
 }
+
+/// By which a service says that it has started: swift-service-lifecycle itself has no such notion.
+///
+/// ```swift
+/// LifecycleService(name: "api") { started in
+///     Application(router: router, onServerRunning: { _ in started.report() })
+/// }
+/// ```
+public struct StartReporter: Sendable {
+    let started: Completion<Result<Void, any Error>>
+
+    /// The service has started: it serves. Reporting again changes nothing.
+    public func report() {
+        started.complete(with: .success(()))
+    }
+}
+
+/// Where a service's `run()`, and the child tasks that it makes, run.
+public enum LifecyclePlacement: Sendable {
+    /// On the backend: the job's own thread on the threading backend, the hub on the cooperative one. One thread for
+    /// the whole service, which what blocks stalls; on the cooperative backend the supervisor sees that.
+    case backend
+    /// On Swift's global pool, as in a program without Muster: as many threads as there are processors. What blocks
+    /// them is not seen as a hang.
+    case globalPool
+}
+
+/// Why a service of swift-service-lifecycle, or a launcher as one, has ended otherwise than it should.
+public enum LifecycleServiceError: Error, Sendable, CustomStringConvertible {
+    /// `run()` returned before the service had reported that it had started.
+    case endedBeforeStart(service: String)
+    /// A launcher has ended with a status that is not success.
+    case launcherFailed(status: Int32)
+
+    /// What was wrong and what to do.
+    public var description: String {
+        switch self {
+        case .endedBeforeStart(let service):
+            """
+            run() of service '\(service)' returned before it had reported its start: call report() of the \
+            StartReporter once it serves, or create it without one
+            """
+        case .launcherFailed(let status):
+            "the launcher has ended with status \(status): its log says why"
+        }
+    }
+}
+
+/// Tells that a service's `run()` is about to be entered, and runs it where it belongs.
+struct EnteredService: ServiceLifecycle.Service {
+    let service: any ServiceLifecycle.Service
+    let placement: LifecyclePlacement
+    let entered: @Sendable () -> Void
+
+    func run() async throws {
+        entered()
+        switch placement {
+        case .backend: try await service.run()
+        case .globalPool:
+            try await withTaskExecutorPreference(globalConcurrentExecutor) { try await service.run() }
+        }
+    }
+}
+
+/// One run of a service, from its start to its end.
+final class LifecycleRun: Sendable {
+    private struct State {
+        var isStopping = false
+        var failure: (any Error)?
+        /// The error of a run that was being stopped.
+        var stopFailure: (any Error)?
+    }
+
+    /// Holds nothing but the service, and takes no signals: it is how the service learns of a graceful shutdown.
+    let group: ServiceGroup
+    let started: Completion<Result<Void, any Error>>
+
+    private let state = Locked(State())
+
+    init(
+        service: EnteredService, name: String, maximumGracefulShutdownDuration: Duration?, logger: Logger,
+        started: Completion<Result<Void, any Error>>
+    ) {
+        self.started = started
+        var configuration = ServiceGroupConfiguration(
+            services: [
+                ServiceGroupConfiguration.ServiceConfiguration(
+                    service: service, successTerminationBehavior: .gracefullyShutdownGroup,
+                    failureTerminationBehavior: .cancelGroup, serviceName: name)
+            ],
+            logger: logger)
+        if let maximumGracefulShutdownDuration {
+            configuration.maximumGracefulShutdownDuration = maximumGracefulShutdownDuration
+        }
+        group = ServiceGroup(configuration: configuration)
+    }
+
+    var isStopping: Bool { state.withLock { $0.isStopping } }
+
+    var failure: (any Error)? { state.withLock { $0.failure } }
+
+    var stopFailure: (any Error)? { state.withLock { $0.stopFailure } }
+
+    func beginStop() {
+        state.withLock { $0.isStopping = true }
+    }
+
+    /// Notes an error of `run()`.
+    ///
+    /// - Returns: Whether the service had started, and nobody was stopping it.
+    func fail(_ error: any Error) -> Bool {
+        let hadStarted = !started.complete(with: .failure(error))
+        return state.withLock { state in
+            state.failure = error
+            if state.isStopping { state.stopFailure = error }
+            return hadStarted && !state.isStopping
+        }
+    }
+}
+
+/// Launches a service of swift-service-lifecycle, with settings from the program's arguments and environment: in the
+/// calling process for one worker, in supervised worker processes for more.
+///
+/// A service that cannot be run twice, or that is to say when it has started, is launched as a ``LifecycleService``.
+///
+/// - Parameters:
+///   - service: The service.
+///   - name: Its name; its type's when `nil`.
+///   - workers: The number of workers; 1 for the calling process.
+///   - placement: Where `run()` runs.
+///   - restartMethod: What SIGHUP does; what the settings say when `nil`.
+///   - settings: What can be set about the runtime; read from arguments and environment when `nil`.
+/// - Returns: A launcher to wait for.
+/// - Throws: As `Muster.launch(_:workers:restartMethod:settings:)`.
+public func launch(
+    _ service: any ServiceLifecycle.Service, name: String? = nil, workers: Int = 1,
+    placement: LifecyclePlacement = .backend, restartMethod: RestartMethod? = nil, settings: MusterSettings? = nil
+) throws -> any MainLauncher {
+    try Muster.launch(
+        LifecycleService(name: name ?? String(describing: type(of: service)), placement: placement) { service },
+        workers: workers, restartMethod: restartMethod, settings: settings)
+}
 #endif

@@ -2,7 +2,11 @@
 
 import ArgumentParser
 import Glibc
+import Logging
 import Muster
+import MusterExecution
+import MusterMetrics
+import MusterPlatform
 
 /// Measures Muster against references in the same run.
 @main
@@ -78,5 +82,104 @@ struct MusterBench: ParsableCommand {
         let machine = Machine(load: wholeRun.read())
         for line in json ? [JSONLines.line(machine)] : Table.lines(machine) { print(line) }
         return reports
+    }
+}
+
+/// Something that can be measured.
+struct Benchmark {
+    let name: String
+    let summary: String
+    let measure: (Effort) throws -> [Figure]
+
+    /// In the order in which they run: those that look at memory before those that leave much of it behind.
+    static var all: [Benchmark] {
+        [
+            Benchmark(
+                name: "counter", summary: "a counter's increment against an atomic add", measure: counterUpdates),
+            Benchmark(
+                name: "histogram", summary: "a histogram's observation against an atomic add",
+                measure: histogramUpdates),
+            Benchmark(name: "jobs", summary: "100,000 jobs at once, and their memory", measure: manyJobs),
+            Benchmark(
+                name: "threads", summary: "2,000 jobs with threads of their own against bare threads",
+                measure: manyThreads),
+            Benchmark(name: "switch", summary: "jobs taking turns on the cooperative engine", measure: jobSwitches),
+            Benchmark(name: "spawn", summary: "starting and ending a job that does nothing", measure: jobSpawns),
+            Benchmark(name: "lateness", summary: "how late looping calls start", measure: lateness),
+            Benchmark(name: "drift", summary: "how far looping calls get off their grid", measure: drift),
+            Benchmark(name: "timers", summary: "10,000 looping calls of 1 s against a bare heap", measure: manyTimers),
+            Benchmark(name: "render", summary: "rendering 10,000 series against copying them", measure: rendering),
+            Benchmark(
+                name: "scrape", summary: "requests of /metrics against a static body of the same size",
+                measure: scraping),
+            Benchmark(
+                name: "supervision-restart",
+                summary: "from a worker's death to its replacement's first line, against C",
+                measure: restarts),
+            Benchmark(
+                name: "supervision-stop", summary: "ending a supervisor with four idle workers, against C",
+                measure: stops),
+            Benchmark(
+                name: "supervision-idle", summary: "memory and processor time of idle workers and their supervisor",
+                measure: idleWorkers),
+            Benchmark(
+                name: "supervision-scrape", summary: "four workers with 10,000 series each in one scrape",
+                measure: workerScrapes),
+        ]
+    }
+}
+
+/// Backends of their own, with their metrics in shared memory as in a service.
+enum Backends {
+    /// What is said of overruns and the like would go between the results.
+    static let silent = Logger(label: "muster-bench", factory: { _ in SwiftLogNoOpLogHandler() })
+
+    static func registry(capacity: Int = ArenaWriter.defaultCapacity) throws -> MetricRegistry {
+        MetricRegistry(arena: try .create(name: "muster-bench", capacity: capacity), logger: silent)
+    }
+
+    static func make(_ type: BackendType, clock: any RuntimeClock = SystemClock()) throws -> Backend {
+        let registry = try registry()
+        let engine: any ExecutionEngine =
+            type == .threading
+            ? try ThreadingEngine(metrics: registry, clock: clock)
+            : try CooperativeEngine(metrics: registry, clock: clock)
+        return Backend(context: BackendContext(type: type, metrics: registry, logger: silent), engine: engine)
+    }
+
+    static func shutDown(_ backend: Backend) throws {
+        try Blocking.run { try await backend.engine.shutDown() }
+    }
+}
+
+/// How long to measure.
+enum Effort {
+    case full
+    case quick
+
+    /// Chooses by effort.
+    func callAsFunction<Value>(_ full: Value, quick: Value) -> Value {
+        switch self {
+        case .full: full
+        case .quick: quick
+        }
+    }
+}
+
+/// Why something could not be measured.
+struct BenchmarkError: Error, CustomStringConvertible {
+    let description: String
+
+    init(_ description: String) {
+        self.description = description
+    }
+}
+
+/// Something that the measurement needs is not there.
+struct BenchmarkSkipped: Error, CustomStringConvertible {
+    let description: String
+
+    init(_ description: String) {
+        self.description = description
     }
 }

@@ -251,3 +251,70 @@ private func announce(store: String, workers: Int, launcher: any MainLauncher, f
         launcher.stop(.failure)
     }
 }
+
+/// Where the demo's settings come from: options of the command line, then the environment, then the settings file.
+///
+/// `nil` stands for an option that was not given.
+struct SettingsSource: Sendable {
+    let endpoint: ListenAddress?
+    let webConfigFile: String?
+    /// `false` stands for an option that was not given.
+    let opensProbes: Bool
+    let livenessLimit: Duration?
+    let abortGrace: Duration?
+    let gracefulShutdownTimeout: Duration?
+    let restartMethod: RestartMethod?
+    let startupTimeout: Duration?
+
+    /// Reads them; once more at a reload, as the file may have changed.
+    ///
+    /// - Returns: The settings.
+    /// - Throws: `SettingsError` for a value that cannot be used; what reading the file throws.
+    @Sendable
+    func load() throws -> MusterSettings {
+        var settings = try MusterSettings.load()
+        if let endpoint {
+            settings.endpoint = settings.endpoint ?? EndpointConfiguration()
+            settings.endpoint?.address = endpoint
+            settings.endpoint?.addressSetting = "--endpoint"
+        }
+        if let webConfigFile {
+            settings.endpoint?.webConfigFile = webConfigFile
+            settings.endpoint?.webConfigFileSetting = "--web-config-file"
+        }
+        if opensProbes { settings.endpoint?.opensProbes = true }
+        if let livenessLimit { settings.livenessLimit = livenessLimit }
+        if let abortGrace { settings.abortGrace = abortGrace }
+        if let gracefulShutdownTimeout { settings.gracefulShutdownTimeout = gracefulShutdownTimeout }
+        if let restartMethod { settings.restartMethod = restartMethod }
+        if let startupTimeout { settings.startupTimeout = startupTimeout }
+        settings.source = load
+        return settings
+    }
+}
+
+/// What a program that has started the demo wants to know.
+struct ReadyFile {
+    let pid: Int32
+    let http: String
+    let endpoint: String
+
+    /// Writes the file under another name first, so that nobody reads half of it.
+    ///
+    /// - Parameter path: The file's path.
+    /// - Throws: `SystemError`.
+    func write(to path: String) throws {
+        let text = "{\"pid\": \(pid), \"http\": \"\(http)\", \"endpoint\": \"\(endpoint)\"}\n"
+        let temporary = "\(path).\(pid).tmp"
+        let descriptor = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o644)
+        guard descriptor >= 0 else { throw SystemError("open \(temporary)") }
+        var bytes = Array(text.utf8)
+        let count = Glibc.write(descriptor, &bytes, bytes.count)
+        close(descriptor)
+        guard count == bytes.count, rename(temporary, path) == 0 else {
+            let error = SystemError("write \(path)")
+            unlink(temporary)
+            throw error
+        }
+    }
+}

@@ -155,3 +155,123 @@ extension Store.Summary {
         checksum = (checksum ^ UInt64(byte)) &* 0x100_0000_01b3
     }
 }
+
+/// A value with the end of its time. In its file the end comes first, as nanoseconds of the monotonic clock in eight
+/// bytes, zero for never.
+struct Item: Sendable {
+    let value: [UInt8]
+    let expires: MonotonicInstant?
+
+    init(value: [UInt8], expires: MonotonicInstant?) {
+        self.value = value
+        self.expires = expires
+    }
+
+    func isExpired(at now: MonotonicInstant) -> Bool {
+        expires.map { $0 <= now } ?? false
+    }
+
+    /// Reads an item; `nil` when there is none.
+    init?(file path: String) {
+        let descriptor = open(path, O_RDONLY | O_CLOEXEC)
+        guard descriptor >= 0 else { return nil }
+        defer { close(descriptor) }
+        var status = stat()
+        guard fstat(descriptor, &status) == 0, status.st_size >= 8 else { return nil }
+        var bytes = [UInt8](repeating: 0, count: Int(status.st_size))
+        guard read(descriptor, &bytes, bytes.count) == bytes.count else { return nil }
+        let end = bytes[..<8].reversed().reduce(UInt64(0)) { $0 << 8 | UInt64($1) }
+        expires = end == 0 ? nil : MonotonicInstant(nanoseconds: Int64(bitPattern: end))
+        value = Array(bytes[8...])
+    }
+
+    /// Writes the item into a new file.
+    ///
+    /// - Throws: `SystemError`.
+    func write(to path: String) throws {
+        let descriptor = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o600)
+        guard descriptor >= 0 else { throw SystemError("open \(path)") }
+        defer { close(descriptor) }
+        let end = UInt64(bitPattern: expires?.nanoseconds ?? 0)
+        let bytes = (0..<8).map { UInt8(truncatingIfNeeded: end >> (8 * $0)) } + value
+        guard Glibc.write(descriptor, bytes, bytes.count) == bytes.count else {
+            let error = SystemError("write \(path)")
+            unlink(path)
+            throw error
+        }
+    }
+}
+
+/// The application's own metrics.
+struct StoreMetrics: Sendable {
+    let requests: CounterFamily
+    let duration: HistogramFamily
+    let items: GaugeFamily
+    let bytes: GaugeFamily
+    let expired: CounterFamily
+
+    init(_ registry: MetricRegistry) throws {
+        requests = try registry.counterFamily(
+            "demo_http_requests_total", help: "Requests answered.", labelNames: ["route", "code"])
+        duration = try registry.histogramFamily(
+            "demo_http_request_duration_seconds", help: "From the whole request to the whole answer.",
+            unit: .seconds, labelNames: ["route"])
+        items = try registry.gaugeFamily(
+            "demo_store_items", help: "Items in a shard, as this worker last saw it.", labelNames: ["shard"])
+        bytes = try registry.gaugeFamily(
+            "demo_store_size_bytes", help: "Bytes of the values in a shard, as this worker last saw it.", unit: .bytes,
+            labelNames: ["shard"])
+        expired = try registry.counterFamily(
+            "demo_store_expired_items_total", help: "Items removed because their time was over.",
+            labelNames: ["shard"])
+    }
+}
+
+/// Where the items are: a folder that the user names, or one that is made for the run and removed at its end.
+struct DataFolder: Sendable {
+    /// By which the supervisor tells its workers of the folder that it has made.
+    private static let variable = "MUSTER_DEMO_DATA"
+
+    let path: String
+    private let isOurs: Bool
+
+    /// Finds or makes the folder.
+    ///
+    /// - Parameter named: The folder that the user names.
+    /// - Throws: `SystemError`.
+    init(named: String?) throws {
+        if let named {
+            path = named
+            isOurs = false
+        } else if Worker.isWorkerProcess, let inherited = getenv(Self.variable) {
+            path = String(cString: inherited)
+            isOurs = false
+        } else {
+            let root = getenv("TMPDIR").map { String(cString: $0) } ?? "/tmp"
+            var template = Array("\(root)/muster-demo-XXXXXX".utf8CString)
+            guard mkdtemp(&template) != nil else { throw SystemError("mkdtemp in \(root)") }
+            path = String(decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
+            isOurs = true
+            setenv(Self.variable, path, 1)
+        }
+    }
+
+    /// Removes what was made for the run.
+    func remove() {
+        guard isOurs else { return }
+        Self.remove(path)
+    }
+
+    private static func remove(_ folder: String) {
+        guard let directory = opendir(folder) else { return }
+        while let entry = readdir(directory) {
+            let name = withUnsafeBytes(of: entry.pointee.d_name) {
+                String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self)
+            }
+            if name == "." || name == ".." { continue }
+            if unlink("\(folder)/\(name)") != 0 { remove("\(folder)/\(name)") }
+        }
+        closedir(directory)
+        rmdir(folder)
+    }
+}

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import ArgumentParser
+import CMuster
 import Glibc
 import Muster
 import MusterCommand
@@ -124,5 +125,92 @@ struct StatusCommand: ParsableCommand {
                 write: { Terminal.write($0) }, complain: { Terminal.complain("muster: " + $0) },
                 size: { Terminal.size }, time: { Terminal.time }))
         return watch.run(limit: count)
+    }
+}
+
+/// The signals that a watch heeds, as a descriptor that can be waited for.
+struct WatchSignals {
+    /// Readable when there is a signal; `nil` where the system gives none, and signals do what they usually do.
+    let descriptor: Int32?
+
+    init() {
+        let pipe = cmuster_signal_pipe_open()
+        descriptor = pipe >= 0 ? pipe : nil
+        guard pipe >= 0 else { return }
+        for signal in [SIGINT, SIGTERM, SIGHUP, SIGWINCH, SIGTSTP] { _ = cmuster_signal_install(signal) }
+    }
+
+    /// Waits for a signal, for so long at most.
+    func wait(for limit: Duration) -> Watch.Event {
+        let end = ContinuousClock.now.advanced(by: limit)
+        while true {
+            let left = max(.zero, end - ContinuousClock.now)
+            var wait = pollfd(fd: descriptor ?? -1, events: Int16(POLLIN), revents: 0)
+            let (seconds, attoseconds) = left.components
+            let milliseconds = min(
+                Int64(Int32.max), seconds * 1000 + (attoseconds + 999_999_999_999_999) / 1_000_000_000_000_000)
+            let count = poll(&wait, 1, Int32(milliseconds))
+            if count == 0 { return .due }
+            guard count > 0 else { continue }
+            var number: UInt8 = 0
+            guard let descriptor, read(descriptor, &number, 1) == 1 else { continue }
+            switch Int32(number) {
+            case SIGWINCH: return .resized
+            case SIGTSTP: return .suspended
+            default: return .ended
+            }
+        }
+    }
+}
+
+/// Standard output and error.
+enum Terminal {
+    /// Whether standard output is a terminal.
+    static var isOutput: Bool { isatty(STDOUT_FILENO) == 1 }
+
+    /// Lines in a pipe are as long as they need to be.
+    private static let endless = 1000
+
+    /// Width and height of the terminal. `COLUMNS` stands for what is no terminal.
+    static var size: (width: Int, height: Int) {
+        var size = winsize()
+        if isOutput, ioctl(STDOUT_FILENO, UInt(TIOCGWINSZ), &size) == 0, size.ws_col > 0 {
+            return (Int(size.ws_col), Int(size.ws_row))
+        }
+        if let columns = Environment.value("COLUMNS").flatMap({ Int($0) }), (1...endless).contains(columns) {
+            return (columns, 0)
+        }
+        return isOutput ? (80, 24) : (endless, 0)
+    }
+
+    /// The time of day.
+    static var time: String {
+        var now = Glibc.time(nil)
+        var parts = tm()
+        localtime_r(&now, &parts)
+        func two(_ number: Int32) -> String { number < 10 ? "0\(number)" : "\(number)" }
+        return "\(two(parts.tm_hour)):\(two(parts.tm_min)):\(two(parts.tm_sec))"
+    }
+
+    /// Writes to standard output at once.
+    static func write(_ text: String) { write(text, to: STDOUT_FILENO) }
+
+    /// Writes a line to standard error.
+    static func complain(_ line: String) { write(line + "\n", to: STDERR_FILENO) }
+
+    private static func write(_ text: String, to descriptor: Int32) {
+        var bytes = Array(text.utf8)[...]
+        while !bytes.isEmpty {
+            let count = bytes.withUnsafeBytes { Glibc.write(descriptor, $0.baseAddress, $0.count) }
+            if count > 0 {
+                bytes = bytes.dropFirst(count)
+            } else if count < 0, errno == EAGAIN {
+                var wait = pollfd(fd: descriptor, events: Int16(POLLOUT), revents: 0)
+                _ = poll(&wait, 1, -1)
+            } else if count < 0, errno != EINTR {
+                // Nobody reads it any more.
+                return
+            }
+        }
     }
 }

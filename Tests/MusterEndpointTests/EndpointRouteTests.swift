@@ -6,6 +6,7 @@ import MusterPlatform
 import Testing
 
 @testable import MusterEndpoint
+@testable import MusterHealth
 
 @Suite("Endpoint: routes")
 struct EndpointRouteTests {

@@ -5,6 +5,7 @@ import MusterPlatform
 import Testing
 
 @testable import MusterEndpoint
+@testable import MusterHealth
 
 @Suite("Endpoint: sockets, starting and stopping")
 final class EndpointSocketTests {

@@ -6,6 +6,7 @@ import MusterTestSupport
 import Testing
 
 @testable import MusterEndpoint
+@testable import MusterHealth
 
 @Suite("The endpoint's status page")
 struct EndpointStatusTests {

@@ -4,6 +4,7 @@ import MusterPlatform
 import Testing
 
 @testable import MusterEndpoint
+@testable import MusterHealth
 
 @Suite("Health reports")
 struct HealthReportTests {

@@ -4,6 +4,7 @@ import MusterMetrics
 import Testing
 
 @testable import MusterEndpoint
+@testable import MusterHealth
 
 @Suite("Content negotiation")
 struct NegotiationTests {

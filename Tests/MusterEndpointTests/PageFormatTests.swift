@@ -3,6 +3,7 @@
 import Testing
 
 @testable import MusterEndpoint
+@testable import MusterHealth
 
 @Suite("Numbers on the status page")
 struct PageFormatTests {

@@ -5,6 +5,7 @@ import MusterPlatform
 import Testing
 
 @testable import MusterEndpoint
+@testable import MusterHealth
 
 @Suite("The status of a service")
 struct StatusBoardTests {

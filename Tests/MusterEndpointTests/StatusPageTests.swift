@@ -3,6 +3,7 @@
 import Testing
 
 @testable import MusterEndpoint
+@testable import MusterHealth
 
 @Suite("The status page")
 struct StatusPageTests {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 @testable import MusterEndpoint
+@testable import MusterHealth
 
 /// Statuses for tests.
 enum StatusSamples {

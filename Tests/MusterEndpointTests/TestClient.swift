@@ -2,6 +2,7 @@
 
 import Glibc
 import MusterEndpoint
+import MusterHealth
 import MusterPlatform
 
 /// A client that says exactly what it is told to, over a socket of its own.

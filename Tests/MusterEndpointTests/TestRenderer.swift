@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import MusterEndpoint
+import MusterHealth
 import MusterMetrics
 
 /// Renders what a test wants, and counts.

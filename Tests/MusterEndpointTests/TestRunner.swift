@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import MusterEndpoint
+import MusterHealth
 import MusterPlatform
 
 /// Runs checks' jobs on a thread of its own, so that tests may block theirs. The thread ends when it is idle.

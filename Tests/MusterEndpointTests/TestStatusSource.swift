@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import MusterEndpoint
+import MusterHealth
 
 /// A source that a test holds in its hands.
 final class TestStatusSource: StatusSource {

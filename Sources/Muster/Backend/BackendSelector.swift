@@ -240,3 +240,49 @@ public final class BackendSelector: @unchecked Sendable {
         return body(&state)
     }
 }
+
+/// Which backend was selected, and why.
+public struct BackendSelection: Hashable, Sendable {
+    /// Who chose.
+    public enum Source: String, Hashable, Sendable, CaseIterable {
+        /// `Backend.initialize(_:)`.
+        case explicit
+        /// The registered default hook.
+        case hook
+        /// Nobody: there was no hook, or it failed.
+        case `default`
+    }
+
+    /// The backend.
+    public let type: BackendType
+    /// Who chose it.
+    public let source: Source
+
+    /// Creates a description of a selection.
+    ///
+    /// - Parameters:
+    ///   - type: The backend.
+    ///   - source: Who chose it.
+    public init(type: BackendType, source: Source) {
+        self.type = type
+        self.source = source
+    }
+}
+
+/// Another backend was asked for after one had been selected.
+///
+/// Upstream: `BackendAlreadySelected`.
+public struct BackendAlreadySelected: Error, Hashable, Sendable, CustomStringConvertible {
+    /// The selected backend, and why it was.
+    public let current: BackendSelection
+    /// The backend that was asked for.
+    public let requested: BackendType
+
+    /// Names both, and what to do.
+    public var description: String {
+        """
+        Backend already set to '\(current.type)' (\(current.source.rawValue)), so it cannot become '\(requested)': \
+        select the backend once, early in main, before anything uses it
+        """
+    }
+}

@@ -60,3 +60,134 @@ public struct ComponentRegistry: Sendable {
         BackendComponentNotAvailable(component: name, backend: backend, availableIn: holders(name))
     }
 }
+
+extension ComponentRegistry {
+    private static let standardComponents: [any BackendComponent.Type] = [
+        ThreadGroup.self, Job.self,
+        FixedIntervalLoopingCall.self, FixedIntervalWithTimeoutLoopingCall.self, DynamicLoopingCall.self,
+        BackOffLoopingCall.self, RetryDecorator.self, LoopingCallDone.self, LoopingCallTimeOut.self,
+        Service.self, Services.self, Launcher.self, ServiceLauncher.self, ProcessLauncher.self,
+        SignalHandler.self,
+    ]
+
+    /// Muster's own components; both backends have all of them.
+    static func standard(backend: BackendType) -> ComponentRegistry {
+        ComponentRegistry(
+            backend: backend,
+            components: Dictionary(
+                standardComponents.map { ($0.componentName, $0) }, uniquingKeysWith: { first, _ in first }))
+    }
+
+    /// The backends of Muster's own that have a component of a name.
+    ///
+    /// - Parameter name: The component's name.
+    /// - Returns: Both or none.
+    public static func standardHolders(of name: String) -> [BackendType] {
+        standardComponents.contains { $0.componentName == name } ? [.cooperative, .threading] : []
+    }
+}
+
+extension ComponentKey where Component == ThreadGroup {
+    /// Threads and timers that belong together.
+    public static var threadGroup: Self { Self(Component.self) }
+}
+
+extension ComponentKey where Component == Job {
+    /// One thread of a group (upstream: `Thread`).
+    public static var thread: Self { Self(Component.self) }
+}
+
+extension ComponentKey where Component == FixedIntervalLoopingCall {
+    /// A call repeated on a fixed grid.
+    public static var fixedIntervalLoopingCall: Self { Self(Component.self) }
+}
+
+extension ComponentKey where Component == FixedIntervalWithTimeoutLoopingCall {
+    /// A call repeated on a fixed grid, for a limited time.
+    public static var fixedIntervalWithTimeoutLoopingCall: Self { Self(Component.self) }
+}
+
+extension ComponentKey where Component == DynamicLoopingCall {
+    /// A call that says itself when it wants to be repeated.
+    public static var dynamicLoopingCall: Self { Self(Component.self) }
+}
+
+extension ComponentKey where Component == BackOffLoopingCall {
+    /// A call repeated less and less often while it fails.
+    public static var backOffLoopingCall: Self { Self(Component.self) }
+}
+
+extension ComponentKey where Component == RetryDecorator {
+    /// A call tried again while it fails.
+    public static var retryDecorator: Self { Self(Component.self) }
+}
+
+extension ComponentKey where Component == Service {
+    /// A ready-made service with a thread group.
+    public static var service: Self { Self(Component.self) }
+}
+
+extension ComponentKey where Component == Services {
+    /// Services that start and stop together.
+    public static var services: Self { Self(Component.self) }
+}
+
+extension ComponentKey where Component == Launcher {
+    /// Runs services in this process, and nothing else.
+    public static var launcher: Self { Self(Component.self) }
+}
+
+extension ComponentKey where Component == ServiceLauncher {
+    /// Runs services in this process, with signals, endpoint and exit status.
+    public static var serviceLauncher: Self { Self(Component.self) }
+}
+
+extension ComponentKey where Component == ProcessLauncher {
+    /// Runs services in supervised worker processes.
+    public static var processLauncher: Self { Self(Component.self) }
+}
+
+extension ComponentKey where Component == SignalHandler {
+    /// Handlers of signals, run as jobs.
+    public static var signalHandler: Self { Self(Component.self) }
+}
+
+/// Names a component together with its type, so that a look-up needs no cast.
+public struct ComponentKey<Component: BackendComponent>: Hashable, Sendable {
+    /// The component's name.
+    public let name: String
+
+    /// Creates a key for a component, under the name that its type gives.
+    ///
+    /// - Parameter component: The component's type.
+    public init(_ component: Component.Type) {
+        name = component.componentName
+    }
+}
+
+/// A type that a backend offers under a name.
+public protocol BackendComponent: SendableMetatype {
+    /// The name, as upstream spells it.
+    static var componentName: String { get }
+}
+
+/// A component that the backend does not have.
+///
+/// Upstream: `BackendComponentNotAvailable`.
+public struct BackendComponentNotAvailable: Error, Hashable, Sendable, CustomStringConvertible {
+    /// The component's name.
+    public let component: String
+    /// The backend that was asked.
+    public let backend: BackendType
+    /// The backends that have it, sorted by name.
+    public let availableIn: [BackendType]
+
+    /// Names all three.
+    public var description: String {
+        let elsewhere =
+            availableIn.isEmpty
+            ? "no registered backend has it"
+            : "it is available in: " + availableIn.map { "'\($0)'" }.joined(separator: ", ")
+        return "Component '\(component)' is not available in backend '\(backend)'; \(elsewhere)"
+    }
+}

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 
 public import Logging
-public import MusterEndpoint
+import MusterEndpoint
+public import MusterHealth
 import MusterMetrics
 public import MusterPlatform
-import MusterSupervision
+public import MusterSupervision
 
 /// Runs each launched service as a number of worker processes, and supervises them.
 ///
@@ -230,5 +231,76 @@ public final class ProcessLauncher: MainLauncher, BackendComponent {
             throw .notLaunched(service, launched: launched.names)
         }
         if case .supervisor(let supervisor) = role { supervisor.submit(.scale(group: group, to: workers)) }
+    }
+}
+
+/// One service, as it was launched.
+struct LaunchedService: Sendable {
+    var service: any ServiceBase
+    var workers: Int
+    var options: WorkerOptions
+}
+
+/// What a ``ProcessLauncher`` is to run. The order is that of the calls; it names the groups in every process.
+final class LaunchedServices: Sendable {
+    private struct State {
+        var services: [LaunchedService] = []
+        var isClosed = false
+    }
+
+    private let state = Locked(State())
+
+    func add(_ launched: LaunchedService) throws(LaunchError) {
+        guard launched.workers >= 1 else { throw .tooFewWorkers(launched.workers) }
+        guard launched.options.warmSpares >= 0 else { throw .negativeWarmSpares(launched.options.warmSpares) }
+        let name = launched.service.name
+        try state.withLock { state throws(LaunchError) in
+            if state.isClosed { throw .alreadyStarted("service '\(name)'") }
+            if state.services.contains(where: { $0.service.name == name }) { throw .nameTaken(name) }
+            state.services.append(launched)
+        }
+    }
+
+    /// Nothing is added any more.
+    func close() {
+        state.withLock { $0.isClosed = true }
+    }
+
+    var all: [LaunchedService] { state.withLock { $0.services } }
+
+    var names: [String] { all.map(\.service.name) }
+
+    func index(of name: String) -> Int? {
+        all.firstIndex { $0.service.name == name }
+    }
+}
+
+/// How the workers of one launched service are looked after.
+public struct WorkerOptions: Sendable {
+    /// Which ends of a worker are followed by a new one.
+    public var restartPolicy: RestartPolicy
+    /// How many processes are kept ready to take over a slot: started, with the service not started. Each takes
+    /// memory, and makes a replacement run its first line sooner.
+    public var warmSpares: Int
+    /// How long to wait before a worker is started again; the settings' when `nil`.
+    public var backoff: RestartBackoff?
+    /// How many restarts are put up with; the settings' when `nil`.
+    public var intensity: RestartIntensity?
+
+    /// Creates options.
+    ///
+    /// - Parameters:
+    ///   - restartPolicy: Which ends of a worker are followed by a new one.
+    ///   - warmSpares: How many processes are kept ready to take over a slot.
+    ///   - backoff: How long to wait before a worker is started again; the settings' when `nil`.
+    ///   - intensity: How many restarts are put up with; the settings' when `nil`.
+    public init(
+        restartPolicy: RestartPolicy = .always, warmSpares: Int = 0, backoff: RestartBackoff? = nil,
+        intensity: RestartIntensity? = nil
+    ) {
+        self.restartPolicy = restartPolicy
+        self.warmSpares = warmSpares
+        self.backoff = backoff
+        self.intensity = intensity
     }
 }

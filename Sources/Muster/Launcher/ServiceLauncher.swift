@@ -4,6 +4,7 @@ import CMuster
 public import Logging
 import MusterEndpoint
 import MusterExecution
+import MusterHealth
 
 /// Runs services in this process, as a program of its own: with signals, the endpoint, a graceful end and an exit
 /// status.

@@ -46,3 +46,92 @@ extension LoopingCall {
         try await wait(until: nil)
     }
 }
+
+/// Thrown by a looping call's function to end the loop, with a value for whoever waits for it.
+///
+/// Upstream: `LoopingCallDone`.
+public struct LoopingCallDone: Error, BackendComponent {
+    /// The component's name.
+    public static let componentName = "LoopingCallDone"
+
+    /// What `wait()` returns.
+    public let value: any Sendable
+
+    /// Creates the error.
+    ///
+    /// - Parameter value: What `wait()` returns.
+    public init(_ value: any Sendable = true) {
+        self.value = value
+    }
+}
+
+/// Why a looping call refused.
+public enum LoopingCallError: Error, Hashable, Sendable, CustomStringConvertible {
+    /// `start` of a loop that runs.
+    case alreadyRunning(loop: String)
+    /// `wait` of a loop that was never started.
+    case notStarted(loop: String)
+    /// An interval below the shortest one.
+    case intervalTooShort(loop: String, interval: Duration, shortest: Duration)
+    /// A dynamic loop's function returned no delay, and the loop has no longest one to take instead.
+    case missingDelay(loop: String)
+
+    /// What was wrong and what to do.
+    public var description: String {
+        switch self {
+        case .alreadyRunning(let loop):
+            "looping call '\(loop)' is running already: stop it, and wait for it, before it is started again"
+        case .notStarted(let loop):
+            "looping call '\(loop)' was never started, so there is nothing to wait for"
+        case .intervalTooShort(let loop, let interval, let shortest):
+            "looping call '\(loop)' has an interval of \(interval); it must be \(shortest) or more"
+        case .missingDelay(let loop):
+            """
+            looping call '\(loop)' should supply either a delay (return one) or a periodicIntervalMax (at its start)
+            """
+        }
+    }
+}
+
+/// A looping call had a time-out, and it is over.
+///
+/// Upstream: `LoopingCallTimeOut`.
+public struct LoopingCallTimeOut: Error, Hashable, BackendComponent, CustomStringConvertible {
+    /// The component's name.
+    public static let componentName = "LoopingCallTimeOut"
+
+    /// The loop's name.
+    public let loop: String
+    /// The time that the loop has taken, or, for a back-off, that it would have waited.
+    public let elapsed: Duration
+
+    /// Creates the error.
+    ///
+    /// - Parameters:
+    ///   - loop: The loop's name.
+    ///   - elapsed: The time that the loop has taken.
+    public init(loop: String, elapsed: Duration) {
+        self.loop = loop
+        self.elapsed = elapsed
+    }
+
+    /// The loop and its time.
+    public var description: String {
+        "looping call '\(loop)' timed out after \(elapsed)"
+    }
+}
+
+/// What a fixed-interval looping call does when a run has lasted beyond the start of the next.
+///
+/// A loop that wakes late, because its hub or the machine was busy, keeps its grid: ``burst`` and ``delay`` make up
+/// for the starts that have passed, ``skip`` leaves them out. When ``delay`` wakes more than a second, and an interval
+/// or more, too late, it does not make up for that but counts its grid from there.
+public enum OverrunPolicy: String, Hashable, Sendable, CaseIterable {
+    /// Makes up for every missed start, one right after the other, and is back on its grid then.
+    case burst
+    /// Runs at once and counts its grid from there: the schedule slips, which shows in
+    /// `muster_loop_drift_seconds`. Upstream's behaviour.
+    case delay
+    /// Leaves the missed starts out and waits for the next point of its grid.
+    case skip
+}

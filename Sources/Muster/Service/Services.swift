@@ -258,3 +258,138 @@ public final class Services: Sendable, BackendComponent {
         }
     }
 }
+
+/// Why services could not be run.
+public enum ServicesError: Error, Sendable, CustomStringConvertible {
+    /// A service's `start()` threw. It has been stopped; when all were starting, so have those before it.
+    case startFailed(service: String, any Error)
+    /// A service that had started could not go on.
+    case failed(service: String, any Error)
+    /// Services were started twice.
+    case alreadyStarted
+    /// The services were stopped before all of them had started.
+    case stoppedWhileStarting
+    /// A service was added after the others had been stopped.
+    case stopped(service: String)
+    /// More than one worker was asked for in a launcher that runs services in its own process.
+    case workersNotSupported(service: String, workers: Int)
+
+    /// What was wrong and what to do.
+    public var description: String {
+        switch self {
+        case .startFailed(let service, let error):
+            "service '\(service)' failed to start: \(error)"
+        case .failed(let service, let error):
+            "service '\(service)' failed: \(error)"
+        case .alreadyStarted:
+            "the services have been started already"
+        case .stoppedWhileStarting:
+            "the services were stopped before all of them had started"
+        case .stopped(let service):
+            "service '\(service)' was added after its services had been stopped: add it before, or start them again"
+        case .workersNotSupported(let service, let workers):
+            """
+            Launcher asked to start multiple workers: \(workers) for service '\(service)'. This launcher runs \
+            services in its own process, so the number of workers must be 1
+            """
+        }
+    }
+}
+
+/// How a service that had started has ended without being stopped.
+public enum ServiceEnd: Sendable {
+    /// It has nothing more to do.
+    case finished
+    /// It cannot go on.
+    case failed(any Error)
+}
+
+/// Lets asynchronous operations of one kind take turns, in the order in which they ask.
+///
+/// An operation that is asked for from inside another one of the same kind does not wait for it: it would wait for
+/// itself.
+final class Turns: Sendable {
+    /// One turn, from when it is had to ``end()``.
+    final class Turn: Sendable {
+        fileprivate let turns: Turns
+        fileprivate let outer: Turn?
+        private let isOver = Locked(false)
+
+        fileprivate init(of turns: Turns, inside outer: Turn?) {
+            self.turns = turns
+            self.outer = outer
+        }
+
+        /// Passes the turn on.
+        func end() {
+            let isFirst = isOver.withLock { isOver in
+                defer { isOver = true }
+                return !isOver
+            }
+            if isFirst { turns.pass() }
+        }
+
+        fileprivate var isUnderWay: Bool { isOver.withLock { !$0 } }
+    }
+
+    private struct State {
+        var isTaken = false
+        var waiting: [Completion<Void>] = []
+    }
+
+    /// The turn in which the calling task runs. What the task starts inherits it, so it may be over by now.
+    @TaskLocal static var current: Turn?
+
+    private let state = Locked(State())
+
+    /// Waits for a turn.
+    ///
+    /// - Parameters:
+    ///   - deadline: The latest instant; `nil` waits without end.
+    ///   - clock: The clock of the deadline.
+    /// - Returns: The turn, which has to be ended; `nil` when the caller is in one already.
+    /// - Throws: `TimeLimitExceeded` at the deadline; `CancellationError` when the calling task is cancelled.
+    func take(until deadline: MonotonicInstant? = nil, clock: any RuntimeClock) async throws -> Turn? {
+        if isHeldByCaller { return nil }
+        let mine = Completion<Void>()
+        let isFree = state.withLock { state in
+            guard state.isTaken else {
+                state.isTaken = true
+                return true
+            }
+            state.waiting.append(mine)
+            return false
+        }
+        if !isFree {
+            do {
+                try await mine.wait(until: deadline, clock: clock, operation: "what is under way")
+            } catch {
+                let isHad = state.withLock { state in
+                    state.waiting.removeAll { $0 === mine }
+                    return mine.value != nil
+                }
+                if isHad { pass() }
+                throw error
+            }
+        }
+        return Turn(of: self, inside: Self.current)
+    }
+
+    private var isHeldByCaller: Bool {
+        var turn = Self.current
+        while let candidate = turn {
+            if candidate.turns === self, candidate.isUnderWay { return true }
+            turn = candidate.outer
+        }
+        return false
+    }
+
+    private func pass() {
+        let next: Completion<Void>? = state.withLock { state in
+            guard state.waiting.isEmpty else { return state.waiting.removeFirst() }
+            state.isTaken = false
+            return nil
+        }
+        next?.complete(with: ())
+    }
+}

@@ -2,6 +2,7 @@
 
 import Logging
 public import MusterExecution
+import MusterMetrics
 public import MusterPlatform
 
 /// Threads and timers that belong together: added one by one, stopped and awaited as one.
@@ -463,5 +464,83 @@ extension ThreadGroup.State {
             surplus -= 1
             return true
         }
+    }
+}
+
+/// Upstream's `Thread`: the handle of one thread of a group.
+extension Job: BackendComponent {
+    /// The component's name.
+    public static let componentName = "Thread"
+}
+
+/// Why a thread group refused.
+public enum ThreadGroupError: Error, Hashable, Sendable, CustomStringConvertible {
+    /// The group has as many threads as it may have.
+    case full(group: String, capacity: Int)
+    /// The group is the one that stands for having none.
+    case none
+
+    /// What was wrong and what to do.
+    public var description: String {
+        switch self {
+        case .full(let group, let capacity):
+            """
+            thread group '\(group)' is full: all \(capacity) threads are alive. Raise its capacity, or create it with \
+            whenFull: .wait
+            """
+        case .none:
+            "this service has no thread group: declare `let threadGroup = ThreadGroup(name: …)` in it"
+        }
+    }
+}
+
+/// What a thread group does with a thread for which it has no room.
+public enum WhenFull: String, Hashable, Sendable, CaseIterable {
+    /// Lets the caller wait until another thread has ended (upstream's Eventlet backend).
+    case wait
+    /// Throws ``ThreadGroupError/full(group:capacity:)`` (upstream's threading backend).
+    case reject
+}
+
+/// The metrics of one thread group. Groups of one name add up.
+struct ThreadGroupInstruments: Sendable {
+    let threads: GaugeMetric
+    let limit: GaugeMetric
+    let timers: GaugeMetric
+    let queueLength: GaugeMetric
+    let queueTime: HistogramMetric
+    let tasks: CounterMetric
+    let failures: CounterMetric
+    let rejections: CounterMetric
+
+    init(registry: MetricRegistry, group: String, backend: String) throws(MetricError) {
+        let names = ["backend", "group"]
+        threads = try registry.gaugeFamily(
+            "muster_threadgroup_threads", help: "Threads of the group that are alive.", labelNames: names
+        ).labels(backend, group)
+        limit = try registry.gaugeFamily(
+            "muster_threadgroup_threads_limit", help: "The most threads that the group may have.", labelNames: names
+        ).labels(backend, group)
+        timers = try registry.gaugeFamily(
+            "muster_threadgroup_timers", help: "Timers of the group that run.", labelNames: names
+        ).labels(backend, group)
+        queueLength = try registry.gaugeFamily(
+            "muster_threadgroup_queue_length", help: "Callers that wait for room in the group.", labelNames: names
+        ).labels(backend, group)
+        queueTime = try registry.histogramFamily(
+            "muster_threadgroup_task_queue_seconds", help: "How long callers waited for room in the group.",
+            unit: .seconds, buckets: .seconds, labelNames: names
+        ).labels(backend, group)
+        tasks = try registry.counterFamily(
+            "muster_threadgroup_tasks_total", help: "Threads added to the group.", labelNames: names
+        ).labels(backend, group)
+        failures = try registry.counterFamily(
+            "muster_threadgroup_task_failures_total", help: "Threads of the group that ended with an error.",
+            labelNames: names
+        ).labels(backend, group)
+        rejections = try registry.counterFamily(
+            "muster_threadgroup_rejections_total", help: "Threads for which the group had no room.",
+            labelNames: names
+        ).labels(backend, group)
     }
 }

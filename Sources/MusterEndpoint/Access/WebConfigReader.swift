@@ -153,3 +153,273 @@ struct WebConfigReader {
         return RateLimit(interval: interval, burst: burst)
     }
 }
+
+extension WebConfigReader {
+    private static let group = "tls_server_config"
+
+    /// The values of `tls_server_config` as they stand there, with their lines.
+    private struct Values {
+        var certificate: TLSSettings.Material?
+        var key: TLSSettings.Material?
+        var authorities: TLSSettings.Material?
+        var clientAuthentication = ClientAuthentication.none
+        var clientAuthenticationLine: Int?
+        var allowedNames: [String]?
+        var allowedNamesLine: Int?
+        var priorities = TLSPriorities()
+        var maximumLine: Int?
+        var minimumLine: Int?
+        var suitesLine: Int?
+    }
+
+    /// Reads `tls_server_config`; `nil` when nothing is in it.
+    func tls(_ node: YAMLNode) throws(WebConfigError) -> TLSSettings? {
+        let entries = try keys(of: node, in: Self.group)
+        if entries.isEmpty { return nil }
+        var values = Values()
+        for entry in entries { try read(entry, into: &values) }
+        return try settings(values, line: node.line)
+    }
+
+    private func read(_ entry: YAMLEntry, into values: inout Values) throws(WebConfigError) {
+        switch entry.name {
+        case "cert", "cert_file": try read(entry, into: &values.certificate)
+        case "key", "key_file": try read(entry, into: &values.key)
+        case "client_ca", "client_ca_file": try read(entry, into: &values.authorities)
+        case "client_auth_type":
+            let text = try text(entry, in: Self.group)
+            values.clientAuthenticationLine = entry.value.line
+            switch text {
+            case "": values.clientAuthentication = .none
+            // An older name, which exporter-toolkit still knows.
+            case "RequireClientCert": values.clientAuthentication = .requireAny
+            default:
+                values.clientAuthentication = try choice(text, line: entry.value.line, entry.name, in: Self.group)
+            }
+        case "client_allowed_sans":
+            values.allowedNames = try list(entry, in: Self.group).map(\.text)
+            values.allowedNamesLine = entry.line
+        case "min_version":
+            values.priorities.minimum = try choice(
+                text(entry, in: Self.group), line: entry.value.line, entry.name, in: Self.group)
+            values.minimumLine = entry.value.line
+        case "max_version":
+            values.priorities.maximum = try choice(
+                text(entry, in: Self.group), line: entry.value.line, entry.name, in: Self.group)
+            values.maximumLine = entry.value.line
+        case "cipher_suites":
+            for item in try list(entry, in: Self.group) {
+                values.priorities.suites.append(try choice(item.text, line: item.line, entry.name, in: Self.group))
+            }
+            values.suitesLine = entry.line
+        case "curve_preferences":
+            for item in try list(entry, in: Self.group) {
+                values.priorities.curves.append(try choice(item.text, line: item.line, entry.name, in: Self.group))
+            }
+        case "prefer_server_cipher_suites":
+            values.priorities.prefersServerOrder = try boolean(entry, in: Self.group)
+        default:
+            throw unknown(
+                entry, in: Self.group,
+                known: "cert, cert_file, key, key_file, client_ca, client_ca_file, client_auth_type, "
+                    + "client_allowed_sans, min_version, max_version, cipher_suites, prefer_server_cipher_suites and "
+                    + "curve_preferences")
+        }
+    }
+
+    /// Reads what is in PEM form, from the file itself or from one that it names.
+    private func read(_ entry: YAMLEntry, into material: inout TLSSettings.Material?) throws(WebConfigError) {
+        let text = try text(entry, in: Self.group)
+        if text.isEmpty { return }
+        if let other = material {
+            throw fail(
+                entry.line,
+                "\(Self.group): \(entry.name) and, in line \(other.line), \(other.origin) exclude each other")
+        }
+        guard entry.name.hasSuffix("_file") else {
+            material = TLSSettings.Material(origin: entry.name, bytes: Array(text.utf8), line: entry.line)
+            return
+        }
+        guard !text.utf8.contains(0) else { throw fail(entry.value.line, "\(Self.group): \(entry.name) is no path") }
+        let path = resolve(text)
+        let origin = "\(entry.name) ('\(path)')"
+        do {
+            material = TLSSettings.Material(origin: origin, bytes: try readFile(path), line: entry.line)
+        } catch {
+            throw fail(entry.value.line, "\(Self.group): \(origin) cannot be read: \(error.reason)")
+        }
+    }
+
+    /// A path of the file, which is relative to the file's folder.
+    private func resolve(_ path: String) -> String {
+        guard !path.hasPrefix("/"), let slash = file.lastIndex(of: "/") else { return path }
+        return String(file[...slash]) + path
+    }
+
+    private func settings(_ values: Values, line: Int) throws(WebConfigError) -> TLSSettings {
+        guard let certificate = values.certificate else {
+            throw fail(line, "\(Self.group): cert or cert_file is missing, so that there is nothing to serve TLS with")
+        }
+        guard let key = values.key else {
+            throw fail(line, "\(Self.group): key or key_file is missing, so that there is nothing to serve TLS with")
+        }
+        guard values.priorities.minimum <= values.priorities.maximum else {
+            throw fail(
+                values.maximumLine ?? values.minimumLine,
+                "\(Self.group): min_version \(values.priorities.minimum.rawValue) is above max_version "
+                    + values.priorities.maximum.rawValue)
+        }
+        try checkClients(values)
+        let priorities: String
+        do {
+            priorities = try values.priorities.text()
+        } catch {
+            throw fail(values.suitesLine, "\(Self.group): cipher_suites: \(error.reason)")
+        }
+        return TLSSettings(
+            certificate: certificate, key: key, authorities: values.authorities,
+            clientAuthentication: values.clientAuthentication, allowedNames: values.allowedNames,
+            minimum: values.priorities.minimum, maximum: values.priorities.maximum, priorities: priorities)
+    }
+
+    private func checkClients(_ values: Values) throws(WebConfigError) {
+        let policy = values.clientAuthentication
+        if let authorities = values.authorities, policy == .none {
+            throw fail(
+                authorities.line,
+                "\(Self.group): \(authorities.origin) is of no use without a client_auth_type that asks for certificates, "
+                    + "such as RequireAndVerifyClientCert")
+        }
+        if policy.isVerified, values.authorities == nil {
+            throw fail(
+                values.clientAuthenticationLine,
+                "\(Self.group): client_auth_type \(policy.rawValue) needs client_ca or client_ca_file: who may sign")
+        }
+        if let names = values.allowedNames {
+            guard policy == .requireAndVerify else {
+                throw fail(
+                    values.allowedNamesLine,
+                    "\(Self.group): client_allowed_sans needs client_auth_type RequireAndVerifyClientCert; a name in a "
+                        + "certificate that nobody has verified says nothing")
+            }
+            guard !names.isEmpty else {
+                throw fail(
+                    values.allowedNamesLine, "\(Self.group): client_allowed_sans is empty, so that nobody could enter")
+            }
+        }
+    }
+}
+
+extension WebConfigReader {
+    /// An error of this file.
+    func fail(_ line: Int?, _ reason: String) -> WebConfigError {
+        WebConfigError(file: file, line: line, reason: reason)
+    }
+
+    /// The keys of a group, each of which may occur once.
+    ///
+    /// - Parameters:
+    ///   - node: The group; nothing is an empty one.
+    ///   - group: Its name; `nil` for the whole file.
+    func keys(of node: YAMLNode, in group: String?) throws(WebConfigError) -> [YAMLEntry] {
+        if node.isNull { return [] }
+        guard case .mapping(let pairs) = node.content else {
+            throw fail(node.line, prefix(group) + "has to be a group of keys, not \(node.kind)")
+        }
+        var entries: [YAMLEntry] = []
+        for (key, value) in pairs {
+            guard case .scalar(let name, _) = key.content else {
+                throw fail(key.line, prefix(group) + "a key is \(key.kind); it has to be a word")
+            }
+            if let first = entries.first(where: { $0.name == name }) {
+                throw fail(
+                    key.line, prefix(group) + "'\(name)' is there twice, in line \(first.line) for the first time")
+            }
+            entries.append(YAMLEntry(name: name, line: key.line, value: value))
+        }
+        return entries
+    }
+
+    /// An error about a key that means nothing.
+    func unknown(_ entry: YAMLEntry, in group: String?, known: String) -> WebConfigError {
+        fail(entry.line, prefix(group) + "there is no key '\(entry.name)'; the keys are \(known)")
+    }
+
+    private func prefix(_ group: String?) -> String {
+        group.map { $0 + ": " } ?? ""
+    }
+
+    /// A value that is text; nothing is the empty one.
+    func text(_ entry: YAMLEntry, in group: String) throws(WebConfigError) -> String {
+        if entry.value.isNull { return "" }
+        guard case .scalar(let text, _) = entry.value.content else {
+            throw fail(entry.value.line, "\(group): \(entry.name) has to be text, not \(entry.value.kind)")
+        }
+        return text
+    }
+
+    /// A value that is true or false, in the words that YAML 1.1 has for it.
+    func boolean(_ entry: YAMLEntry, in group: String) throws(WebConfigError) -> Bool {
+        if entry.value.isNull { return false }
+        if case .scalar(let text, isPlain: true) = entry.value.content {
+            switch text.lowercased() {
+            case "true", "yes", "on", "y": return true
+            case "false", "no", "off", "n": return false
+            default: break
+            }
+        }
+        throw fail(entry.value.line, "\(group): \(entry.name) has to be true or false, without quotes")
+    }
+
+    /// A list of texts, each with its line.
+    func list(_ entry: YAMLEntry, in group: String) throws(WebConfigError) -> [(text: String, line: Int)] {
+        if entry.value.isNull { return [] }
+        guard case .sequence(let nodes) = entry.value.content else {
+            throw fail(entry.value.line, "\(group): \(entry.name) has to be a list, not \(entry.value.kind)")
+        }
+        var texts: [(text: String, line: Int)] = []
+        for node in nodes {
+            guard case .scalar(let text, _) = node.content else {
+                throw fail(node.line, "\(group): \(entry.name) has \(node.kind) in it; it takes text only")
+            }
+            texts.append((text, node.line))
+        }
+        return texts
+    }
+
+    /// A value that is one of a few words.
+    func choice<Value: CaseIterable & RawRepresentable>(
+        _ text: String, line: Int, _ name: String, in group: String
+    ) throws(WebConfigError) -> Value where Value.RawValue == String {
+        guard let value = Value(rawValue: text) else {
+            let known = Value.allCases.map(\.rawValue).joined(separator: ", ")
+            throw fail(line, "\(group): \(name): '\(text)' is not known; known are \(known)")
+        }
+        return value
+    }
+}
+
+/// Reads durations as Go writes them: `1s`, `100ms`, `1m30s`, `1.5h`.
+enum GoDuration {
+    private static let units: [(name: String, seconds: Double)] = [
+        ("ns", 1e-9), ("us", 1e-6), ("µs", 1e-6), ("ms", 1e-3), ("s", 1), ("m", 60), ("h", 3600),
+    ]
+
+    /// - Returns: `nil` for what is none.
+    static func read(_ text: String) -> Duration? {
+        if text == "0" { return .zero }
+        var rest = Substring(text)
+        var seconds = 0.0
+        guard !rest.isEmpty else { return nil }
+        while !rest.isEmpty {
+            let digits = rest.prefix { ($0.isASCII && $0.isWholeNumber) || $0 == "." }
+            guard let number = Double(digits), digits.first != nil else { return nil }
+            rest = rest.dropFirst(digits.count)
+            let name = rest.prefix { $0.isLetter }
+            guard let unit = units.first(where: { $0.name == name }) else { return nil }
+            rest = rest.dropFirst(name.count)
+            seconds += number * unit.seconds
+        }
+        return seconds < 1e9 ? .seconds(seconds) : nil
+    }
+}

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import CGnuTLS
+import Glibc
+import MusterPlatform
 
 /// A web config file that may change at any time, and the newest version of it that can be used.
 ///
@@ -74,5 +76,70 @@ final class WebConfigSource {
         } catch {
             return Attempt(result: .failure(error), files: files)
         }
+    }
+}
+
+/// Reads files that may be anything, because somebody else writes them.
+enum FileContent {
+    /// Longer ones are refused.
+    static let longest = 1 << 20
+
+    /// Why there is no content.
+    struct Problem: Error {
+        var reason: String
+    }
+
+    /// Reads a regular file.
+    ///
+    /// - Parameter path: Where it is.
+    static func read(_ path: String) throws(Problem) -> [UInt8] {
+        // Without waiting: a named pipe would wait for its writer for ever.
+        let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
+        guard descriptor >= 0 else { throw Problem(reason: String(cString: strerror(errno))) }
+        defer { close(descriptor) }
+        var status = stat()
+        guard fstat(descriptor, &status) == 0 else { throw Problem(reason: String(cString: strerror(errno))) }
+        guard status.st_mode & S_IFMT == S_IFREG else { throw Problem(reason: "it is no regular file") }
+        var bytes: [UInt8] = []
+        var buffer = [UInt8](repeating: 0, count: 16 << 10)
+        while true {
+            let count = Glibc.read(descriptor, &buffer, buffer.count)
+            if count < 0, errno == EINTR { continue }
+            guard count >= 0 else { throw Problem(reason: String(cString: strerror(errno))) }
+            if count == 0 { return bytes }
+            bytes += buffer.prefix(count)
+            guard bytes.count <= longest else { throw Problem(reason: "it is longer than \(longest) bytes") }
+        }
+    }
+}
+
+/// What tells one version of a file from the next without reading it. Links are followed, so that one that is turned
+/// to another file, as Kubernetes does with its volumes, is a change.
+struct FileStamp: Hashable {
+    private var device: UInt = 0
+    private var inode: UInt = 0
+    private var size = 0
+    private var modifiedSeconds = 0
+    private var modifiedNanoseconds = 0
+    private var changedSeconds = 0
+    private var changedNanoseconds = 0
+    /// `errno` when it cannot be looked at.
+    private var problem: Int32 = 0
+
+    /// Looks at a file.
+    init(path: String) {
+        var status = stat()
+        guard stat(path, &status) == 0 else {
+            problem = errno
+            return
+        }
+        device = UInt(status.st_dev)
+        inode = UInt(status.st_ino)
+        size = Int(status.st_size)
+        modifiedSeconds = status.st_mtim.tv_sec
+        modifiedNanoseconds = status.st_mtim.tv_nsec
+        // It moves with each change of the content, whatever is done to the other.
+        changedSeconds = status.st_ctim.tv_sec
+        changedNanoseconds = status.st_ctim.tv_nsec
     }
 }

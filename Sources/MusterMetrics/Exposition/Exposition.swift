@@ -2,6 +2,7 @@
 
 public import Logging
 import MusterPlatform
+import Synchronization
 
 /// Renders the metrics of several sources as one text.
 ///
@@ -130,5 +131,254 @@ public final class Exposition: Sendable {
         logger.error(
             "a metric family is left out of the exposition: \(reason)",
             metadata: ["metric": "\(family.name)", "type": "\(family.type)"])
+    }
+}
+
+/// The text formats in which metrics are exposed.
+public enum ExpositionFormat: Hashable, Sendable {
+    /// Prometheus' text format, version 0.0.4.
+    case text
+    /// OpenMetrics, version 1.0.0.
+    case openMetrics
+
+    /// The value of HTTP's `Content-Type`.
+    public var contentType: String {
+        switch self {
+        case .text: "text/plain; version=0.0.4; charset=utf-8"
+        case .openMetrics: "application/openmetrics-text; version=1.0.0; charset=utf-8"
+        }
+    }
+}
+
+/// Where an exposition gets metrics from.
+public protocol MetricSource: Sendable {
+    /// Fixes what this source has to say in one scrape. Called from any thread, also by several scrapes at once.
+    func prepare() -> any PreparedMetrics
+}
+
+/// Exposes families that a closure makes at each scrape, for what is cheaper to look up than to keep.
+public struct CollectorSource: MetricSource {
+    private let collect: @Sendable () -> [CollectedFamily]
+
+    /// Creates a source.
+    ///
+    /// - Parameter collect: Makes the families; called from any thread, also by several scrapes at once. Histograms
+    ///   are left out: they cannot be told by single samples.
+    public init(_ collect: @escaping @Sendable () -> [CollectedFamily]) {
+        self.collect = collect
+    }
+
+    /// Makes the families for one scrape.
+    public func prepare() -> any PreparedMetrics {
+        PreparedCollection(collect())
+    }
+}
+
+/// A family made at the time of the scrape.
+public struct CollectedFamily: Sendable {
+    /// What is said about the family; its type is a counter, a gauge or an information.
+    public var descriptor: FamilyDescriptor
+    /// The samples, in the order in which they shall appear.
+    public var samples: [(labels: [(name: String, value: String)], value: Double)]
+
+    /// Makes a family.
+    ///
+    /// - Parameters:
+    ///   - descriptor: What is said about the family.
+    ///   - samples: The samples; a family without samples is not shown.
+    public init(
+        _ descriptor: FamilyDescriptor, samples: [(labels: [(name: String, value: String)], value: Double)]
+    ) {
+        self.descriptor = descriptor
+        self.samples = samples
+    }
+
+    /// Makes a family of one sample without labels.
+    ///
+    /// - Parameters:
+    ///   - descriptor: What is said about the family.
+    ///   - value: The sample's value.
+    public init(_ descriptor: FamilyDescriptor, value: Double) {
+        self.init(descriptor, samples: [(labels: [], value: value)])
+    }
+}
+
+/// A family of an arena with the text of its lines up to the values.
+struct RenderedFamily: Sendable {
+    let definition: FamilyDefinition
+    /// The lines' beginnings, one behind the other.
+    private(set) var text: [UInt8] = []
+    /// Where each line's beginning ends in `text`.
+    private(set) var lineEnds: [Int] = []
+    /// Where each series' cells begin in the arena; ``noCells`` for one that is known from carried totals only.
+    private(set) var valueOffsets: [Int] = []
+    /// Totals of earlier arenas, as many words for each series as it has cells; empty when there are none, and then
+    /// every series has cells in the arena.
+    private(set) var carried: [UInt64] = []
+
+    static let noCells = -1
+
+    /// How many words one series has in `carried`.
+    var wordsPerSeries: Int { definition.valueSize / 8 }
+
+    init(_ definition: FamilyDefinition) {
+        self.definition = definition
+    }
+
+    /// How many series of the arena were looked at, rendered or not.
+    private(set) var seriesSeen = 0
+
+    mutating func leaveOut() {
+        seriesSeen += 1
+    }
+
+    /// Renders a series.
+    ///
+    /// - Returns: How many bytes the text has grown by.
+    mutating func append(_ series: ArenaSeries, constantLabels: [(name: String, value: String)]) -> Int {
+        let before = text.count
+        seriesSeen += 1
+        var labels = constantLabels
+        for (name, value) in zip(definition.labelNames, series.labelValues) {
+            labels.append((Self.free(name, among: labels, definition.labelNames), value))
+        }
+        valueOffsets.append(series.valueOffset)
+        if !carried.isEmpty { carried.append(contentsOf: repeatElement(0, count: wordsPerSeries)) }
+        guard definition.type == .histogram else {
+            appendLine(definition.name, labels)
+            return text.count - before
+        }
+        for bound in definition.bucketBounds {
+            appendLine(definition.name + "_bucket", labels + [("le", NumberFormat.canonical(bound))])
+        }
+        appendLine(definition.name + "_bucket", labels + [("le", "+Inf")])
+        appendLine(definition.name + "_sum", labels)
+        appendLine(definition.name + "_count", labels)
+        return text.count - before
+    }
+
+    /// Says where a series that is known from carried totals has its cells in the present arena.
+    mutating func attach(_ series: Int, valueOffset: Int) {
+        valueOffsets[series] = valueOffset
+    }
+
+    /// Forgets where the cells are, before another arena is shown; makes room for the totals of the last one.
+    mutating func detach() {
+        if carried.isEmpty { carried = Array(repeating: 0, count: valueOffsets.count * wordsPerSeries) }
+        for series in valueOffsets.indices { valueOffsets[series] = Self.noCells }
+    }
+
+    /// Raises the carried totals of the first series to what they were plus what an arena says by now.
+    ///
+    /// Nothing is lowered, and what is no finite number stays out: the arena may have been scribbled on.
+    mutating func carry(_ mapping: ArenaMapping, valueOffsets: [Int], base: [UInt64]) {
+        let words = wordsPerSeries
+        for (series, offset) in valueOffsets.enumerated() where offset != Self.noCells {
+            for word in 0..<words {
+                let place = series * words + word
+                let now = mapping.cell(at: offset + 8 * word).pointee.load(ordering: .relaxed)
+                if definition.type == .histogram, word == 0 {
+                    let sum = Double(bitPattern: base[place]) + Double(bitPattern: now)
+                    if sum.isFinite { carried[place] = sum.bitPattern }
+                } else if definition.type == .counter, definition.isFloatingPoint {
+                    let total = Double(bitPattern: base[place]) + Double(bitPattern: now)
+                    if total.isFinite, total > Double(bitPattern: carried[place]) { carried[place] = total.bitPattern }
+                } else {
+                    carried[place] = max(carried[place], Self.saturatingSum(base[place], now))
+                }
+            }
+        }
+    }
+
+    /// A sum that stays at the largest number: one that wrapped around would be a fall.
+    @inline(__always)
+    static func saturatingSum(_ first: UInt64, _ second: UInt64) -> UInt64 {
+        let (sum, isOverflow) = first.addingReportingOverflow(second)
+        return isOverflow ? .max : sum
+    }
+
+    private mutating func appendLine(_ name: String, _ labels: [(name: String, value: String)]) {
+        text.append(contentsOf: name.utf8)
+        TextEscaping.append(labels: labels, to: &text)
+        text.append(UInt8(ascii: " "))
+        lineEnds.append(text.count)
+    }
+
+    /// A label's name, prefixed as Prometheus does it where a constant label has the name already.
+    private static func free(
+        _ name: String, among labels: [(name: String, value: String)], _ labelNames: [String]
+    ) -> String {
+        guard labels.contains(where: { $0.name == name }) else { return name }
+        var candidate = "exported_" + name
+        while labels.contains(where: { $0.name == candidate }) || labelNames.contains(candidate) {
+            candidate = "exported_" + candidate
+        }
+        return candidate
+    }
+}
+
+/// What an exposition says about a metric family.
+public struct FamilyDescriptor: Hashable, Sendable {
+    /// The name in the text format: a counter's ends in `_total`, an information's in `_info`.
+    public var name: String
+    /// What the family measures.
+    public var type: MetricType
+    /// One sentence for people; may be empty.
+    public var help: String
+    /// The unit; its name must be the suffix of ``baseName`` to be shown.
+    public var unit: MetricUnit?
+
+    /// Describes a family.
+    ///
+    /// - Parameters:
+    ///   - name: The name in the text format.
+    ///   - type: What the family measures.
+    ///   - help: One sentence for people.
+    ///   - unit: The unit.
+    public init(name: String, type: MetricType, help: String, unit: MetricUnit? = nil) {
+        self.name = name
+        self.type = type
+        self.help = help
+        self.unit = unit
+    }
+
+    init(_ definition: FamilyDefinition) {
+        self.init(name: definition.name, type: definition.type, help: definition.help, unit: definition.unit)
+    }
+
+    /// The family's name in OpenMetrics: ``name`` without the suffix that the type demands.
+    public var baseName: String { Self.baseName(of: name, type: type) }
+
+    static func baseName(of name: String, type: MetricType) -> String {
+        let suffix =
+            switch type {
+            case .counter: "_total"
+            case .info: "_info"
+            case .gauge, .histogram: ""
+            }
+        guard !suffix.isEmpty, name.utf8.count > suffix.utf8.count, name.hasSuffix(suffix) else { return name }
+        return String(name.dropLast(suffix.count))
+    }
+}
+
+/// What a metric family measures. The raw values are part of the arena's layout.
+public enum MetricType: UInt8, Hashable, Sendable, CustomStringConvertible {
+    /// A total that only rises.
+    case counter = 1
+    /// A value that goes up and down.
+    case gauge = 2
+    /// A distribution over buckets, with its sum and count.
+    case histogram = 3
+    /// Text in labels, with the constant value 1.
+    case info = 4
+
+    /// The type's name in OpenMetrics.
+    public var description: String {
+        switch self {
+        case .counter: "counter"
+        case .gauge: "gauge"
+        case .histogram: "histogram"
+        case .info: "info"
+        }
     }
 }

@@ -2,6 +2,7 @@
 
 public import Logging
 import MusterPlatform
+import Synchronization
 
 /// Where metrics are registered: it gives out handles that write into an arena.
 ///
@@ -268,5 +269,112 @@ public final class MetricRegistry: Sendable {
             throw .clash(name: definition.name, difference: definition.difference(to: known) ?? "it differs")
         }
         return SeriesResolver(storage: storage, definition: definition, family: family, seriesLimit: seriesLimit)
+    }
+}
+
+/// Why a metric cannot be registered, and what to change.
+public enum MetricError: Error, Hashable, Sendable, CustomStringConvertible {
+    /// The name breaks a rule.
+    case invalidName(String, problem: String)
+    /// A label's name breaks a rule.
+    case invalidLabelName(String, metric: String, problem: String)
+    /// The unit breaks a rule.
+    case invalidUnit(String, metric: String, problem: String)
+    /// The help text breaks a rule.
+    case invalidHelp(metric: String, problem: String)
+    /// The bucket bounds break a rule.
+    case invalidBuckets(String)
+    /// A label's value breaks a rule.
+    case invalidLabelValue(metric: String, problem: String)
+    /// The name is taken by a family that differs.
+    case clash(name: String, difference: String)
+
+    /// What is wrong and how to put it right.
+    public var description: String {
+        switch self {
+        case .invalidName(let name, let problem):
+            "metric \"\(name)\": \(problem)"
+        case .invalidLabelName(let name, let metric, let problem):
+            "metric \"\(metric)\": label \"\(name)\": \(problem)"
+        case .invalidUnit(let unit, let metric, let problem):
+            "metric \"\(metric)\": unit \"\(unit)\": \(problem)"
+        case .invalidHelp(let metric, let problem):
+            "metric \"\(metric)\": help text: \(problem)"
+        case .invalidBuckets(let problem):
+            "histogram buckets: \(problem)"
+        case .invalidLabelValue(let metric, let problem):
+            "metric \"\(metric)\": label value: \(problem)"
+        case .clash(let name, let difference):
+            "metric \"\(name)\" is already taken: \(difference); give one of the two another name, "
+                + "or register both alike"
+        }
+    }
+}
+
+/// A metric's unit: the suffix of its name (before `_total`) and the text behind `# UNIT` in OpenMetrics.
+///
+/// Prometheus wants base units: seconds rather than milliseconds, ratios from 0 to 1 rather than percentages.
+/// Things that are counted (requests, connections) have no unit.
+public struct MetricUnit: Hashable, Sendable {
+    /// The unit as it stands in names, in the plural.
+    public var name: String
+
+    /// Makes a unit of one's own.
+    ///
+    /// - Parameter name: Lower-case letters, digits and underscores; checked when a metric is registered.
+    public init(_ name: String) {
+        self.name = name
+    }
+
+    /// Time in seconds.
+    public static let seconds = MetricUnit("seconds")
+    /// Sizes in bytes.
+    public static let bytes = MetricUnit("bytes")
+    /// Shares from 0 to 1.
+    public static let ratio = MetricUnit("ratio")
+    /// Temperatures in degrees Celsius.
+    public static let celsius = MetricUnit("celsius")
+    /// Lengths in meters.
+    public static let meters = MetricUnit("meters")
+    /// Electric tension in volts.
+    public static let volts = MetricUnit("volts")
+    /// Electric current in amperes.
+    public static let amperes = MetricUnit("amperes")
+    /// Energy in joules.
+    public static let joules = MetricUnit("joules")
+    /// Mass in grams.
+    public static let grams = MetricUnit("grams")
+}
+
+/// Finds the cells of a family's series, or scratch cells for a series that is refused.
+struct SeriesResolver: Sendable {
+    let storage: MetricStorage
+    let definition: FamilyDefinition
+    /// The family's number in the arena; `nil` when the arena had no room for it.
+    let family: Int?
+    let seriesLimit: Int
+
+    func cells(_ labelValues: [String]) -> UnsafeMutablePointer<Atomic<UInt64>> {
+        guard labelValues.count == definition.labelNames.count else {
+            return refuse("\(labelValues.count) label values given for the labels \(definition.labelNames)")
+        }
+        for value in labelValues where value.utf8.count > ArenaLayout.maximumLabelValueBytes {
+            return refuse("a label value is longer than \(ArenaLayout.maximumLabelValueBytes) bytes")
+        }
+        guard let family else { return refuse(Self.fullText) }
+        switch storage.arena.series(family: family, labelValues: labelValues, limit: seriesLimit) {
+        case .values(let offset): return storage.cells(at: offset)
+        case .full: return refuse(Self.fullText)
+        case .overLimit:
+            return refuse(
+                "the family has its limit of \(seriesLimit) series; raise seriesLimit or use labels of fewer values")
+        }
+    }
+
+    static let fullText = "the metric arena is full or damaged; make it larger or use labels of fewer values"
+
+    private func refuse(_ reason: String) -> UnsafeMutablePointer<Atomic<UInt64>> {
+        storage.refuseSeries(of: definition.name, because: reason)
+        return storage.scratchCells()
     }
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import MusterEndpoint
+import MusterHealth
 import Testing
 
 @testable import MusterCommand

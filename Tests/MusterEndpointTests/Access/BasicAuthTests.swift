@@ -7,6 +7,7 @@ import MusterTestSupport
 import Testing
 
 @testable import MusterEndpoint
+@testable import MusterHealth
 
 @Suite("Access: users")
 struct BasicAuthTests {

@@ -3,6 +3,7 @@
 import Testing
 
 @testable import MusterEndpoint
+@testable import MusterHealth
 
 @Suite("Web config file: users and passwords")
 struct CredentialsTests {

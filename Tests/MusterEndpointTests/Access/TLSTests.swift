@@ -6,6 +6,7 @@ import MusterTestSupport
 import Testing
 
 @testable import MusterEndpoint
+@testable import MusterHealth
 
 private let hasTools = TestCertificates.areAvailable && find("curl") != nil
 

@@ -4,6 +4,7 @@ import MusterPlatform
 import Testing
 
 @testable import MusterEndpoint
+@testable import MusterHealth
 
 @Suite("Web config file: what it says")
 struct WebConfigTests {

@@ -1,0 +1,187 @@
+// SPDX-License-Identifier: Apache-2.0
+
+public import Logging
+public import MusterEndpoint
+import MusterExecution
+public import MusterHealth
+public import MusterMetrics
+import MusterPlatform
+
+/// The eyes of one process: its metrics and health checks, and the endpoint that serves them.
+public final class Monitoring: Sendable {
+    /// The health checks: `hub` and `looping-calls`, and those that the application registers.
+    public let health: HealthRegistry
+    /// All that is exported.
+    public let exposition: Exposition
+
+    private let endpoint: Endpoint?
+    private let singleProcess: SingleProcessStatus?
+
+    init(health: HealthRegistry, exposition: Exposition, endpoint: Endpoint?) {
+        self.health = health
+        self.exposition = exposition
+        self.endpoint = endpoint
+        singleProcess = nil
+    }
+
+    /// Sets up the metrics and health checks of one process; serves nothing yet.
+    ///
+    /// - Parameters:
+    ///   - backend: The backend to watch.
+    ///   - workerGroup: The value of the label `worker_group`.
+    ///   - settings: Where to serve, and what counts as alive.
+    ///   - logger: Where it logs.
+    /// - Throws: `ArenaError` when the backend's metrics cannot be read; `HealthError`.
+    public init(backend: Backend, workerGroup: String, settings: MusterSettings, logger: Logger) throws {
+        let health = HealthRegistry(
+            runner: { name, work in
+                do {
+                    try backend.engine.spawn(name: name, work)
+                } catch {
+                    // The check then fails at its time-out.
+                    logger.warning(
+                        "health check has no job", metadata: ["check": "\(name)", "error": "\(error)"])
+                }
+            }, clock: backend.engine.clock, logger: logger)
+        self.health = health
+        let labels = [(name: "worker", value: "0"), (name: "worker_group", value: workerGroup)]
+        let reader = try ArenaReader(descriptor: backend.metrics.arena.descriptor.rawValue)
+        let sampler = ProcessSampler()
+        exposition = Exposition(
+            sources: [
+                ArenaSource(reader: reader, constantLabels: labels),
+                // In one process the worker is the process itself: one reading serves both.
+                CollectorSource {
+                    let process = sampler.sample()
+                    return ProcessSource.families(of: process) + Self.workerFamilies(of: process, labels: labels)
+                },
+                CollectorSource { Self.buildFamilies() },
+            ])
+        let exposition = exposition
+        let status = SingleProcessStatus(
+            name: workerGroup, backend: backend, reader: reader, sampler: sampler, liveness: settings.livenessLimit)
+        singleProcess = status
+        endpoint = settings.endpoint.map { configuration in
+            Endpoint(
+                configuration: configuration, metrics: exposition, health: health, status: status,
+                registry: backend.metrics, logger: logger)
+        }
+        try registerChecks(backend: backend, limit: settings.livenessLimit)
+    }
+
+    /// Sets up the metrics and health checks of a supervisor; serves nothing yet. The series of its workers are added
+    /// as they come up.
+    init(
+        supervisor metrics: SupervisorMetrics, health checks: SupervisorHealth, status: SupervisorStatus,
+        registry: MetricRegistry, settings: MusterSettings, logger: Logger
+    ) throws {
+        let health = HealthRegistry(
+            runner: { _, work in
+                // The supervisor has no backend. Its own checks are quick; this is for those of the application that
+                // it registers here all the same.
+                Task(executorPreference: EventLoop.auxiliary) { await work() }
+            }, logger: logger)
+        self.health = health
+        try checks.register(with: health)
+        let reader = try ArenaReader(descriptor: registry.arena.descriptor.rawValue)
+        let exposition = Exposition(
+            sources: [
+                ArenaSource(reader: reader, constantLabels: []), ProcessSource(), metrics,
+                CollectorSource { Self.buildFamilies() },
+            ])
+        self.exposition = exposition
+        endpoint = settings.endpoint.map { configuration in
+            Endpoint(
+                configuration: configuration, metrics: exposition, health: health, status: status, registry: registry,
+                logger: logger)
+        }
+        singleProcess = nil
+    }
+
+    /// Lets the status page know what the services of this process are doing.
+    func show(_ state: @escaping @Sendable () -> WorkerState) {
+        singleProcess?.show(state)
+    }
+
+    private func registerChecks(backend: Backend, limit: Duration) throws {
+        try health.register(
+            .probe("hub", .live) {
+                let stalled = backend.engine.stalledTime
+                return stalled > limit
+                    ? .fail("the hub has been in one job for \(stalled.inWholeMilliseconds); the limit is \(limit)")
+                    : .pass
+            })
+        try health.register(
+            .probe("looping-calls", .live) {
+                let overdue = backend.loops.overdue(by: limit, at: backend.engine.clock.now)
+                guard let worst = overdue.first else { return .pass }
+                let others = overdue.count > 1 ? ", and \(overdue.count - 1) more" : ""
+                return .fail(
+                    "looping call '\(worst.loop)' is overdue by \(worst.by.inWholeMilliseconds)\(others); the limit is \(limit)"
+                )
+            })
+    }
+
+    /// Begins to serve.
+    ///
+    /// - Throws: `EndpointError`, which names the address, the setting and the remedy.
+    public func start() throws {
+        try endpoint?.start()
+    }
+
+    /// Ends serving; returns when the port is free.
+    public func stop() {
+        endpoint?.stop()
+    }
+
+    /// The address served at, with its real port; `nil` while nothing is served.
+    public var address: EndpointAddress? { endpoint?.address }
+
+    /// The address as a URL.
+    public var url: String? { endpoint?.url }
+
+    // MARK: Figures taken at a scrape
+
+    private static func workerFamilies(
+        of process: ProcessStatistics, labels: [(name: String, value: String)]
+    ) -> [CollectedFamily] {
+        var families = WorkerFamilies()
+        families.add(process, labels: labels)
+        return families.all
+    }
+
+    static func buildFamilies() -> [CollectedFamily] {
+        [
+            CollectedFamily(
+                FamilyDescriptor(name: "muster_build_info", type: .info, help: "The version of Muster."),
+                samples: [([("version", MusterVersion.current), ("swift", MusterVersion.swift)], 1)])
+        ]
+    }
+}
+
+extension Duration {
+    /// The duration rounded to milliseconds, as people read it.
+    fileprivate var inWholeMilliseconds: Duration {
+        .milliseconds((inSeconds * 1000).rounded())
+    }
+}
+
+/// What was built.
+public enum MusterVersion {
+    /// Muster's version.
+    public static let current = "0.1.0"
+
+    /// The Swift version that it was compiled with.
+    public static var swift: String {
+        #if swift(>=6.4)
+        "6.4"
+        #elseif swift(>=6.3)
+        "6.3"
+        #else
+        "6.2"
+        #endif
+    }
+
+    /// Both, as a status tells them.
+    static var status: VersionStatus { VersionStatus(muster: current, swift: swift) }
+}

@@ -1,0 +1,235 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import MusterEndpoint
+import MusterHealth
+import MusterPlatform
+import MusterSupervision
+
+/// The supervisor's health checks: about itself, about its workers, and about what the workers' own checks say.
+///
+/// | check | level | fails when |
+/// |---|---|---|
+/// | `supervisor` | live | the supervisor has been at one thing for longer than the liveness limit |
+/// | `hung-workers` | live | a worker has been hung for longer than it takes to replace it |
+/// | `shutdown` | ready | a graceful end has begun |
+/// | `workers` | ready, startup | a launched service has too few ready workers, or restarts too often |
+/// | the application's | ready, startup | too few ready workers pass it |
+///
+/// A worker that fails a check of the application's of the level live is replaced; the supervisor is live nevertheless,
+/// and only warns.
+final class SupervisorHealth: Sendable {
+    /// How much longer than its backtraces may take a hung worker may be there.
+    private static let replacementMargin: Duration = .seconds(2)
+
+    private struct State {
+        var settings: MusterSettings
+        var supervisor: Supervisor?
+        var registry: HealthRegistry?
+        var known: Set<String> = []
+    }
+
+    private static let gone = HealthResult.fail("the launcher is gone")
+
+    private let state: Locked<State>
+
+    init(settings: MusterSettings) {
+        state = Locked(State(settings: settings))
+    }
+
+    func take(_ settings: MusterSettings) {
+        state.withLock { $0.settings = settings }
+    }
+
+    /// Adds the checks that do not depend on the application.
+    func register(with registry: HealthRegistry) throws(HealthError) {
+        state.withLock { $0.registry = registry }
+        // Whoever keeps the registry may ask it when the launcher is gone.
+        try registry.register(.probe("supervisor", .live) { [weak self] in self?.supervisorTurns ?? Self.gone })
+        try registry.register(.probe("hung-workers", .live) { [weak self] in self?.hungWorkers ?? Self.gone })
+        try registry.register(.probe("shutdown", .ready) { [weak self] in self?.shutdown ?? Self.gone })
+        try registry.register(.probe("workers", .ready, .startup) { [weak self] in self?.workers ?? Self.gone })
+    }
+
+    /// From now on the checks are about this supervisor. Checks that the program has announced are there from the
+    /// start, others once a worker has shown them.
+    func show(_ supervisor: Supervisor, expecting announced: HealthRegistry) {
+        state.withLock { $0.supervisor = supervisor }
+        announced.onRegistration { [weak self] check in self?.add(check.name, levels: check.levels) }
+    }
+
+    /// Adds checks that workers have brought along since.
+    func lookForChecks(_ report: SupervisorReport) {
+        for process in report.processes.values {
+            for entry in process.vitalSigns.health { add(entry.name, levels: entry.levels.healthLevels) }
+        }
+    }
+
+    private func add(_ name: String, levels: Set<HealthLevel>) {
+        let registry: HealthRegistry? = state.withLock { state in
+            // However many names damaged memory may hold.
+            guard state.known.count < 64, state.known.insert(name).inserted else { return nil }
+            return state.registry
+        }
+        let others = levels.subtracting([.live])
+        // A name that a check of the supervisor's has is left to that one.
+        if others.isEmpty {
+            try? registry?.register(.probe(name, .live) { [weak self] in self?.warning(onCheck: name) ?? Self.gone })
+        } else {
+            try? registry?.register(.probe(name, others) { [weak self] in self?.verdict(onCheck: name) ?? Self.gone })
+        }
+    }
+
+    // MARK: The supervisor
+
+    private var supervisorTurns: HealthResult {
+        let (supervisor, limit) = state.withLock { ($0.supervisor, $0.settings.livenessLimit) }
+        guard let busy = supervisor?.busyTime, busy > limit else { return .pass }
+        return .fail("the supervisor has been at one thing for \(busy); the limit is \(limit)")
+    }
+
+    private var hungWorkers: HealthResult {
+        let (supervisor, settings) = state.withLock { ($0.supervisor, $0.settings) }
+        guard settings.liveCondition == .noHungWorker, let report = supervisor?.report else { return .pass }
+        let now = MonotonicInstant.now
+        let limit = settings.abortGrace + Self.replacementMargin
+        for group in report.snapshot.groups {
+            for slot in group.slots where slot.state == .aborting {
+                guard let since = slot.birth.flatMap({ report.processes[$0]?.hungSince }),
+                    since.duration(to: now) > limit
+                else { continue }
+                return .fail(
+                    "worker \(group.configuration.name)/\(slot.worker.slot) has been hung for longer than \(limit)")
+            }
+        }
+        return .pass
+    }
+
+    private var shutdown: HealthResult {
+        switch state.withLock({ $0.supervisor })?.report.snapshot.phase {
+        case nil, .running: .pass
+        case .stopping, .halting: .fail("shutdown has begun")
+        case .finished: .fail("shutdown is over")
+        }
+    }
+
+    // MARK: The workers
+
+    private var workers: HealthResult {
+        let (supervisor, settings) = state.withLock { ($0.supervisor, $0.settings) }
+        guard let report = supervisor?.report else { return .fail("the workers have not been started") }
+        lookForChecks(report)
+        var problems: [String] = []
+        for group in report.snapshot.groups {
+            let name = group.configuration.name
+            let ready = group.slots.filter { isReady($0, report) }.count
+            if group.isOverIntensity { problems.append("\(name) restarts too often") }
+            if ready < needed(of: group, settings.readyCondition) {
+                problems.append("\(name) has \(ready) of \(group.workers) workers ready\(others(group))")
+            }
+        }
+        return problems.isEmpty ? .pass : .fail(problems.joined(separator: "; "))
+    }
+
+    /// A service that was scaled to nothing, or has done all it was for, needs nobody.
+    private func needed(of group: WorkerGroupSnapshot, _ condition: ReadyCondition) -> Int {
+        let wanted = group.slots.prefix(group.workers).count { $0.state != .finished }
+        switch condition {
+        case .anyWorker: return min(1, wanted)
+        case .everyWorker: return wanted
+        }
+    }
+
+    private func others(_ group: WorkerGroupSnapshot) -> String {
+        let states: [WorkerSnapshot.State] = [.starting, .stopping, .aborting, .backoff]
+        let parts = states.compactMap { state in
+            let count = group.slots.count { $0.state == state }
+            return count > 0 ? "\(count) \(state.rawValue)" : nil
+        }
+        return parts.isEmpty ? "" : " (\(parts.joined(separator: ", ")))"
+    }
+
+    /// Whether a worker has started and none of its checks of readiness fails.
+    private func isReady(_ slot: WorkerSnapshot, _ report: SupervisorReport) -> Bool {
+        guard slot.state == .ready, let process = slot.birth.flatMap({ report.processes[$0] }) else { return false }
+        let now = MonotonicInstant.now
+        return process.vitalSigns.health.allSatisfy { entry in
+            !entry.levels.contains(.ready) || entry.isPassing(at: now)
+        }
+    }
+
+    // MARK: The application's checks
+
+    private func warning(onCheck name: String) -> HealthResult {
+        switch verdict(onCheck: name) {
+        case .pass: .pass
+        case .warn(let reason), .fail(let reason): .warn(reason)
+        }
+    }
+
+    private func verdict(onCheck name: String) -> HealthResult {
+        let (supervisor, settings) = state.withLock { ($0.supervisor, $0.settings) }
+        guard let report = supervisor?.report else { return .fail("the workers have not been started") }
+        let now = MonotonicInstant.now
+        var failures: [String] = []
+        var warnings: [String] = []
+        var passing = 0
+        for group in report.snapshot.groups {
+            for slot in group.slots where slot.state == .ready {
+                guard let process = slot.birth.flatMap({ report.processes[$0] }),
+                    let entry = process.vitalSigns.health.first(where: { $0.name == name })
+                else { continue }
+                let who = "worker \(group.configuration.name)/\(slot.worker.slot)"
+                if entry.isStale(at: now) {
+                    failures.append("\(who): no report for longer than \(entry.maximumAge)")
+                } else if entry.status == .fail {
+                    failures.append("\(who): \(entry.reason)")
+                } else {
+                    passing += 1
+                    if entry.status == .warn { warnings.append("\(who): \(entry.reason)") }
+                }
+            }
+        }
+        let isEnough = settings.readyCondition == .anyWorker ? passing > 0 : passing > 0 && failures.isEmpty
+        if let first = failures.first {
+            let text = failures.count > 1 ? "\(first) (and \(failures.count - 1) more)" : first
+            return isEnough ? .warn(text) : .fail(text)
+        }
+        if passing == 0 { return .fail("no ready worker has reported it") }
+        return warnings.first.map(HealthResult.warn) ?? .pass
+    }
+}
+
+// A worker's health checks, in the endpoint's terms.
+extension HealthSign.Levels {
+    init(_ levels: Set<HealthLevel>) {
+        self = []
+        for level in levels {
+            switch level {
+            case .live: insert(.live)
+            case .ready: insert(.ready)
+            case .startup: insert(.startup)
+            }
+        }
+    }
+
+    /// The levels in the endpoint's terms.
+    var healthLevels: Set<HealthLevel> {
+        var levels: Set<HealthLevel> = []
+        if contains(.live) { levels.insert(.live) }
+        if contains(.ready) { levels.insert(.ready) }
+        if contains(.startup) { levels.insert(.startup) }
+        return levels
+    }
+}
+
+extension HealthSign {
+    /// Whether it has not been heard of for too long.
+    func isStale(at now: MonotonicInstant) -> Bool {
+        maximumAge > .zero && reportedAt.advanced(by: maximumAge) < now
+    }
+
+    /// Whether it speaks for its worker.
+    func isPassing(at now: MonotonicInstant) -> Bool {
+        status != .fail && !isStale(at: now)
+    }
+}

@@ -1,0 +1,164 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import MusterMetrics
+import MusterPlatform
+import MusterSupervision
+
+/// What the supervisor exports about its workers and itself.
+final class SupervisorMetrics: MetricSource {
+    let signals: CounterFamily
+    private let reloads: CounterFamily
+    private let supervisor = Locked<Supervisor?>(nil)
+
+    init(registry: MetricRegistry) throws {
+        signals = try registry.counterFamily(
+            "muster_signals_total", help: "Signals received.", labelNames: ["signal"])
+        reloads = try registry.counterFamily(
+            "muster_reloads_total", help: "Reloads, by how they ended.", labelNames: ["method", "outcome"])
+        for method in RestartMethod.allCases {
+            for outcome in ReloadOutcome.allCases {
+                _ = reloads.labels(method.rawValue, outcome.rawValue)
+            }
+        }
+    }
+
+    func show(_ supervisor: Supervisor) {
+        self.supervisor.withLock { $0 = supervisor }
+    }
+
+    func reloadEnded(_ outcome: ReloadOutcome, method: RestartMethod) {
+        reloads.labels(method.rawValue, outcome.rawValue).increment()
+    }
+
+    // MARK: At a scrape
+
+    func prepare() -> any PreparedMetrics {
+        guard let report = supervisor.withLock({ $0 })?.report else { return CollectorSource { [] }.prepare() }
+        return CollectorSource { Self.families(report) }.prepare()
+    }
+
+    private static func families(_ report: SupervisorReport) -> [CollectedFamily] {
+        var families = WorkerFamilies()
+        for group in report.snapshot.groups {
+            for slot in group.slots {
+                let process = slot.birth.flatMap { report.processes[$0] }
+                families.add(
+                    slot, group: group.configuration.name, process: process, kept: report.slots[slot.worker])
+            }
+            families.add(statesOf: group)
+        }
+        return families.all
+    }
+}
+
+/// The metrics of workers as they are collected at a scrape, by one process about itself or by a supervisor.
+struct WorkerFamilies {
+    typealias Labels = [(name: String, value: String)]
+
+    private var samples: [FamilyDescriptor: [(labels: Labels, value: Double)]] = [:]
+    private var order: [FamilyDescriptor] = []
+
+    /// The families, those of the same worker's figures together.
+    var all: [CollectedFamily] { order.map { CollectedFamily($0, samples: samples[$0] ?? []) } }
+
+    private mutating func add(_ descriptor: FamilyDescriptor, _ labels: Labels, _ value: Double?) {
+        guard let value else { return }
+        if samples[descriptor] == nil { order.append(descriptor) }
+        samples[descriptor, default: []].append((labels, value))
+    }
+
+    // MARK: One process
+
+    /// The figures of a worker's process that is there.
+    mutating func add(_ process: ProcessStatistics, labels: Labels, cpuBefore: Double = 0) {
+        add(Self.up, labels, 1)
+        add(Self.threads, labels, process.threads.map(Double.init))
+        add(Self.cpu, labels, process.cpuSeconds.map { cpuBefore + $0 })
+        add(Self.memory, labels, process.residentMemoryBytes)
+        add(Self.descriptors, labels, process.openDescriptors.map(Double.init))
+        add(Self.start, labels, process.startTimeSeconds)
+    }
+
+    // MARK: A supervisor's workers
+
+    /// The figures of a slot, whatever is in it.
+    mutating func add(
+        _ slot: WorkerSnapshot, group: String, process: SupervisorReport.Process?, kept: SupervisorReport.Slot?
+    ) {
+        let labels: Labels = [("worker", "\(slot.worker.slot)"), ("worker_group", group)]
+        let before = kept?.cpuSeconds ?? 0
+        if let process {
+            add(process.sampler.sample(), labels: labels, cpuBefore: before)
+            let progress = process.vitalSigns.lastProgress(at: .now, stoppedSince: process.stoppedSince)
+            add(Self.heartbeat, labels, WallClock.secondsSinceEpoch(at: progress))
+        } else {
+            add(Self.up, labels, 0)
+            add(Self.cpu, labels, before)
+        }
+        add(Self.starts, labels, Double(slot.starts))
+        add(Self.backoff, labels, slot.state == .backoff ? slot.currentDelay.inSeconds : 0)
+        for reason in DeathReason.allCases {
+            add(Self.restarts, labels + [("reason", reason.rawValue)], Double(slot.restartsByReason[reason]))
+        }
+        if let kept { add(Self.scrapeSuccess, labels, kept.source.isReadable ? 1 : 0) }
+    }
+
+    /// How many workers of a group are in each state.
+    mutating func add(statesOf group: WorkerGroupSnapshot) {
+        var counts: [(state: String, count: Int)] = [
+            ("starting", 0), ("ready", 0), ("stopping", 0), ("hung", 0), ("backoff", 0),
+        ]
+        for slot in group.slots {
+            let index: Int? =
+                switch slot.state {
+                case .starting: 0
+                case .ready: 1
+                case .stopping: 2
+                case .aborting: 3
+                case .backoff: 4
+                case .finished, .empty: nil
+                }
+            if let index { counts[index].count += 1 }
+        }
+        counts[0].count += group.successors
+        counts[2].count += group.surplus - group.successors
+        counts.append(("spare", group.sparesParked + group.sparesStarting))
+        for (state, count) in counts {
+            add(
+                Self.workers, [("state", state), ("worker_group", group.configuration.name)], Double(count))
+        }
+    }
+
+    // MARK: Descriptions
+
+    private static let up = FamilyDescriptor(
+        name: "muster_worker_up", type: .gauge, help: "Whether the worker's process is there.")
+    private static let threads = FamilyDescriptor(
+        name: "muster_worker_threads", type: .gauge, help: "Threads of the operating system.")
+    private static let cpu = FamilyDescriptor(
+        name: "muster_worker_cpu_seconds_total", type: .counter, help: "User and system time spent.", unit: .seconds)
+    private static let memory = FamilyDescriptor(
+        name: "muster_worker_resident_memory_bytes", type: .gauge, help: "Memory in RAM.", unit: .bytes)
+    private static let descriptors = FamilyDescriptor(
+        name: "muster_worker_open_fds", type: .gauge, help: "Open file descriptors.")
+    private static let start = FamilyDescriptor(
+        name: "muster_worker_start_time_seconds", type: .gauge, help: "When the worker's process started.",
+        unit: .seconds)
+    private static let heartbeat = FamilyDescriptor(
+        name: "muster_worker_heartbeat_timestamp_seconds", type: .gauge,
+        help: "Until when the worker is known to have made progress: now, unless it is overdue with something.",
+        unit: .seconds)
+    private static let starts = FamilyDescriptor(
+        name: "muster_worker_starts_total", type: .counter, help: "Processes started for the slot.")
+    private static let backoff = FamilyDescriptor(
+        name: "muster_worker_backoff_seconds", type: .gauge,
+        help: "How long the slot's next process is held back after a death; 0 while it is not.", unit: .seconds)
+    private static let restarts = FamilyDescriptor(
+        name: "muster_worker_restarts_total", type: .counter,
+        help: "Processes of the slot that were replaced, by why they ended.")
+    private static let scrapeSuccess = FamilyDescriptor(
+        name: "muster_worker_scrape_success", type: .gauge,
+        help: "Whether the slot's metrics could be read at this scrape.")
+    private static let workers = FamilyDescriptor(
+        name: "muster_workers", type: .gauge, help: "Processes of a launched service, by state.")
+}

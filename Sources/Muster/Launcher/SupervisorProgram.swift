@@ -1,0 +1,377 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import CMuster
+import Glibc
+import Logging
+import MusterEndpoint
+import MusterExecution
+import MusterHealth
+import MusterMetrics
+import MusterPlatform
+import MusterSupervision
+
+/// What a ``ProcessLauncher`` does in the supervisor: it lends the workers' supervision the process' signals, its
+/// settings, its endpoint and its service manager.
+final class SupervisorProgram: Sendable {
+    private struct State {
+        var settings: MusterSettings
+        var hasBegun = false
+        var supervisor: Supervisor?
+        var subscriptions: [SignalCenter.Subscription] = []
+        var failure: (any Error)?
+        var isReady = false
+        var onReady: [@Sendable () -> Void] = []
+        /// What was asked for before there was a supervisor.
+        var early: [SupervisorEvent] = []
+        /// What is being reloaded by, for the count of its outcome.
+        var method = RestartMethod.reload
+    }
+
+    let monitoring: Monitoring
+    /// The application's checks; the supervisor runs none of them.
+    let announcedHealth = HealthRegistry(runner: { _, _ in })
+
+    private let source: ProcessLauncher.SettingsSource?
+    private let launched: LaunchedServices
+    private let sockets: SocketTable
+    private let logger: Logger
+    private let metrics: SupervisorMetrics
+    private let health: SupervisorHealth
+    private let status: SupervisorStatus
+    private let manager: ServiceManagerLink
+    private let state: Locked<State>
+    private let over = Completion<ExitStatus>()
+
+    init(
+        settings: MusterSettings, source: ProcessLauncher.SettingsSource?, launched: LaunchedServices,
+        sockets: SocketTable, logger: Logger
+    ) throws {
+        self.source = source
+        self.launched = launched
+        self.sockets = sockets
+        self.logger = logger
+        state = Locked(State(settings: settings))
+        let registry = MetricRegistry.shared
+        metrics = try SupervisorMetrics(registry: registry)
+        let health = SupervisorHealth(settings: settings)
+        self.health = health
+        let status = SupervisorStatus(launched: launched)
+        self.status = status
+        monitoring = try Monitoring(
+            supervisor: metrics, health: health, status: status, registry: registry, settings: settings,
+            logger: logger)
+        manager = ServiceManagerLink(health: monitoring.health, logger: logger)
+    }
+
+    var failure: (any Error)? { state.withLock { $0.failure } }
+
+    func whenReady(_ action: @escaping @Sendable () -> Void) {
+        let isReady = state.withLock { state in
+            if !state.isReady { state.onReady.append(action) }
+            return state.isReady
+        }
+        if isReady { action() }
+    }
+
+    /// Hands an event in from any thread.
+    func submit(_ event: SupervisorEvent) {
+        let supervisor = state.withLock { state in
+            if state.supervisor == nil { state.early.append(event) }
+            return state.supervisor
+        }
+        if let supervisor { supervisor.loop.submit { supervisor.handle(event) } }
+    }
+
+    // MARK: Running
+
+    func wait() -> ExitStatus {
+        do {
+            let loop = try EventLoop(name: "muster-supervisor", parking: .descriptors)
+            if NativeThread.isMain { try loop.serveMainQueue() }
+            over.whenComplete { _ in loop.leave() }
+            loop.submit { [self] in begin(on: loop) }
+            try loop.run()
+        } catch {
+            return refuse(error)
+        }
+        return over.value ?? .failure
+    }
+
+    func run() async -> ExitStatus {
+        do {
+            let loop = try EventLoop(name: "muster-supervisor", parking: .descriptors)
+            // For as long as the process lives: the workers die with the thread that has started them.
+            try loop.attachThread(name: "muster-super")
+            loop.submit { [self] in begin(on: loop) }
+        } catch {
+            return refuse(error)
+        }
+        return await withTaskCancellationHandler {
+            await withCheckedContinuation { continuation in
+                over.whenComplete { continuation.resume(returning: $0) }
+            }
+        } onCancel: {
+            submit(.end(status: ExitStatus.success.rawValue))
+        }
+    }
+
+    private func refuse(_ error: any Error) -> ExitStatus {
+        logger.critical("cannot run", metadata: ["error": "\(error)"])
+        state.withLock { $0.failure = $0.failure ?? error }
+        return .failure
+    }
+
+    private func begin(on loop: EventLoop) {
+        do {
+            let isFirst = state.withLock { state in
+                defer { state.hasBegun = true }
+                return !state.hasBegun
+            }
+            guard isFirst else { throw ServicesError.alreadyStarted }
+            let settings = state.withLock { $0.settings }
+            let services = launched.all
+            guard !services.isEmpty else { throw LaunchError.nothingLaunched }
+            if settings.logOptions { logger.debug("settings", metadata: ["settings": "\(settings)"]) }
+            let exposition = monitoring.exposition
+            let supervisor = Supervisor(
+                plan: plan(services, settings), loop: loop, registry: .shared, logger: logger,
+                addSource: { exposition.add($0) })
+            supervisor.setObserver(self)
+            metrics.show(supervisor)
+            status.show(supervisor)
+            health.show(supervisor, expecting: announcedHealth)
+            SignalCenter.shared.deliver(on: loop)
+            try subscribe(supervisor)
+            try monitoring.start()
+            let early = state.withLock { state in
+                state.supervisor = supervisor
+                return state.early
+            }
+            supervisor.handle(.begin)
+            for event in early { supervisor.handle(event) }
+            manager.watch(supervisor)
+        } catch {
+            end(refuse(error))
+        }
+    }
+
+    private func plan(_ services: [LaunchedService], _ settings: MusterSettings) -> SupervisorPlan {
+        var plan = SupervisorPlan(
+            configuration: SupervisorConfiguration(
+                groups: services.map { $0.group(settings) }, shutdownDelay: settings.shutdownDelay,
+                jitterSeed: UInt64(bitPattern: MonotonicInstant.now.nanoseconds)),
+            program: CommandLine.arguments.first ?? "", arguments: SpawnRequest.ownArguments,
+            environment: WorkerEnvironment.make(),
+            livenessLimit: settings.livenessLimit, arenaCapacity: settings.arenaCapacity)
+        plan.sockets = sockets.plan
+        return plan
+    }
+
+    // MARK: Signals
+
+    private func subscribe(_ supervisor: Supervisor) throws {
+        let loop = supervisor.loop
+        try subscribe(SIGCHLD, loop, isCounted: false) { [unowned supervisor] in supervisor.childrenChanged() }
+        try subscribe(SIGTERM, loop) { [unowned supervisor] in supervisor.handle(.terminate) }
+        try subscribe(SIGINT, loop) { [unowned supervisor] in supervisor.handle(.interrupt) }
+        try subscribe(SIGHUP, loop) { [unowned self] in reload() }
+        try subscribe(SIGTTIN, loop) { [unowned supervisor] in supervisor.handle(.addWorker) }
+        try subscribe(SIGTTOU, loop) { [unowned supervisor] in supervisor.handle(.removeWorker) }
+        try subscribe(SIGUSR2, loop) { [unowned self, unowned supervisor] in report(supervisor) }
+    }
+
+    private func subscribe(
+        _ number: Int32, _ loop: EventLoop, isCounted: Bool = true, _ body: @escaping @Sendable () -> Void
+    ) throws {
+        let signal = UnixSignal(rawValue: number)
+        let counter = isCounted ? metrics.signals.labels(signal.description) : nil
+        counter?.increment(by: 0)
+        let subscription = try SignalCenter.shared.subscribe(signal) { [logger] signal in
+            if let counter {
+                counter.increment()
+                logger.info("caught a signal", metadata: ["signal": "\(signal)"])
+            }
+            // Signals may be taken on another loop's thread when the program has handlers of its own.
+            if loop.isCurrent { body() } else { loop.submit(body) }
+        }
+        state.withLock { $0.subscriptions.append(subscription) }
+    }
+
+    /// Re-reads the settings and, when they can be used, reloads as they say.
+    func reload() {
+        guard let supervisor = state.withLock({ $0.supervisor }) else { return }
+        guard supervisor.loop.isCurrent else { return supervisor.loop.submit { [self] in reload() } }
+        do {
+            if let settings = try source?() { take(settings, supervisor) }
+        } catch {
+            logger.error(
+                "the settings cannot be used: the old ones stay, and nothing is reloaded",
+                metadata: ["error": "\(error)"])
+            return handle(.reloadRefused, by: state.withLock { $0.settings.restartMethod }, supervisor)
+        }
+        switch state.withLock({ $0.settings.restartMethod }) {
+        case .reload: supervisor.handle(.reload)
+        case .mutate: handle(.mutate, by: .mutate, supervisor)
+        }
+    }
+
+    /// Only a rolling reload ends later than it begins.
+    private func handle(_ event: SupervisorEvent, by method: RestartMethod, _ supervisor: Supervisor) {
+        state.withLock { $0.method = method }
+        supervisor.handle(event)
+        state.withLock { $0.method = .reload }
+    }
+
+    private func take(_ read: MusterSettings, _ supervisor: Supervisor) {
+        let settings = state.withLock { state in
+            state.settings = state.settings.takingUp(read)
+            return state.settings
+        }
+        health.take(settings)
+        supervisor.setLivenessLimit(settings.livenessLimit)
+        supervisor.handle(.reconfigure(launched.all.map { $0.group(settings) }))
+        logger.info("the settings were read again")
+    }
+
+    private func report(_ supervisor: Supervisor) {
+        for line in SupervisorSummary(supervisor.report).lines { logger.notice("state: \(line)") }
+    }
+
+    private func end(_ status: ExitStatus) {
+        let subscriptions = state.withLock { state in
+            defer { state.subscriptions = [] }
+            return state.subscriptions
+        }
+        for subscription in subscriptions { SignalCenter.shared.unsubscribe(subscription) }
+        sockets.close()
+        monitoring.stop()
+        logger.info("stopped", metadata: ["status": "\(status)"])
+        over.complete(with: status)
+    }
+}
+
+extension SupervisorProgram: SupervisorObserver {
+    func supervisor(_ supervisor: Supervisor, notes notice: SupervisorNotice) {
+        if case .reloadEnded(let outcome) = notice {
+            metrics.reloadEnded(outcome, method: state.withLock { $0.method })
+        }
+        manager.note(notice, supervisor)
+    }
+
+    func supervisorDidChange(_ supervisor: Supervisor) {
+        manager.update(supervisor)
+        guard supervisor.isEveryWorkerReady else { return }
+        let actions = state.withLock { state in
+            state.isReady = true
+            defer { state.onReady = [] }
+            return state.onReady
+        }
+        for action in actions { action() }
+    }
+
+    func supervisorStopsWorkers(_ supervisor: Supervisor) {
+        // With the workers' own descriptors closed too, new connections are refused instead of forgotten.
+        sockets.close()
+    }
+
+    func supervisor(_ supervisor: Supervisor, finishedWith status: Int32) {
+        end(ExitStatus(rawValue: status))
+    }
+}
+
+extension LaunchedService {
+    /// The group as the supervisor knows it.
+    fileprivate func group(_ settings: MusterSettings) -> WorkerGroupConfiguration {
+        WorkerGroupConfiguration(
+            name: service.name, workers: workers, warmSpares: options.warmSpares, policy: options.restartPolicy,
+            backoff: options.backoff ?? settings.restartBackoff,
+            intensity: options.intensity ?? settings.restartIntensity, startupTimeout: settings.startupTimeout,
+            stopTimeout: settings.gracefulShutdownTimeout, abortGrace: settings.abortGrace)
+    }
+}
+
+/// The supervisor's picture of its workers as lines for people (SIGUSR2).
+struct SupervisorSummary {
+    let lines: [String]
+
+    init(_ report: SupervisorReport) {
+        var lines: [String] = []
+        for group in report.snapshot.groups {
+            let ready = group.slots.count { $0.state == .ready }
+            let name = group.configuration.name
+            lines.append("\(name): \(ready) of \(group.workers) workers ready, \(group.sparesParked) warm spares")
+            for slot in group.slots {
+                var line = "\(name)/\(slot.worker.slot): \(slot.state)"
+                if let birth = slot.birth, let process = report.processes[birth] {
+                    line += ", pid \(process.pid)\(process.stoppedSince != nil ? " (stopped)" : "")"
+                }
+                line += ", started \(slot.starts) times"
+                let restarts = DeathReason.allCases.filter { slot.restartsByReason[$0] > 0 }
+                    .map { "\($0.rawValue) \(slot.restartsByReason[$0])" }
+                if !restarts.isEmpty { line += ", restarts: \(restarts.joined(separator: ", "))" }
+                lines.append(line)
+            }
+        }
+        self.lines = lines
+    }
+}
+
+/// The program of Swift's toolchain that writes backtraces of a crashing process.
+///
+/// A statically linked program brings the runtime's crash handler along, but not that program: it has to lie beside
+/// the executable, or the toolchain has to be on the machine. A worker's name in the process list is not its path, so
+/// that the runtime would not find it by itself.
+enum BacktraceSupport {
+    private static let names = ["swift-backtrace", "swift-backtrace-static"]
+    /// All threads, without what only a debugger could use. `threads=all`, which should say the same, leaves all but
+    /// the crashed one out in Swift 6.3.
+    private static let options = "preset=full,registers=none,images=none,color=no,interactive=no,output-to=stderr"
+
+    /// What the environment variable `SWIFT_BACKTRACE` of a worker should be.
+    static var environmentValue: String {
+        guard let path = helper, !path.contains(",") else { return options }
+        return "\(options),swift-backtrace=\(path)"
+    }
+
+    /// The program's path: beside the executable, in `$SWIFT_ROOT`, or in the toolchain that `PATH` leads to.
+    static var helper: String? {
+        var folders: [String] = []
+        if let folder = resolved("/proc/self/exe").map(parent) { folders.append(folder) }
+        if let root = getenv("SWIFT_ROOT").map({ String(cString: $0) }), !root.isEmpty {
+            folders.append("\(root)/libexec/swift/linux")
+        }
+        for folder in (getenv("PATH").map { String(cString: $0) } ?? "").split(separator: ":") {
+            if let swift = resolved("\(folder)/swift") {
+                folders.append("\(parent(parent(swift)))/libexec/swift/linux")
+            }
+        }
+        for folder in folders {
+            for name in names where access("\(folder)/\(name)", X_OK) == 0 { return "\(folder)/\(name)" }
+        }
+        return nil
+    }
+
+    private static func resolved(_ path: String) -> String? {
+        guard let resolved = realpath(path, nil) else { return nil }
+        defer { free(resolved) }
+        return String(cString: resolved)
+    }
+
+    private static func parent(_ path: String) -> String {
+        path.lastIndex(of: "/").map { String(path[..<$0]) } ?? path
+    }
+}
+
+/// The environment of a worker: the supervisor's, made fit for a process that somebody watches.
+enum WorkerEnvironment {
+    /// Makes it.
+    static func make() -> ProcessEnvironment {
+        var environment = ProcessEnvironment.inherited
+        // Sockets of systemd are handed on by the supervisor, and only the supervisor speaks for the service.
+        for name in ["LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES", "NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"] {
+            environment[name] = nil
+        }
+        if environment["SWIFT_BACKTRACE"] == nil { environment["SWIFT_BACKTRACE"] = BacktraceSupport.environmentValue }
+        return environment
+    }
+}

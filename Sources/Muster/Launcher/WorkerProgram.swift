@@ -1,0 +1,263 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import CMuster
+import Glibc
+import Logging
+import MusterEndpoint
+import MusterExecution
+import MusterHealth
+import MusterMetrics
+import MusterPlatform
+import MusterSupervision
+
+/// What a ``ProcessLauncher`` does in a worker: it runs one launched service, and tells the supervisor how it fares.
+final class WorkerProgram: Sendable {
+    let health: HealthRegistry
+    let monitoring: Monitoring
+
+    private let marker: WorkerMarker
+    private let settings: MusterSettings
+    private let launched: LaunchedServices
+    private let sockets: SocketTable
+    private let chosenBackend: Backend?
+    private let baseLogger: Logger
+    private let channel: ControlChannel
+    private let vitalSigns: VitalSignsWriter?
+    private let runner = Locked<ServiceRunner?>(nil)
+    private let backend: Locked<Backend?>
+
+    init(
+        marker: WorkerMarker, settings: MusterSettings, launched: LaunchedServices, sockets: SocketTable,
+        backend: Backend?, logger: Logger
+    ) throws {
+        self.marker = marker
+        self.settings = settings
+        self.launched = launched
+        self.sockets = sockets
+        chosenBackend = backend
+        let current = Locked(backend)
+        self.backend = current
+        var logger = logger
+        logger[metadataKey: "worker"] = "\(marker.name)/\(marker.slot.map { "\($0)" } ?? "spare")"
+        self.baseLogger = logger
+        let checkLogger = logger
+        channel = ControlChannel(descriptor: OwnedDescriptor(marker.control))
+        let channel = channel
+        do {
+            vitalSigns = try VitalSignsWriter(descriptor: marker.vitalSigns) { channel.send(.active) }
+        } catch {
+            // The supervisor then takes it for a worker that is always idle.
+            logger.error("hangs of this worker will not be noticed", metadata: ["error": "\(error)"])
+            vitalSigns = nil
+        }
+        let health = HealthRegistry(
+            runner: { name, work in
+                do {
+                    let backend = try current.withLock { $0 } ?? Backend.current
+                    try backend.engine.spawn(name: name, work)
+                } catch {
+                    checkLogger.warning("health check has no job", metadata: ["check": "\(name)", "error": "\(error)"])
+                }
+            }, logger: logger)
+        self.health = health
+        monitoring = Monitoring(health: health, exposition: Exposition(sources: [], logger: logger), endpoint: nil)
+        // For the supervisor, which ends a hung worker so that its backtraces are written.
+        _ = cmuster_end_by_abort()
+        guard try ParentWatch.arm(supervisor: marker.supervisor) else {
+            logger.notice("the supervisor is gone before its worker has begun")
+            ExitStatus.failure.exit()
+        }
+    }
+
+    /// A warm spare gets its slot late.
+    private var logger: Logger {
+        guard let worker = Worker.current else { return baseLogger }
+        var logger = baseLogger
+        logger[metadataKey: "worker"] = "\(worker)"
+        return logger
+    }
+
+    var failure: (any Error)? { runner.withLock { $0 }?.failure }
+
+    func stop(_ status: ExitStatus) {
+        runner.withLock { $0 }?.stop(status)
+    }
+
+    func restart() {
+        runner.withLock { $0 }?.restart()
+    }
+
+    // MARK: Running
+
+    func wait() -> ExitStatus {
+        do {
+            return try prepared().wait { [self] loop in
+                if let vitalSigns { loop.publishTurns(to: vitalSigns.turns) }
+                try listen(on: loop)
+                HealthPublisher(health: health, vitalSigns: vitalSigns, loop: loop, logger: logger).begin()
+            }
+        } catch {
+            return refuse(error)
+        }
+    }
+
+    func run() async -> ExitStatus {
+        do {
+            let runner = try prepared()
+            if let hub = (backend.withLock { $0 }?.engine as? CooperativeEngine)?.hub, let vitalSigns {
+                hub.submit { hub.publishTurns(to: vitalSigns.turns) }
+            }
+            let loop = EventLoop.auxiliary
+            loop.submit { [self] in
+                do {
+                    try listen(on: loop)
+                } catch {
+                    logger.error("the supervisor's commands will not be heard", metadata: ["error": "\(error)"])
+                }
+                HealthPublisher(health: health, vitalSigns: vitalSigns, loop: loop, logger: logger).begin()
+            }
+            return await runner.run()
+        } catch {
+            return refuse(error)
+        }
+    }
+
+    private func refuse(_ error: any Error) -> ExitStatus {
+        logger.critical("cannot run", metadata: ["error": "\(error)"])
+        _ = channel.send(.startFailed(reason: "\(error)"))
+        return .failure
+    }
+
+    /// Waits for a slot if it is a warm spare, and sets up what the service runs on.
+    private func prepared() throws -> ServiceRunner {
+        let services = launched.all.map(\.service)
+        guard services.indices.contains(marker.group), services[marker.group].name == marker.name else {
+            throw LaunchError.unknownGroup(marker.name, launched: launched.names)
+        }
+        let service = services[marker.group]
+        if let slot = marker.slot {
+            assign(slot)
+            return try makeRunner(of: service, on: chosenBackend ?? Backend.current)
+        }
+        setTitle("\(marker.name)/spare")
+        _ = MetricRegistry.shared
+        Rehearsal.run(
+            service: marker.name, on: chosenBackend?.type ?? Backend.selection?.type, settings: settings)
+        // As much as can be done without knowing the slot.
+        let backend = try chosenBackend ?? BackendSelector.shared.backendUnlessWorkerMatters()
+        let runner = try backend.map { try makeRunner(of: service, on: $0) }
+        assign(waitForSlot())
+        return try runner ?? makeRunner(of: service, on: Backend.current)
+    }
+
+    private func assign(_ slot: Int) {
+        let worker = Worker(group: marker.name, slot: slot)
+        Worker.assign(worker)
+        setTitle("\(worker)")
+    }
+
+    private func makeRunner(of service: any ServiceBase, on backend: Backend) throws -> ServiceRunner {
+        self.backend.withLock { $0 = backend }
+        let channel = channel
+        let sockets = sockets
+        let vitalSigns = vitalSigns
+        if let vitalSigns { backend.loops.publish(to: vitalSigns, limit: settings.livenessLimit) }
+        var surroundings = ServiceRunner.Surroundings(exitNow: { cmuster_exit_now($0.rawValue) })
+        surroundings.failed = { channel.send(.startFailed(reason: "\($0)")) }
+        surroundings.stopping = { sockets.retire() }
+        surroundings.settingsChanged = { settings in
+            if let vitalSigns { backend.loops.publish(to: vitalSigns, limit: settings.livenessLimit) }
+        }
+        let runner = try ServiceRunner(
+            backend: backend, settings: settings, logger: { [unowned self] in logger }, watch: .ownLoop,
+            surroundings: surroundings)
+        try runner.services.register(service)
+        runner.whenReady { _ = channel.send(.ready) }
+        self.runner.withLock { $0 = runner }
+        return runner
+    }
+
+    /// A warm spare sleeps here until a slot is free. Signals have their default action meanwhile.
+    private func waitForSlot() -> Int {
+        _ = channel.send(.parked)
+        while true {
+            switch channel.receiveBlocking() {
+            case .message(.takeOver(let slot)): return slot
+            case .message, .malformed, .nothing: continue
+            case .closed:
+                logger.notice("the supervisor is gone")
+                ExitStatus.failure.exit()
+            }
+        }
+    }
+
+    private func setTitle(_ worker: String) {
+        let program = CommandLine.arguments.first?.split(separator: ":").first.map(String.init) ?? ""
+        ProcessTitle.set(WorkerTitle.long(program: program, worker: worker), shortName: worker)
+    }
+
+    private func listen(on loop: EventLoop) throws {
+        let watch = Locked<EventLoop.Watch?>(nil)
+        let made = try loop.watch(channel.descriptor.rawValue, for: .readable) { [self] _ in
+            while true {
+                switch channel.receive() {
+                case .message(.stop): stop(.success)
+                case .message(.reset): runner.withLock { $0 }?.reset()
+                case .message, .malformed: continue
+                case .nothing: return
+                case .closed:
+                    if let watch = watch.withLock({ $0.take() }) { loop.unwatch(watch) }
+                    logger.notice("the supervisor is gone: stopping")
+                    stop(.failure)
+                    return
+                }
+            }
+        }
+        watch.withLock { $0 = made }
+    }
+}
+
+/// Runs a service that does nothing from its start to its end, so that doing it again is quick: code and data are in
+/// memory by then, and Swift's runtime has looked up the types.
+///
+/// A warm spare rehearses before it parks. It selects no backend, because the program may want to know its slot first,
+/// and leaves no trace: metrics go into an arena of their own, the log is silent, signals keep their action.
+enum Rehearsal {
+    private struct NoService: ServiceBase {
+        let name: String
+
+        func start() async throws {}
+    }
+
+    /// Rehearses on the calling thread.
+    ///
+    /// - Parameters:
+    ///   - name: The name of the service that is to run.
+    ///   - type: The backend that it will run on; `nil` when nobody has decided.
+    ///   - settings: The settings that it will run with.
+    static func run(service name: String, on type: BackendType?, settings: MusterSettings) {
+        SignalCenter.rehearse()
+        var settings = settings
+        // Or a thread would watch over the deadline.
+        settings.gracefulShutdownTimeout = .zero
+        for standard in [BackendType.cooperative, .threading] where type == nil || type == standard {
+            // What does not work now will be reported when it matters.
+            try? run(NoService(name: name), on: standard, settings)
+        }
+    }
+
+    private static func run(_ service: NoService, on type: BackendType, _ settings: MusterSettings) throws {
+        let logger = Logger(label: "muster.rehearsal", factory: { _ in SwiftLogNoOpLogHandler() })
+        let registry = MetricRegistry(arena: try ArenaWriter.create(name: "muster-rehearsal"), logger: logger)
+        let selector = BackendSelector(metrics: registry, logger: logger)
+        selector.registerDefaultHook { type }
+        let backend = try selector.backend()
+        defer { backend.engine.releaseThreads() }
+        let runner = try ServiceRunner(
+            backend: backend, settings: settings, logger: { logger }, watch: .nobody,
+            surroundings: ServiceRunner.Surroundings(exitNow: { _ in }))
+        try runner.services.register(service)
+        runner.whenReady { [unowned runner] in runner.stop(.success) }
+        _ = runner.wait()
+    }
+}

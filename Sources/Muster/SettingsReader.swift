@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Configuration
+import MusterEndpoint
+import MusterExecution
+import MusterHealth
+import MusterPlatform
+import SystemPackage
+
+/// Reads single settings, and says what is wrong with those that cannot be used.
+struct SettingsReader {
+    let config: ConfigReader
+
+    /// A value as text, however it is written: a JSON file may have a number where the environment has text.
+    func text(_ key: String) throws(SettingsError) -> String? {
+        let configKey = ConfigKey(key)
+        if let text = config.string(forKey: configKey) { return text }
+        if let number = config.int(forKey: configKey) { return "\(number)" }
+        if let number = config.double(forKey: configKey) { return "\(number)" }
+        try refuseSeveral(key)
+        return nil
+    }
+
+    private func refuseSeveral(_ key: String) throws(SettingsError) {
+        if let several = config.stringArray(forKey: ConfigKey(key)) {
+            throw SettingsError(key: key, value: several.joined(separator: " "), expected: "one value")
+        }
+    }
+
+    func duration(_ key: String, allowsZero: Bool) throws(SettingsError) -> Duration? {
+        guard let text = try text(key) else { return nil }
+        guard let value = Duration(parsing: text) else {
+            throw SettingsError(key: key, value: text, expected: "a duration such as 500ms, 10s or 2m")
+        }
+        guard allowsZero || value > .zero else {
+            throw SettingsError(key: key, value: text, expected: "a duration above zero, such as 500ms, 10s or 2m")
+        }
+        return value
+    }
+
+    /// Reads a duration, where there is one.
+    func duration(_ key: String, allowsZero: Bool, into value: inout Duration) throws(SettingsError) {
+        if let read = try duration(key, allowsZero: allowsZero) { value = read }
+    }
+
+    func integer(_ key: String, in range: ClosedRange<Int>) throws(SettingsError) -> Int? {
+        guard let text = try text(key) else { return nil }
+        guard let value = Int(text), range.contains(value) else {
+            throw SettingsError(
+                key: key, value: text, expected: "a whole number from \(range.lowerBound) to \(range.upperBound)")
+        }
+        return value
+    }
+
+    func boolean(_ key: String) throws(SettingsError) -> Bool? {
+        guard let text = config.string(forKey: ConfigKey(key)) else {
+            // A boolean in a JSON file, or an argument without a value.
+            if let flag = config.bool(forKey: ConfigKey(key)) { return flag }
+            try refuseSeveral(key)
+            return nil
+        }
+        switch text.lowercased() {
+        case "true", "yes", "on", "1": return true
+        case "false", "no", "off", "0": return false
+        default: throw SettingsError(key: key, value: text, expected: "true or false")
+        }
+    }
+
+    func choice<Value: CaseIterable & RawRepresentable>(
+        _ key: String
+    ) throws(SettingsError) -> Value? where Value.RawValue == String {
+        guard let text = try text(key) else { return nil }
+        guard let value = Value(rawValue: text) else {
+            let all = Value.allCases.map { "'\($0.rawValue)'" }.joined(separator: ", ")
+            throw SettingsError(key: key, value: text, expected: "one of \(all)")
+        }
+        return value
+    }
+
+    func endpoint(_ text: String, key: String) throws(SettingsError) -> EndpointConfiguration? {
+        if text == "off" { return nil }
+        do {
+            var configuration = EndpointConfiguration()
+            configuration.address = try EndpointAddress(parsing: text)
+            configuration.addressSetting = SettingsError.spellings(of: key)
+            return configuration
+        } catch {
+            throw SettingsError(
+                key: key, value: text, expected: "HOST:PORT, unix:PATH, systemd:NAME, fd:N or off (\(error))")
+        }
+    }
+
+    /// Reads a JSON file before anything else runs.
+    static func jsonFile(_ path: String) throws -> any ConfigProvider {
+        let provider = Completion<Result<FileProvider<JSONSnapshot>, any Error>>()
+        let loop = try EventLoop(name: "muster-settings")
+        Task(executorPreference: loop) {
+            do {
+                provider.complete(with: .success(try await FileProvider(filePath: FilePath(path))))
+            } catch {
+                provider.complete(with: .failure(error))
+            }
+            loop.stop()
+        }
+        try loop.run()
+        guard let result = provider.value else { throw CancellationError() }
+        return try result.get()
+    }
+}
+
+extension Duration {
+    private static let units: [(suffix: String, nanoseconds: Double)] = [
+        ("ns", 1), ("us", 1e3), ("\u{B5}s", 1e3), ("\u{3BC}s", 1e3), ("ms", 1e6), ("s", 1e9), ("m", 60e9),
+        ("h", 3600e9), ("d", 86400e9),
+    ]
+
+    /// Reads a duration as people write it in settings: `10ms`, `1s`, `1.5m`, `2h`; a bare number is in seconds.
+    ///
+    /// - Parameter text: The text; `nil` is returned for one that is no duration, and for a negative one.
+    public init?(parsing text: String) {
+        // Longer suffixes first: "ms" ends with "s".
+        let unit = Self.units.sorted { $0.suffix.count > $1.suffix.count }.first { text.hasSuffix($0.suffix) }
+        let digits = unit.map { text.dropLast($0.suffix.count) } ?? text[...]
+        let isPlain = digits.allSatisfy { $0.isASCII && ($0.isNumber || $0 == ".") }
+        guard isPlain, let number = Double(digits) else { return nil }
+        let nanoseconds = number * (unit?.nanoseconds ?? 1e9)
+        guard nanoseconds < 9.2e18 else { return nil }
+        self = .nanoseconds(Int64(nanoseconds.rounded()))
+    }
+}

@@ -1,0 +1,345 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Glibc
+public import Logging
+import MusterEndpoint
+import MusterHealth
+public import MusterPlatform
+import MusterSupervision
+
+/// Tells systemd how the service fares, by the protocol of sd_notify(3).
+///
+/// Every method returns at once. A message that cannot be delivered is logged at the debug level and forgotten: a
+/// service never fails because nobody listens. oslo.service sends `READY=1` only (`systemd.notify`).
+public final class SystemdNotifier: Sendable {
+    /// How often ``watchdog()`` is to be called: half of the time after which systemd takes the service for hung;
+    /// `nil` when systemd does not watch this process.
+    public let watchdogInterval: Duration?
+
+    private let address: SystemdAddress
+    private let logger: Logger
+
+    /// Looks for systemd in the environment.
+    ///
+    /// - Parameters:
+    ///   - environment: Gives a variable's value: `NOTIFY_SOCKET`, `WATCHDOG_USEC` and `WATCHDOG_PID` are asked for.
+    ///   - processID: The process that systemd's watchdog must mean; the calling one when `nil`.
+    ///   - logger: Where failures are logged.
+    /// - Returns: `nil` when the service was not started with `NOTIFY_SOCKET` set, or its value is no address.
+    public init?(
+        environment: (String) -> String? = SystemdNotifier.processEnvironment, processID: Int32? = nil,
+        logger: Logger = Logger(label: "muster.systemd")
+    ) {
+        guard let value = environment("NOTIFY_SOCKET"), !value.isEmpty else { return nil }
+        guard let address = SystemdAddress(value) else {
+            logger.debug(
+                "systemd is not told anything: NOTIFY_SOCKET must be an absolute path or begin with @",
+                metadata: ["value": "\(value)"])
+            return nil
+        }
+        self.address = address
+        self.logger = logger
+        watchdogInterval = Self.watchdogInterval(environment, processID: processID ?? getpid())
+    }
+
+    /// Sends a message made by the caller.
+    ///
+    /// - Parameter message: The message.
+    public func send(_ message: SystemdMessage) {
+        if let error = deliver(Array(message.description.utf8)) {
+            logger.debug(
+                "systemd was not notified", metadata: ["message": "\(message)", "error": "\(error)"])
+        }
+    }
+
+    /// Says that the service has started, or has taken up its new settings.
+    ///
+    /// - Parameter status: One line for people; the former one stays when `nil`.
+    public func ready(status: String? = nil) {
+        send(.ready, status)
+    }
+
+    /// Says that the service takes up new settings; ``ready(status:)`` must follow.
+    ///
+    /// - Parameters:
+    ///   - now: The present instant.
+    ///   - status: One line for people; the former one stays when `nil`.
+    public func reloading(at now: MonotonicInstant = .now, status: String? = nil) {
+        send(.reloading(at: now), status)
+    }
+
+    /// Says that the service is stopping.
+    ///
+    /// - Parameter status: One line for people; the former one stays when `nil`.
+    public func stopping(status: String? = nil) {
+        send(.stopping, status)
+    }
+
+    /// Shows one line for people in `systemctl status`.
+    ///
+    /// - Parameter text: The line; see ``SystemdMessage/status(_:)``.
+    public func status(_ text: String) {
+        send(.status(text))
+    }
+
+    /// Names the service's main process.
+    ///
+    /// - Parameter pid: The process.
+    public func mainProcess(_ pid: Int32) {
+        send(.mainProcess(pid))
+    }
+
+    /// Says that the service is alive, to be called every ``watchdogInterval``.
+    public func watchdog() {
+        send(.watchdog)
+    }
+
+    /// A variable of the process' environment.
+    ///
+    /// - Parameter name: The variable's name.
+    /// - Returns: Its value; `nil` when it is not set.
+    public static func processEnvironment(_ name: String) -> String? {
+        getenv(name).map { String(cString: $0) }
+    }
+
+    private func send(_ message: SystemdMessage, _ status: String?) {
+        send(status.map { message + .status($0) } ?? message)
+    }
+
+    /// A socket for each message: they are rare, and none is kept open for it.
+    private func deliver(_ bytes: [UInt8]) -> SystemError? {
+        let socket = Glibc.socket(AF_UNIX, Int32(SOCK_DGRAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
+        guard socket >= 0 else { return SystemError("socket") }
+        defer { close(socket) }
+        return address.withSocketAddress { address, length in
+            // A queue that is full, as that of a stopped systemd, must not hold up the service.
+            let flags = Int32(MSG_DONTWAIT) | Int32(MSG_NOSIGNAL)
+            let count = sendto(socket, bytes, bytes.count, flags, address, length)
+            return count == bytes.count ? nil : SystemError("sendto")
+        }
+    }
+
+    private static func watchdogInterval(_ environment: (String) -> String?, processID: Int32) -> Duration? {
+        guard let text = environment("WATCHDOG_USEC"), let microseconds = Int64(text), microseconds > 0 else {
+            return nil
+        }
+        if let pid = environment("WATCHDOG_PID"), Int32(pid) != processID { return nil }
+        return .microseconds(microseconds) / 2
+    }
+}
+
+/// Where systemd listens for messages: a path, or with `@` in front a name in the abstract namespace.
+struct SystemdAddress: Hashable, Sendable {
+    /// The bytes of `sun_path`; an abstract name begins with a zero byte.
+    let path: [UInt8]
+
+    /// Reads the value of `NOTIFY_SOCKET`.
+    ///
+    /// - Parameter text: The value; `nil` is returned for one that is no address of a Unix socket.
+    init?(_ text: String) {
+        var path = Array(text.utf8)
+        // A path needs a zero byte behind it; an abstract name ends with the address' length.
+        let room = MemoryLayout.size(ofValue: sockaddr_un().sun_path)
+        guard let first = path.first, !path.contains(0) else { return nil }
+        switch first {
+        case UInt8(ascii: "/") where path.count < room: break
+        case UInt8(ascii: "@") where path.count > 1 && path.count <= room: path[0] = 0
+        default: return nil
+        }
+        self.path = path
+    }
+
+    /// Hands out the address as the kernel wants it.
+    func withSocketAddress<Result>(_ body: (UnsafePointer<sockaddr>, socklen_t) -> Result) -> Result {
+        var address = sockaddr_un()
+        address.sun_family = sa_family_t(AF_UNIX)
+        withUnsafeMutableBytes(of: &address.sun_path) { $0.copyBytes(from: path) }
+        let start = MemoryLayout<sockaddr_un>.offset(of: \.sun_path) ?? MemoryLayout<sa_family_t>.size
+        // The zero byte behind a path counts; one behind an abstract name would be part of it.
+        let length = start + path.count + (path.first == 0 ? 0 : 1)
+        return withUnsafePointer(to: &address) { pointer in
+            pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { body($0, socklen_t(length)) }
+        }
+    }
+}
+
+/// What a service tells systemd in one message, in the words of sd_notify(3): one assignment a line.
+///
+/// Messages can be joined, as in `SystemdMessage.ready + .status("serving")`: systemd takes in all of one message
+/// at once.
+public struct SystemdMessage: Hashable, Sendable, CustomStringConvertible {
+    /// The longest status text in bytes of UTF-8; what is longer is cut.
+    public static let maximumStatusBytes = 512
+
+    /// The assignments, with line feeds between them.
+    public let description: String
+
+    private init(_ text: String) {
+        description = text
+    }
+
+    /// The service has started, or has taken up its new settings.
+    public static let ready = SystemdMessage("READY=1")
+
+    /// The service is stopping.
+    public static let stopping = SystemdMessage("STOPPING=1")
+
+    /// The service is alive; expected once in every `WatchdogSec=`.
+    public static let watchdog = SystemdMessage("WATCHDOG=1")
+
+    /// The service takes up new settings; ``ready`` must follow.
+    ///
+    /// `Type=notify-reload` (systemd 253) demands the instant in the same message: by it systemd tells this reload
+    /// from the one before.
+    ///
+    /// - Parameter now: The present instant, not before the one at which the reload was asked for.
+    /// - Returns: The message.
+    public static func reloading(at now: MonotonicInstant) -> SystemdMessage {
+        SystemdMessage("RELOADING=1\nMONOTONIC_USEC=\(max(now.nanoseconds, 0) / 1000)")
+    }
+
+    /// One line for people, shown by `systemctl status`.
+    ///
+    /// - Parameter text: The line; line breaks and other control characters become spaces, and the end of a long
+    ///   text is cut. An empty one takes the line away.
+    /// - Returns: The message.
+    public static func status(_ text: String) -> SystemdMessage {
+        var line = ""
+        for character in text {
+            let isControl =
+                character.unicodeScalars.contains { $0.properties.generalCategory == .control }
+                || character == "\u{2028}" || character == "\u{2029}"
+            let shown: Character = isControl ? " " : character
+            guard line.utf8.count + String(shown).utf8.count <= maximumStatusBytes else { break }
+            line.append(shown)
+        }
+        return SystemdMessage("STATUS=\(line)")
+    }
+
+    /// The service's main process, where systemd did not start it itself.
+    ///
+    /// - Parameter pid: The process.
+    /// - Returns: The message.
+    public static func mainProcess(_ pid: Int32) -> SystemdMessage {
+        SystemdMessage("MAINPID=\(pid)")
+    }
+
+    /// Joins two messages into one.
+    ///
+    /// - Parameters:
+    ///   - first: What is said first.
+    ///   - second: What follows.
+    /// - Returns: Both, as one message.
+    public static func + (first: SystemdMessage, second: SystemdMessage) -> SystemdMessage {
+        SystemdMessage(first.description + "\n" + second.description)
+    }
+}
+
+/// Feeds systemd's watchdog at half of its time-out, as long as the program is live.
+final class SystemdWatchdog: Sendable {
+    private let notifier: SystemdNotifier
+    private let health: HealthRegistry
+    private let logger: Logger
+    private let isOver = Locked(false)
+
+    init(notifier: SystemdNotifier, health: HealthRegistry, logger: Logger) {
+        self.notifier = notifier
+        self.health = health
+        self.logger = logger
+    }
+
+    /// Begins, if systemd has asked for it.
+    ///
+    /// - Parameter loop: Whose thread it is done on.
+    func begin(on loop: EventLoop) {
+        guard let interval = notifier.watchdogInterval else { return }
+        loop.submit { [self] in feed(every: interval, on: loop) }
+    }
+
+    /// Ends: what takes long from here on is the service manager's stop time-out to judge.
+    func end() {
+        isOver.withLock { $0 = true }
+    }
+
+    private func feed(every interval: Duration, on loop: EventLoop) {
+        if isOver.withLock({ $0 }) { return }
+        health.evaluate(.live, on: loop) { [self] report in
+            if report.isPassing {
+                notifier.watchdog()
+            } else {
+                logger.error("the service manager's watchdog is not fed: the program is not live")
+            }
+        }
+        loop.schedule(at: .now.advanced(by: interval)) { [weak self] in self?.feed(every: interval, on: loop) }
+    }
+}
+
+/// Tells the service manager (systemd) how the supervisor fares: ready when every worker is, reloading, stopping, a
+/// line of status, and the watchdog only while the program is live. Belongs to the supervisor's thread.
+///
+/// Sound as `@unchecked Sendable`: used on the supervisor's thread only, after its creation.
+final class ServiceManagerLink: @unchecked Sendable {
+    private let notifier: SystemdNotifier?
+    private let watchdog: SystemdWatchdog?
+    private var isReady = false
+    private var isReloading = false
+    private var status = ""
+
+    init(health: HealthRegistry, logger: Logger) {
+        let notifier = SystemdNotifier(logger: logger)
+        self.notifier = notifier
+        watchdog = notifier.map { SystemdWatchdog(notifier: $0, health: health, logger: logger) }
+    }
+
+    /// Begins to feed the watchdog, if there is one.
+    func watch(_ supervisor: Supervisor) {
+        watchdog?.begin(on: supervisor.loop)
+    }
+
+    func note(_ notice: SupervisorNotice, _ supervisor: Supervisor) {
+        guard let notifier else { return }
+        switch notice {
+        case .reloadBegan:
+            isReloading = true
+            notifier.reloading()
+        case .reloadEnded:
+            // Also for one that was refused: the manager waits for this word.
+            if !isReloading { notifier.reloading() }
+            isReloading = false
+            notifier.ready(status: line(supervisor, isReloading: false))
+        case .shutdownBegan, .halted:
+            notifier.stopping()
+        default: break
+        }
+    }
+
+    func update(_ supervisor: Supervisor) {
+        guard let notifier else { return }
+        let line = line(supervisor)
+        if !isReady, supervisor.isEveryWorkerReady {
+            isReady = true
+            status = line
+            notifier.mainProcess(getpid())
+            notifier.ready(status: line)
+        } else if line != status {
+            status = line
+            notifier.status(line)
+        }
+    }
+
+    private func line(_ supervisor: Supervisor, isReloading: Bool? = nil) -> String {
+        let snapshot = supervisor.report.snapshot
+        let parts = snapshot.groups.map { group in
+            let ready = group.slots.count { $0.state == .ready }
+            let restarts = group.slots.reduce(0) { $0 + $1.restartsByReason.total }
+            return "\(group.configuration.name): \(ready) of \(group.workers) workers ready, \(restarts) restarts"
+        }
+        let prefix =
+            switch snapshot.phase {
+            case .running: isReloading ?? snapshot.isReloading ? "Reloading; " : ""
+            case .stopping, .halting: "Stopping; "
+            case .finished: "Stopped; "
+            }
+        return prefix + parts.joined(separator: "; ")
+    }
+}

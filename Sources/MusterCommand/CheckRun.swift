@@ -1,0 +1,366 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import FoundationEssentials
+import Glibc
+import Muster
+import MusterEndpoint
+import MusterHealth
+import MusterPlatform
+
+/// All that `muster check` looks at, in one go.
+public struct CheckRun {
+    private let settingsFile: String?
+    private let webConfigFile: String?
+    private let units: [String]
+    private let arguments: [String]
+    private let environment: [String: String]
+    private let isBinding: Bool
+    private let read: (String) -> Result<String, ReadFailure>
+
+    /// Plans a check.
+    ///
+    /// - Parameters:
+    ///   - settingsFile: A JSON file with settings; when `nil`, the one that the others name.
+    ///   - webConfigFile: A web config file; when `nil`, the one that the settings name.
+    ///   - units: The paths of systemd units. If there are any, the settings are theirs.
+    ///   - arguments: The service's arguments, without the program's name.
+    ///   - environment: The environment, which counts without units only.
+    ///   - isBinding: Whether to try to listen at the endpoint's address.
+    ///   - read: Reads a text file.
+    public init(
+        settingsFile: String?, webConfigFile: String?, units: [String], arguments: [String],
+        environment: [String: String], isBinding: Bool,
+        read: @escaping (String) -> Result<String, ReadFailure>
+    ) {
+        self.settingsFile = settingsFile
+        self.webConfigFile = webConfigFile
+        self.units = units
+        self.arguments = arguments
+        self.environment = environment
+        self.isBinding = isBinding
+        self.read = read
+    }
+
+    /// Does it.
+    public func report() -> CheckReport {
+        var report = CheckReport()
+        var input = SettingsInput(arguments: arguments, file: settingsFile)
+        if units.isEmpty {
+            input.environment = SettingsInput.environment(environment)
+            let check = SettingsCheck(input, read: read)
+            report.add(check.findings + SettingsRelations.findings(check) + bind(check), about: "settings")
+            checkWebConfig(of: check, &report)
+        } else {
+            checkUnits(input, &report)
+        }
+        if let webConfigFile { report.add(WebConfigCheck.findings(file: webConfigFile), about: webConfigFile) }
+        return report
+    }
+
+    private func checkUnits(_ input: SettingsInput, _ report: inout CheckReport) {
+        var files: [(path: String, text: String)] = []
+        for path in units {
+            switch read(path) {
+            case .success(let text): files.append((path, text))
+            case .failure(let failure):
+                report.add([Finding(.error, Finding.Place(path), "\(failure)")], about: path)
+            }
+        }
+        let check = UnitCheck(files, base: input, read: read)
+        for (unit, findings) in check.findings { report.add(findings, about: unit) }
+        for settings in check.services {
+            if isBinding { report.add(bind(settings), about: "endpoint") }
+            checkWebConfig(of: settings, &report)
+        }
+    }
+
+    private func checkWebConfig(of check: SettingsCheck, _ report: inout CheckReport) {
+        guard webConfigFile == nil, let file = check.settings.endpoint?.webConfigFile else { return }
+        report.add(WebConfigCheck.findings(file: file), about: file)
+    }
+
+    /// Listens for a moment.
+    private func bind(_ check: SettingsCheck) -> [Finding] {
+        guard isBinding, let endpoint = check.settings.endpoint else { return [] }
+        let place = check.place(of: "muster.endpoint.address") ?? Finding.Place("settings")
+        switch endpoint.address {
+        case .systemd, .descriptor:
+            return [Finding(.note, place, "\(endpoint.address) is handed over at the start; there is nothing to try")]
+        case .tcp, .unix:
+            do {
+                let socket = try ListeningSocket(endpoint.address, setting: "'muster.endpoint.address'")
+                socket.unlinkFile()
+                socket.closeDescriptor()
+                return []
+            } catch {
+                return [Finding(.error, place, "\(error)")]
+            }
+        }
+    }
+}
+
+/// All that a check has found, and what it has looked at.
+public struct CheckReport: Hashable, Sendable {
+    /// What was found, in the order of the places looked at.
+    public private(set) var findings: [Finding] = []
+    /// What was looked at, for the summary: `settings`, a file's name.
+    public private(set) var subjects: [String] = []
+
+    /// Creates an empty report.
+    public init() {}
+
+    /// Adds what was found about something.
+    ///
+    /// - Parameters:
+    ///   - findings: What was found; a finding that is there already is not told twice.
+    ///   - subject: What was looked at.
+    public mutating func add(_ findings: [Finding], about subject: String) {
+        if !subjects.contains(subject) { subjects.append(subject) }
+        for finding in findings where !self.findings.contains(finding) { self.findings.append(finding) }
+    }
+
+    /// How many findings there are of a severity.
+    ///
+    /// - Parameter severity: The severity.
+    public func count(_ severity: Finding.Severity) -> Int { findings.count { $0.severity == severity } }
+
+    /// The exit code: ``CommandExit/failure`` with an error, ``CommandExit/unwell`` with a warning if those count.
+    ///
+    /// - Parameter isStrict: Whether warnings count.
+    public func exit(isStrict: Bool) -> CommandExit {
+        if count(.error) > 0 { return .failure }
+        return isStrict && count(.warning) > 0 ? .unwell : .success
+    }
+
+    /// The findings, a line each, for standard output.
+    ///
+    /// - Parameters:
+    ///   - style: How words are set off.
+    ///   - isQuiet: Whether notes are left out.
+    public func lines(style: Style, isQuiet: Bool = false) -> [String] {
+        findings.filter { $0.severity > .note || !isQuiet }.map { finding in
+            let text = finding.description
+            let word = finding.severity.rawValue
+            return style.mark(word, as: finding.severity.emphasis) + text.dropFirst(word.count)
+        }
+    }
+
+    /// The last line: what was looked at, and how many findings there are.
+    public var summary: String {
+        let counts = Finding.Severity.allCases.compactMap { severity -> String? in
+            let count = count(severity)
+            return count == 0 ? nil : "\(count) \(severity.rawValue)\(count == 1 ? "" : "s")"
+        }
+        let subjects = subjects.joined(separator: ", ").onOneLine
+        return "checked \(subjects): \(counts.isEmpty ? "nothing to object to" : counts.joined(separator: ", "))"
+    }
+
+    /// The report for programs.
+    ///
+    /// - Parameter isStrict: Whether warnings count.
+    public func json(isStrict: Bool) -> String {
+        let document = Document(
+            schemaVersion: 1, checked: subjects,
+            findings: findings.map {
+                Document.Entry(
+                    severity: $0.severity.rawValue, source: $0.place.source, line: $0.place.line, message: $0.message)
+            },
+            errors: count(.error), warnings: count(.warning), notes: count(.note),
+            exitCode: exit(isStrict: isStrict).rawValue)
+        let encoder = JSONEncoder()
+        encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
+        // A document of texts and numbers can always be written.
+        return (try? encoder.encode(document)).map { String(decoding: $0, as: UTF8.self) } ?? "{}"
+    }
+
+    private struct Document: Encodable {
+        struct Entry: Encodable {
+            let severity: String
+            let source: String
+            let line: Int?
+            let message: String
+        }
+
+        let schemaVersion: Int
+        let checked: [String]
+        let findings: [Entry]
+        let errors: Int
+        let warnings: Int
+        let notes: Int
+        let exitCode: Int32
+    }
+}
+
+extension Finding.Severity {
+    var emphasis: Style.Emphasis {
+        switch self {
+        case .error: .bad
+        case .warning: .doubtful
+        case .note: .quiet
+        }
+    }
+}
+
+/// Something that `muster check` has found.
+public struct Finding: Hashable, Sendable, CustomStringConvertible {
+    /// How much it matters, the worst first.
+    public enum Severity: String, Hashable, Sendable, CaseIterable, Comparable {
+        /// The program would not start, or something would go wrong for certain.
+        case error
+        /// Something that is likely to be a mistake.
+        case warning
+        /// Something worth knowing.
+        case note
+
+        /// Whether one matters less than the other.
+        public static func < (one: Severity, other: Severity) -> Bool { one.rank < other.rank }
+
+        private var rank: Int {
+            switch self {
+            case .note: 0
+            case .warning: 1
+            case .error: 2
+            }
+        }
+    }
+
+    /// Where something is.
+    public struct Place: Hashable, Sendable, CustomStringConvertible {
+        /// The file, or `environment`, or `arguments`.
+        public var source: String
+        /// The line, from 1 on; `nil` where there is none.
+        public var line: Int?
+
+        /// Names a place.
+        ///
+        /// - Parameters:
+        ///   - source: The file, or `environment`, or `arguments`.
+        ///   - line: The line, from 1 on; `nil` where there is none.
+        public init(_ source: String, line: Int? = nil) {
+            self.source = source
+            self.line = line
+        }
+
+        /// The place as compilers write it, `file:line`.
+        public var description: String { line.map { "\(source):\($0)" } ?? source }
+    }
+
+    /// How much it matters.
+    public let severity: Severity
+    /// Where it is.
+    public let place: Place
+    /// What is wrong, and what to do about it.
+    public let message: String
+
+    /// Creates a finding.
+    ///
+    /// - Parameters:
+    ///   - severity: How much it matters.
+    ///   - place: Where it is.
+    ///   - message: What is wrong, and what to do about it.
+    public init(_ severity: Severity, _ place: Place, _ message: String) {
+        self.severity = severity
+        self.place = place
+        self.message = message
+    }
+
+    /// The finding as one line.
+    public var description: String {
+        // What is quoted from a file must not write to the terminal in its own way.
+        "\(severity.rawValue): \(place): \(message)".onOneLine
+    }
+}
+
+/// Finds what somebody may have meant.
+enum NearestName {
+    /// The name that is nearest to a text, if one is near enough to be meant by it.
+    ///
+    /// - Parameters:
+    ///   - text: What was written.
+    ///   - names: What could have been meant.
+    static func find(_ text: String, among names: some Sequence<String>) -> String? {
+        let limit = max(1, min(4, text.count / 4))
+        var best: (name: String, distance: Int)?
+        for name in names.sorted() where abs(name.count - text.count) <= limit {
+            let distance = distance(Array(text.unicodeScalars), Array(name.unicodeScalars))
+            if distance <= limit, distance < best?.distance ?? .max { best = (name, distance) }
+        }
+        return best?.name
+    }
+
+    /// How many single changes make one text the other: a character more, less, another one, or two that have
+    /// changed places (optimal string alignment).
+    static func distance(_ one: [Unicode.Scalar], _ other: [Unicode.Scalar]) -> Int {
+        var beforeLast: [Int] = []
+        var last = Array(0...other.count)
+        for (row, scalar) in one.enumerated() {
+            var current = [row + 1]
+            for (column, candidate) in other.enumerated() {
+                var cost = min(last[column + 1] + 1, current[column] + 1, last[column] + (scalar == candidate ? 0 : 1))
+                if row > 0, column > 0, scalar == other[column - 1], one[row - 1] == candidate {
+                    cost = min(cost, beforeLast[column - 1] + 1)
+                }
+                current.append(cost)
+            }
+            (beforeLast, last) = (last, current)
+        }
+        return last[other.count]
+    }
+}
+
+/// Why a file could not be read.
+public struct ReadFailure: Error, Hashable, Sendable, CustomStringConvertible {
+    /// The system's word, `No such file or directory`.
+    public let reason: String
+
+    /// Creates a failure.
+    ///
+    /// - Parameter reason: The system's word.
+    public init(_ reason: String) {
+        self.reason = reason
+    }
+
+    /// The failure in words.
+    public var description: String { "cannot be read: \(reason)" }
+}
+
+/// Reads files of texts, which are small.
+public enum TextFile {
+    /// The most that is read, in bytes; more is no file of settings.
+    public static let limit = 1 << 20
+
+    /// Reads a file.
+    ///
+    /// - Parameter path: Its path.
+    /// - Returns: Its text; what is no UTF-8 in it becomes U+FFFD.
+    public static func read(_ path: String) -> Result<String, ReadFailure> {
+        let descriptor = open(path, O_RDONLY | O_CLOEXEC)
+        guard descriptor >= 0 else { return .failure(ReadFailure(String(cString: strerror(errno)))) }
+        defer { close(descriptor) }
+        var bytes: [UInt8] = []
+        var chunk = [UInt8](repeating: 0, count: 16384)
+        while true {
+            let count = Glibc.read(descriptor, &chunk, chunk.count)
+            if count < 0 {
+                if errno == EINTR { continue }
+                return .failure(ReadFailure(String(cString: strerror(errno))))
+            }
+            if count == 0 { break }
+            bytes += chunk[..<count]
+            if bytes.count > limit { return .failure(ReadFailure("it has more than \(limit) bytes")) }
+        }
+        return .success(String(decoding: bytes, as: UTF8.self))
+    }
+}
+
+/// The exit codes of the command line, as `docs/command-line.md` lists them.
+public enum CommandExit: Int32, Hashable, Sendable, CaseIterable {
+    /// All is well: live and ready, or nothing found that matters.
+    case success = 0
+    /// The service answers and is not live or not ready; or there are warnings, and those count.
+    case unwell = 1
+    /// There was no answer that could be used; or there are errors.
+    case failure = 2
+    /// The command line itself was wrong. (`sysexits.h`: `EX_USAGE`.)
+    case usage = 64
+}

@@ -1,0 +1,310 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import CCrypt
+import CGnuTLS
+import MusterPlatform
+
+/// Checks passwords, one at a time, on a thread that is there only while there are some to check: the endpoint's own
+/// thread has probes to answer meanwhile.
+///
+/// Sound as `@unchecked Sendable`: everything is touched on the endpoint's thread only; the helper merely carries it
+/// back there.
+final class LoginDesk: @unchecked Sendable {
+    /// Compares a password with a hash.
+    typealias Check = @Sendable (_ password: [UInt8], _ hash: BcryptHash) -> Bool
+
+    /// What is known of a login.
+    enum Answer: Equatable {
+        case granted
+        case refused
+        /// It is being checked; the pending login is told.
+        case pending
+        /// Too many others wait.
+        case busy
+    }
+
+    private struct Waiting {
+        var user: String
+        var hash: BcryptHash
+        var logins: [PendingLogin]
+    }
+
+    /// How many different passwords may wait to be checked.
+    static let queueLimit = 16
+    /// How long the helper's thread stays without anything to do.
+    private static let keepAlive: Duration = .seconds(10)
+
+    private let loop: EventLoop
+    private let check: Check
+    private let resume: @Sendable (PendingLogin) -> Void
+    private let secret = LoginKey.secret()
+    private var users: [String: BcryptHash] = [:]
+    private var decoy: BcryptHash?
+    private var cache = LoginCache()
+    private var waiting: [LoginKey: Waiting] = [:]
+    private var helper: EventLoop?
+
+    /// Creates a desk without users.
+    ///
+    /// - Parameters:
+    ///   - loop: The endpoint's loop.
+    ///   - check: Compares a password with a hash.
+    ///   - resume: Called on the endpoint's loop for each login whose outcome is known now.
+    init(
+        loop: EventLoop, check: @escaping Check, resume: @escaping @Sendable (PendingLogin) -> Void
+    ) {
+        self.loop = loop
+        self.check = check
+        self.resume = resume
+    }
+
+    /// Takes other users; what is known of the old ones is forgotten.
+    func use(_ users: [String: BcryptHash]) {
+        guard users != self.users else { return }
+        self.users = users
+        decoy = Self.decoy(for: users)
+        cache = LoginCache()
+    }
+
+    /// Whether there are users, so that everybody has to be one.
+    var hasUsers: Bool { !users.isEmpty }
+
+    /// A stranger is compared with something, too, so that the time taken does not tell who is known. It takes what the
+    /// costliest user takes.
+    private static func decoy(for users: [String: BcryptHash]) -> BcryptHash? {
+        users.values.map(\.cost).max().flatMap { BcryptHash.decoy(cost: $0) }
+    }
+
+    /// Asks for a login.
+    ///
+    /// - Parameters:
+    ///   - credentials: Name and password.
+    ///   - login: Makes what is told when it is known later.
+    func ask(_ credentials: BasicCredentials, _ login: () -> PendingLogin) -> Answer {
+        guard let hash = users[credentials.user] ?? decoy else { return .refused }
+        let key = LoginKey(secret, credentials, hash)
+        if let outcome = cache[key] { return outcome ? .granted : .refused }
+        if waiting[key] != nil {
+            waiting[key]?.logins.append(login())
+            return .pending
+        }
+        guard waiting.count < Self.queueLimit, let helper = openHelper() else { return .busy }
+        waiting[key] = Waiting(user: credentials.user, hash: hash, logins: [login()])
+        helper.submit { [loop, check, weak self] in
+            let isRight = check(credentials.password, hash)
+            loop.submit { [weak self] in self?.finish(key, isRight) }
+        }
+        return .pending
+    }
+
+    private func openHelper() -> EventLoop? {
+        if let helper { return helper }
+        helper = try? EventLoop(
+            name: "muster-login",
+            starter: { loop in loop.startThread(name: "muster-login", keepAlive: Self.keepAlive) })
+        return helper
+    }
+
+    private func finish(_ key: LoginKey, _ isRight: Bool) {
+        guard let done = waiting.removeValue(forKey: key) else { return }
+        // Of the users there are now: the file may have changed meanwhile.
+        let isGranted = isRight && users[done.user] == done.hash
+        if users[done.user] == done.hash || users[done.user] == nil { cache.remember(key, isGranted) }
+        for login in done.logins {
+            login.isGranted = isGranted
+            resume(login)
+        }
+    }
+}
+
+/// The outcomes of the last logins, so that a scraper's password is computed once. Those that failed have a room of
+/// their own: guessing pushes nobody out who belongs here.
+struct LoginCache {
+    /// How many of each outcome are remembered.
+    static let capacity = 64
+
+    private var outcomes: [LoginKey: Bool] = [:]
+    private var granted: [LoginKey] = []
+    private var refused: [LoginKey] = []
+
+    /// The outcome; `nil` when it is not remembered.
+    subscript(key: LoginKey) -> Bool? { outcomes[key] }
+
+    /// Remembers an outcome, and forgets the oldest one of its kind for it.
+    mutating func remember(_ key: LoginKey, _ isGranted: Bool) {
+        guard outcomes[key] == nil else { return }
+        outcomes[key] = isGranted
+        let oldest = isGranted ? Self.add(key, to: &granted) : Self.add(key, to: &refused)
+        if let oldest { outcomes[oldest] = nil }
+    }
+
+    private static func add(_ key: LoginKey, to keys: inout [LoginKey]) -> LoginKey? {
+        keys.append(key)
+        return keys.count > capacity ? keys.removeFirst() : nil
+    }
+}
+
+/// What stands for a user, the hash and the password that was tried in memory: a digest with a key that only this
+/// process knows, so that nothing in a core file can be tried out at leisure.
+struct LoginKey: Hashable {
+    private let digest: [UInt8]
+
+    /// Digests them.
+    ///
+    /// - Parameters:
+    ///   - secret: The process' key.
+    ///   - credentials: Name and password.
+    ///   - hash: What the password is compared with.
+    init(_ secret: [UInt8], _ credentials: BasicCredentials, _ hash: BcryptHash) {
+        // The hash has always the same length, and a name has no colon, so no two meanings have the same bytes.
+        let text = Array(hash.text.utf8) + Array(credentials.user.utf8) + [UInt8(ascii: ":")] + credentials.password
+        var digest = [UInt8](repeating: 0, count: 32)
+        let code =
+            cgnutls_load() == nil
+            ? gnutls_hmac_fast(GNUTLS_MAC_SHA256, secret, secret.count, text, text.count, &digest) : -1
+        // Without a digest nothing is remembered: this one is equal to no other.
+        self.digest = code == 0 ? digest : Self.secret()
+    }
+
+    /// Random bytes from the kernel.
+    static func secret() -> [UInt8] {
+        var generator = SystemRandomNumberGenerator()
+        return (0..<32).map { _ in UInt8.random(in: 0...255, using: &generator) }
+    }
+}
+
+/// A request that waits for its password to be checked.
+///
+/// Sound as `@unchecked Sendable` for the reason that its superclass is.
+final class PendingLogin: Suspension, @unchecked Sendable {
+    /// `nil` until it is known.
+    var isGranted: Bool?
+}
+
+/// A user's name and password as a request brings them (RFC 7617). Bytes, because nobody says how they are encoded.
+struct BasicCredentials {
+    /// The name; what is no UTF-8 is no name of a file.
+    var user: String
+    var password: [UInt8]
+
+    /// Reads the header `Authorization`; `nil` for another scheme, or for what cannot be read.
+    init?(_ header: String) {
+        let bytes = Array(header.utf8)
+        guard bytes.count > 6, header.prefix(6).lowercased() == "basic " else { return nil }
+        guard let decoded = Self.decode(bytes.dropFirst(6).drop { $0 == UInt8(ascii: " ") }),
+            let colon = decoded.firstIndex(of: UInt8(ascii: ":")),
+            let user = String(validating: decoded[..<colon], as: UTF8.self)
+        else { return nil }
+        self.user = user
+        password = Array(decoded[(colon + 1)...])
+    }
+
+    /// Decodes base64 (RFC 4648, with padding).
+    private static func decode(_ text: ArraySlice<UInt8>) -> [UInt8]? {
+        guard !text.isEmpty, text.count.isMultiple(of: 4) else { return nil }
+        let padding = text.reversed().prefix { $0 == UInt8(ascii: "=") }.count
+        guard padding <= 2 else { return nil }
+        var decoded: [UInt8] = []
+        var bits: UInt32 = 0
+        var count = 0
+        for byte in text.dropLast(padding) {
+            guard let value = value(of: byte) else { return nil }
+            bits = bits << 6 | UInt32(value)
+            count += 6
+            if count >= 8 {
+                count -= 8
+                decoded.append(UInt8(truncatingIfNeeded: bits >> UInt32(count)))
+            }
+        }
+        return decoded
+    }
+
+    private static func value(of byte: UInt8) -> UInt8? {
+        switch byte {
+        case UInt8(ascii: "A")...UInt8(ascii: "Z"): byte - UInt8(ascii: "A")
+        case UInt8(ascii: "a")...UInt8(ascii: "z"): byte - UInt8(ascii: "a") + 26
+        case UInt8(ascii: "0")...UInt8(ascii: "9"): byte - UInt8(ascii: "0") + 52
+        case UInt8(ascii: "+"): 62
+        case UInt8(ascii: "/"): 63
+        default: nil
+        }
+    }
+}
+
+/// Compares passwords with their hashes, by libcrypt.
+enum Bcrypt {
+    /// Whether a password is the one that a hash was made of. Takes long, on purpose: some 0.3 s at cost 12.
+    static func matches(_ password: [UInt8], _ hash: BcryptHash) -> Bool {
+        computed(password, like: hash).map { areEqual($0, Array(hash.text.utf8)) } ?? false
+    }
+
+    /// The hash of a password with the cost and the salt of another hash; `nil` for a password that has none.
+    static func computed(_ password: [UInt8], like hash: BcryptHash) -> [UInt8]? {
+        // libcrypt sees the password up to a zero byte, and would so take others for it.
+        guard !password.contains(0) else { return nil }
+        var room = [UInt8](repeating: 0, count: Int(ccrypt_room()))
+        var phrase = password + [0]
+        defer {
+            for index in phrase.indices { phrase[index] = 0 }
+        }
+        return phrase.withUnsafeBytes { phrase in
+            guard let base = phrase.baseAddress else { return nil }
+            return room.withUnsafeMutableBytes { room in
+                crypt_rn(base.assumingMemoryBound(to: CChar.self), hash.text, room.baseAddress, ccrypt_room())
+                    .map { Array(String(cString: $0).utf8) }
+            }
+        }
+    }
+
+    /// Compares without telling by its duration where the difference is.
+    static func areEqual(_ left: [UInt8], _ right: [UInt8]) -> Bool {
+        guard left.count == right.count else { return false }
+        var difference: UInt8 = 0
+        for index in left.indices { difference |= left[index] ^ right[index] }
+        return difference == 0
+    }
+}
+
+/// A bcrypt hash, as `htpasswd -B` writes it.
+struct BcryptHash: Hashable {
+    /// Higher costs would take the helper thread for longer than a client waits.
+    static let highestCost = 16
+
+    let text: String
+    /// Each step doubles the work.
+    let cost: Int
+
+    /// Reads a hash; `nil` for what is none.
+    init?(_ text: String) {
+        let bytes = Array(text.utf8)
+        guard bytes.count == 60, text.hasPrefix("$2a$") || text.hasPrefix("$2b$") || text.hasPrefix("$2y$"),
+            bytes[6] == UInt8(ascii: "$"), let tens = Self.digit(bytes[4]), let ones = Self.digit(bytes[5]),
+            bytes[7...].allSatisfy(Self.isInAlphabet)
+        else { return nil }
+        let cost = tens * 10 + ones
+        guard (4...31).contains(cost) else { return nil }
+        self.text = text
+        self.cost = cost
+    }
+
+    /// A hash that no password is known for, to be compared with when a user is unknown, so that it takes as long.
+    ///
+    /// - Parameter cost: The cost of the comparison, 4 to 31.
+    static func decoy(cost: Int) -> BcryptHash? {
+        let digits = (cost < 10 ? "0" : "") + String(cost)
+        return BcryptHash("$2y$\(digits)$abcdefghijklmnopqrstu.vwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
+    }
+
+    private static func digit(_ byte: UInt8) -> Int? {
+        (UInt8(ascii: "0")...UInt8(ascii: "9")).contains(byte) ? Int(byte - UInt8(ascii: "0")) : nil
+    }
+
+    private static func isInAlphabet(_ byte: UInt8) -> Bool {
+        switch byte {
+        case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
+            UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "."), UInt8(ascii: "/"):
+            true
+        default: false
+        }
+    }
+}

@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Glibc
+import MusterHealth
+package import MusterPlatform
+
+extension HealthReport {
+    /// The report as `application/health+json` (draft-inadarei-api-health-check-06).
+    ///
+    /// - Parameters:
+    ///   - isVerbose: Whether to tell why a check warns or fails.
+    ///   - now: The present instant of the clock that the report was made by.
+    /// - Returns: The body of the response.
+    package func json(isVerbose: Bool, now: MonotonicInstant = .now) -> String {
+        let present = WallClock.secondsSinceEpoch
+        var json = "{\"status\":\"\(status.rawValue)\",\"checks\":{"
+        var isFirst = true
+        for entry in entries where !entry.isExcluded {
+            if !isFirst { json += "," }
+            isFirst = false
+            Self.append(entry.name, to: &json)
+            json += ":[{\"status\":\"\(Self.status(of: entry.result))\""
+            if let instant = entry.instant {
+                let time = present + now.duration(to: instant).inSeconds
+                json += ",\"time\":\"\(Self.timestamp(time))\""
+            }
+            if let reason = entry.result.reason {
+                json += ",\"output\":"
+                Self.append(isVerbose ? reason : Self.withheld, to: &json)
+            }
+            json += "}]"
+        }
+        json += "}"
+        let notes =
+            entries.filter(\.isExcluded).map { "\($0.name) excluded" }
+            + unmatchedExclusions.map { "no check named \"\($0)\" to exclude" }
+        if !notes.isEmpty {
+            json += ",\"notes\":["
+            for (index, note) in notes.enumerated() {
+                if index > 0 { json += "," }
+                Self.append(note, to: &json)
+            }
+            json += "]"
+        }
+        json += "}\n"
+        return json
+    }
+
+    private static func status(of result: HealthResult) -> String {
+        switch result {
+        case .pass: Status.pass.rawValue
+        case .warn: Status.warn.rawValue
+        case .fail: Status.fail.rawValue
+        }
+    }
+
+    private static func append(_ text: String, to json: inout String) {
+        json += "\""
+        for scalar in text.unicodeScalars {
+            switch scalar {
+            case "\"": json += "\\\""
+            case "\\": json += "\\\\"
+            case "\u{0}"..."\u{1F}":
+                let digits = String(scalar.value, radix: 16)
+                json += "\\u" + String(repeating: "0", count: 4 - digits.count) + digits
+            default: json.unicodeScalars.append(scalar)
+            }
+        }
+        json += "\""
+    }
+
+    /// An instant as RFC 3339 writes it, in UTC to the millisecond.
+    static func timestamp(_ secondsSinceEpoch: Double) -> String {
+        let milliseconds = Int64((secondsSinceEpoch * 1000).rounded())
+        var seconds = time_t(milliseconds / 1000)
+        var parts = tm()
+        gmtime_r(&seconds, &parts)
+        func digits(_ value: Int, _ count: Int) -> String {
+            let text = String(value)
+            return String(repeating: "0", count: max(0, count - text.count)) + text
+        }
+        let date =
+            "\(digits(Int(parts.tm_year) + 1900, 4))-\(digits(Int(parts.tm_mon) + 1, 2))-\(digits(Int(parts.tm_mday), 2))"
+        let time =
+            "\(digits(Int(parts.tm_hour), 2)):\(digits(Int(parts.tm_min), 2)):\(digits(Int(parts.tm_sec), 2))"
+        return "\(date)T\(time).\(digits(Int(milliseconds % 1000), 3))Z"
+    }
+}
+
+extension HealthReport {
+    /// The report as kube-apiserver's health endpoints write it.
+    ///
+    /// A passing report is `ok` alone. A verbose one, and any failing one, has a line for each check; why a check
+    /// fails is told only when asked for, because the endpoint may be seen by more people than the log.
+    ///
+    /// - Parameters:
+    ///   - isVerbose: Whether to tell all.
+    ///   - endpointName: The endpoint's name for the last line; the level's own unless given.
+    /// - Returns: The body of the response.
+    package func text(isVerbose: Bool, endpointName: String? = nil) -> String {
+        let isPassing = isPassing
+        if isPassing, !isVerbose { return "ok" }
+        var text = ""
+        for entry in entries {
+            if entry.isExcluded {
+                text += "[+]\(entry.name) excluded: ok\n"
+                continue
+            }
+            switch entry.result {
+            case .pass:
+                text += "[+]\(entry.name) ok\n"
+            case .warn(let reason):
+                text += isVerbose ? "[+]\(entry.name) ok (warning: \(reason))\n" : "[+]\(entry.name) ok\n"
+            case .fail(let reason):
+                text += "[-]\(entry.name) failed: \(isVerbose ? reason : Self.withheld)\n"
+            }
+        }
+        if !unmatchedExclusions.isEmpty {
+            let names = unmatchedExclusions.map { "\"\(HealthResult.line($0))\"" }.joined(separator: ",")
+            text += "warn: some health checks cannot be excluded: no matches for \(names)\n"
+        }
+        text += "\(endpointName ?? level.endpointName) check \(isPassing ? "passed" : "failed")\n"
+        return text
+    }
+
+    /// What stands in a failure's place when its reason is not told.
+    static let withheld = "reason withheld"
+}

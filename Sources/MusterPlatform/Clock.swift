@@ -1,0 +1,140 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import CMuster
+
+/// The clock everything that waits is written against, so that tests can hold time in their hands.
+public protocol RuntimeClock: Sendable {
+    /// The present instant.
+    var now: MonotonicInstant { get }
+
+    /// Suspends the calling task until an instant.
+    ///
+    /// - Parameter deadline: When to go on; an instant in the past lets others run first and returns.
+    /// - Throws: `CancellationError` as soon as the task is cancelled.
+    func sleep(until deadline: MonotonicInstant) async throws(CancellationError)
+}
+
+extension RuntimeClock {
+    /// Suspends the calling task for a duration.
+    ///
+    /// - Parameter duration: How long from now.
+    /// - Throws: `CancellationError` as soon as the task is cancelled.
+    public func sleep(for duration: Duration) async throws(CancellationError) {
+        try await sleep(until: now.advanced(by: duration))
+    }
+}
+
+/// The machine's monotonic clock.
+///
+/// A sleeping task waits in the timer heap of the event loop that its thread runs: on a job's thread that is the
+/// engine's own loop. Called from any other thread it waits in the heap of one shared loop.
+public struct SystemClock: RuntimeClock {
+    /// Creates the clock.
+    public init() {}
+
+    /// The present instant.
+    public var now: MonotonicInstant { .now }
+
+    /// Suspends the calling task until an instant.
+    ///
+    /// - Parameter deadline: When to go on.
+    /// - Throws: `CancellationError` as soon as the task is cancelled.
+    public func sleep(until deadline: MonotonicInstant) async throws(CancellationError) {
+        let loop = EventLoop.current ?? EventLoop.auxiliary
+        try await loop.sleep(until: deadline)
+    }
+}
+
+/// A point on the machine's monotonic clock (`CLOCK_MONOTONIC`), in nanoseconds since an arbitrary start.
+///
+/// It is the same clock in every process of the machine, so instants can be compared across processes.
+public struct MonotonicInstant: InstantProtocol, Hashable, Comparable, Sendable {
+    /// Nanoseconds since the clock's start.
+    public var nanoseconds: Int64
+
+    /// Creates an instant.
+    ///
+    /// - Parameter nanoseconds: Nanoseconds since the clock's start.
+    @inlinable
+    public init(nanoseconds: Int64) {
+        self.nanoseconds = nanoseconds
+    }
+
+    /// The present instant.
+    public static var now: MonotonicInstant {
+        MonotonicInstant(nanoseconds: cmuster_monotonic_ns())
+    }
+
+    /// An instant that is never reached.
+    public static let distantFuture = MonotonicInstant(nanoseconds: .max)
+
+    /// The instant a duration later; saturates at the ends of the clock instead of overflowing.
+    ///
+    /// - Parameter duration: How much later; negative for earlier.
+    public func advanced(by duration: Duration) -> MonotonicInstant {
+        let (sum, overflow) = nanoseconds.addingReportingOverflow(duration.clampedNanoseconds)
+        guard overflow else { return MonotonicInstant(nanoseconds: sum) }
+        return MonotonicInstant(nanoseconds: duration < .zero ? .min : .max)
+    }
+
+    /// The time from this instant to another.
+    ///
+    /// - Parameter other: The later instant; the result is negative when it is the earlier one.
+    public func duration(to other: MonotonicInstant) -> Duration {
+        let (difference, overflow) = other.nanoseconds.subtractingReportingOverflow(nanoseconds)
+        guard overflow else { return .nanoseconds(difference) }
+        return .nanoseconds(other.nanoseconds > nanoseconds ? Int64.max : Int64.min)
+    }
+
+    /// Whether one instant is before another.
+    @inlinable
+    public static func < (lhs: MonotonicInstant, rhs: MonotonicInstant) -> Bool {
+        lhs.nanoseconds < rhs.nanoseconds
+    }
+}
+
+/// The wall clock, for exported timestamps only; nothing is ever scheduled on it.
+public enum WallClock {
+    /// Seconds since 1970-01-01 00:00 UTC.
+    public static var secondsSinceEpoch: Double {
+        Double(cmuster_realtime_ns()) * 1e-9
+    }
+
+    /// The wall clock's reading at a monotonic instant, from how far that instant is from now.
+    ///
+    /// - Parameter instant: A monotonic instant, past or future.
+    /// - Returns: Seconds since 1970-01-01 00:00 UTC; infinity for ``MonotonicInstant/distantFuture``.
+    public static func secondsSinceEpoch(at instant: MonotonicInstant) -> Double {
+        if instant == .distantFuture { return .infinity }
+        let (ahead, overflow) = instant.nanoseconds.subtractingReportingOverflow(cmuster_monotonic_ns())
+        let (sum, overflowed) = cmuster_realtime_ns().addingReportingOverflow(ahead)
+        guard !overflow, !overflowed else { return instant.nanoseconds < 0 ? -.infinity : .infinity }
+        return Double(sum) * 1e-9
+    }
+}
+
+/// What a task that sleeps on another thread's loop and its cancellation have to tell each other.
+///
+/// Sound as `@unchecked Sendable`: only closures submitted to the one loop touch it, on that loop's thread.
+final class RemoteSleep<Token>: @unchecked Sendable {
+    var token: Token?
+    var isCancelled = false
+}
+
+extension Duration {
+    /// The duration in whole nanoseconds, held at `Int64`'s ends where it does not fit.
+    public var clampedNanoseconds: Int64 {
+        let (seconds, attoseconds) = components
+        let (product, overflow) = seconds.multipliedReportingOverflow(by: 1_000_000_000)
+        guard !overflow else { return seconds < 0 ? .min : .max }
+        let (sum, overflowed) = product.addingReportingOverflow(attoseconds / 1_000_000_000)
+        guard !overflowed else { return seconds < 0 ? .min : .max }
+        return sum
+    }
+
+    /// The duration in seconds, as Prometheus wants it.
+    public var inSeconds: Double {
+        let (seconds, attoseconds) = components
+        return Double(seconds) + Double(attoseconds) * 1e-18
+    }
+}

@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Glibc
+
+/// A system call that failed.
+public struct SystemError: Error, Hashable, Sendable, CustomStringConvertible {
+    /// What was tried, for example `epoll_create1`.
+    public let operation: String
+    /// The value of `errno`.
+    public let code: Int32
+
+    /// Creates the error.
+    ///
+    /// - Parameters:
+    ///   - operation: What was tried.
+    ///   - code: The error number.
+    public init(_ operation: String, code: Int32) {
+        self.operation = operation
+        self.code = code
+    }
+
+    /// Creates the error from the calling thread's `errno`.
+    ///
+    /// - Parameter operation: What was tried.
+    public init(_ operation: String) {
+        self.init(operation, code: errno)
+    }
+
+    /// What was tried and the system's text for the reason.
+    public var description: String {
+        "\(operation): \(String(cString: strerror(code))) (errno \(code))"
+    }
+}
+
+/// A file descriptor that is closed when its owner goes away.
+public final class OwnedDescriptor: Sendable {
+    /// The descriptor's number.
+    public let rawValue: Int32
+
+    /// Takes ownership of an open descriptor.
+    ///
+    /// - Parameter rawValue: The descriptor's number.
+    public init(_ rawValue: Int32) {
+        self.rawValue = rawValue
+    }
+
+    deinit {
+        close(rawValue)
+    }
+}
+
+/// A signal.
+public struct UnixSignal: RawRepresentable, Hashable, Sendable, CustomStringConvertible {
+    /// The signal's number.
+    public let rawValue: Int32
+
+    /// Creates a signal from its number.
+    ///
+    /// - Parameter rawValue: The signal's number.
+    public init(rawValue: Int32) {
+        self.rawValue = rawValue
+    }
+
+    /// Creates a signal from its name.
+    ///
+    /// - Parameter name: The name, for example `SIGTERM`; `nil` is returned for a name this system does not have.
+    public init?(name: String) {
+        guard let number = Self.numbers[name] else { return nil }
+        self.init(rawValue: number)
+    }
+
+    /// Asks for a graceful end.
+    public static let terminate = UnixSignal(rawValue: SIGTERM)
+    /// Asks for an end at once (Ctrl-C).
+    public static let interrupt = UnixSignal(rawValue: SIGINT)
+    /// Asks for a reload.
+    public static let hangUp = UnixSignal(rawValue: SIGHUP)
+    /// Free for the application's use.
+    public static let user1 = UnixSignal(rawValue: SIGUSR1)
+    /// Free for the application's use.
+    public static let user2 = UnixSignal(rawValue: SIGUSR2)
+
+    /// The name, for example `SIGTERM`.
+    public var description: String {
+        Self.numbers.first { $0.value == rawValue }?.key ?? "signal \(rawValue)"
+    }
+
+    private static let numbers: [String: Int32] = [
+        "SIGHUP": SIGHUP, "SIGINT": SIGINT, "SIGQUIT": SIGQUIT, "SIGILL": SIGILL, "SIGTRAP": SIGTRAP,
+        "SIGABRT": SIGABRT, "SIGBUS": SIGBUS, "SIGFPE": SIGFPE, "SIGKILL": SIGKILL, "SIGUSR1": SIGUSR1,
+        "SIGSEGV": SIGSEGV, "SIGUSR2": SIGUSR2, "SIGPIPE": SIGPIPE, "SIGALRM": SIGALRM, "SIGTERM": SIGTERM,
+        "SIGCHLD": SIGCHLD, "SIGCONT": SIGCONT, "SIGSTOP": SIGSTOP, "SIGTSTP": SIGTSTP, "SIGTTIN": SIGTTIN,
+        "SIGTTOU": SIGTTOU, "SIGURG": SIGURG, "SIGXCPU": SIGXCPU, "SIGXFSZ": SIGXFSZ, "SIGVTALRM": SIGVTALRM,
+        "SIGPROF": SIGPROF, "SIGWINCH": SIGWINCH, "SIGIO": SIGIO, "SIGPWR": SIGPWR, "SIGSYS": SIGSYS,
+    ]
+}

@@ -1,0 +1,199 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Glibc
+package import MusterPlatform
+
+/// One end of the connection between a supervisor and a worker: a non-blocking `SOCK_SEQPACKET` socket.
+package final class ControlChannel: Sendable {
+    /// What a look into the channel found.
+    package enum Reception: Hashable, Sendable {
+        case message(ControlMessage)
+        /// A packet that is no message; it has been taken out.
+        case malformed(ControlMessageError)
+        /// There is no packet at present.
+        case nothing
+        /// The other end is closed and all packets have been read.
+        case closed
+    }
+
+    /// Readable when there is a packet or the other end is closed; close-on-exec.
+    package let descriptor: OwnedDescriptor
+
+    package init(descriptor: OwnedDescriptor) {
+        self.descriptor = descriptor
+    }
+
+    /// Creates both ends.
+    package static func pair() throws(SystemError) -> (supervisor: ControlChannel, worker: ControlChannel) {
+        var pair: [Int32] = [-1, -1]
+        let kind =
+            Int32(SOCK_SEQPACKET.rawValue) | Int32(SOCK_NONBLOCK.rawValue) | Int32(SOCK_CLOEXEC.rawValue)
+        guard socketpair(AF_UNIX, kind, 0, &pair) == 0 else { throw SystemError("socketpair") }
+        return (
+            ControlChannel(descriptor: OwnedDescriptor(pair[0])), ControlChannel(descriptor: OwnedDescriptor(pair[1]))
+        )
+    }
+
+    /// The number by which the kernel knows the socket; no other has it while this one is open.
+    package var inode: UInt64 {
+        get throws(SystemError) {
+            var status = stat()
+            guard fstat(descriptor.rawValue, &status) == 0 else { throw SystemError("fstat") }
+            return UInt64(status.st_ino)
+        }
+    }
+
+    /// Sends a message without waiting.
+    ///
+    /// - Returns: `false` when the other end is closed or does not read.
+    @discardableResult
+    package func send(_ message: ControlMessage) -> Bool {
+        let packet = message.encoded
+        while true {
+            let count = Glibc.send(descriptor.rawValue, packet, packet.count, Int32(MSG_NOSIGNAL))
+            if count >= 0 { return true }
+            guard errno == EINTR else { return false }
+        }
+    }
+
+    /// Takes the next packet without waiting.
+    package func receive() -> Reception {
+        var retries = 8
+        return withUnsafeTemporaryAllocation(of: UInt8.self, capacity: ControlMessage.largestSize) { buffer in
+            while true {
+                let count = recv(descriptor.rawValue, buffer.baseAddress, buffer.count, Int32(MSG_TRUNC))
+                if count > 0 { return Self.decode(buffer, count: count) }
+                // An empty packet looks like the end; the end can be told by nobody being there.
+                if count == 0 { return isHungUp ? .closed : .malformed(.empty) }
+                switch errno {
+                case EAGAIN: return .nothing
+                // A signal, or the other end was closed with packets unread: what it had sent is still to be read.
+                case EINTR where retries > 0, ECONNRESET where retries > 0: retries -= 1
+                default: return .closed
+                }
+            }
+        }
+    }
+
+    /// Waits for the next packet, on the calling thread, without end.
+    package func receiveBlocking() -> Reception {
+        while true {
+            let reception = receive()
+            guard case .nothing = reception else { return reception }
+            var entry = pollfd(fd: descriptor.rawValue, events: Int16(POLLIN), revents: 0)
+            _ = poll(&entry, 1, -1)
+        }
+    }
+
+    private static func decode(_ buffer: UnsafeMutableBufferPointer<UInt8>, count: Int) -> Reception {
+        guard count <= buffer.count else { return .malformed(.tooLong(bytes: count)) }
+        do {
+            return .message(try ControlMessage(decoding: UnsafeBufferPointer(rebasing: buffer[..<count])))
+        } catch {
+            return .malformed(error)
+        }
+    }
+
+    private var isHungUp: Bool {
+        var entry = pollfd(fd: descriptor.rawValue, events: 0, revents: 0)
+        return poll(&entry, 1, 0) != 0 && Int32(entry.revents) & POLLHUP != 0
+    }
+}
+
+/// What a supervisor and a worker tell each other. One packet holds one message.
+///
+/// A packet is the message's kind as one byte, followed by what the kind needs: `takeOver` the slot as 4 bytes,
+/// little-endian; `startFailed` the reason in UTF-8.
+package enum ControlMessage: Hashable, Sendable {
+    /// To a spare: become the worker of a slot.
+    case takeOver(slot: Int)
+    /// To a worker: read the settings anew, in place.
+    case reset
+    /// To a worker: end gracefully.
+    case stop
+    /// From a spare: started, and waiting to take over.
+    case parked
+    /// From a worker: its service runs.
+    case ready
+    /// From a worker: its service could not be started.
+    case startFailed(reason: String)
+    /// From a worker: it has begun to end by itself.
+    case stopping
+    /// From a worker: the supervisor had asked to be told when something could hang.
+    case active
+
+    /// The size of the largest packet in bytes.
+    package static let largestSize = 1024
+
+    private enum Kind: UInt8 {
+        case takeOver = 1
+        case reset, stop, parked, ready, startFailed, stopping, active
+    }
+
+    /// The packet. A reason that is too long is cut off.
+    package var encoded: [UInt8] {
+        switch self {
+        case .takeOver(let slot):
+            let number = UInt32(clamping: slot)
+            return [Kind.takeOver.rawValue] + (0..<4).map { UInt8(truncatingIfNeeded: number >> (8 * $0)) }
+        case .startFailed(let reason):
+            return [Kind.startFailed.rawValue] + reason.utf8Prefix(Self.largestSize - 1)
+        case .reset: return [Kind.reset.rawValue]
+        case .stop: return [Kind.stop.rawValue]
+        case .parked: return [Kind.parked.rawValue]
+        case .ready: return [Kind.ready.rawValue]
+        case .stopping: return [Kind.stopping.rawValue]
+        case .active: return [Kind.active.rawValue]
+        }
+    }
+
+    /// Reads a packet.
+    ///
+    /// - Parameter packet: The packet's bytes, which may say anything.
+    package init(decoding packet: some Collection<UInt8>) throws(ControlMessageError) {
+        guard let first = packet.first else { throw .empty }
+        guard packet.count <= Self.largestSize else { throw .tooLong(bytes: packet.count) }
+        guard let kind = Kind(rawValue: first) else { throw .unknownKind(first) }
+        let rest = packet.dropFirst()
+        switch kind {
+        case .startFailed:
+            // Invalid UTF-8 is repaired: it is a text for people.
+            self = .startFailed(reason: String(decoding: rest, as: UTF8.self))
+            return
+        case .takeOver:
+            guard rest.count == 4 else { throw .wrongLength(kind: first, bytes: packet.count) }
+            let number = rest.reversed().reduce(UInt32(0)) { $0 << 8 | UInt32($1) }
+            self = .takeOver(slot: Int(number))
+            return
+        case .reset: self = .reset
+        case .stop: self = .stop
+        case .parked: self = .parked
+        case .ready: self = .ready
+        case .stopping: self = .stopping
+        case .active: self = .active
+        }
+        guard rest.isEmpty else { throw .wrongLength(kind: first, bytes: packet.count) }
+    }
+}
+
+/// Why a packet is no control message.
+package enum ControlMessageError: Error, Hashable, Sendable, CustomStringConvertible {
+    /// It has no byte.
+    case empty
+    /// It is longer than a message may be.
+    case tooLong(bytes: Int)
+    /// Its first byte stands for no kind of message.
+    case unknownKind(UInt8)
+    /// It has more or fewer bytes than its kind of message.
+    case wrongLength(kind: UInt8, bytes: Int)
+
+    package var description: String {
+        switch self {
+        case .empty: "a control message is empty"
+        case .tooLong(let bytes):
+            "a control message has \(bytes) bytes; the longest has \(ControlMessage.largestSize)"
+        case .unknownKind(let kind): "there is no kind \(kind) of control message"
+        case .wrongLength(let kind, let bytes): "a control message of kind \(kind) cannot have \(bytes) bytes"
+        }
+    }
+}

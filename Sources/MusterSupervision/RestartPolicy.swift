@@ -1,0 +1,190 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import MusterPlatform
+
+/// Whether a worker that has ended is started again.
+public enum RestartPolicy: String, CaseIterable, Hashable, Sendable {
+    /// However it ended.
+    case always
+    /// Unless it ended by itself with exit code 0: then its slot is finished. When every slot of every group is, the
+    /// launcher ends with status 0.
+    case onFailure = "on-failure"
+    /// Never: the first worker that ends without having been asked to ends the launcher gracefully, with status 0 if
+    /// its exit code was 0, else with 1.
+    case never
+}
+
+/// How long a slot waits before its next process is started.
+///
+/// The death of a process that has been ready for the stable time is followed by a new one at once. Other deaths wait
+/// `base`, twice as long, four times as long, … up to `maximum`; a process that is ready for as long as it was held
+/// back takes one doubling back.
+public struct RestartBackoff: Hashable, Sendable {
+    /// The first delay that is not zero.
+    public var base: Duration = .milliseconds(10)
+    /// The longest delay, but for the jitter.
+    public var maximum: Duration = .seconds(30)
+    /// By which share of itself a delay is made longer or shorter at random, so that many slots that died at once do
+    /// not start at once again and again; 0 to 1.
+    public var jitter = 0.1
+    /// How long a process has to be ready for its slot to be stable.
+    public var stableTime: Duration = .seconds(10)
+
+    /// Creates a back-off.
+    ///
+    /// - Parameters:
+    ///   - base: The first delay that is not zero.
+    ///   - maximum: The longest delay, but for the jitter.
+    ///   - jitter: By which share of itself a delay is made longer or shorter at random; 0 to 1.
+    ///   - stableTime: How long a process has to be ready for its slot to be stable.
+    public init(
+        base: Duration = .milliseconds(10), maximum: Duration = .seconds(30), jitter: Double = 0.1,
+        stableTime: Duration = .seconds(10)
+    ) {
+        self.base = base
+        self.maximum = maximum
+        self.jitter = jitter
+        self.stableTime = stableTime
+    }
+}
+
+/// How long the next restart waits, from how long the processes before it lasted. Pure.
+///
+/// A level k stands for a delay: 0 for k = 0, else `base`·2^(k−1), held at `maximum`. It moves at each death, by the
+/// time u for which the process had been ready (0 if it never was), and the restart waits the new level's delay:
+///
+/// | u                              | level                          | why                                        |
+/// |--------------------------------|--------------------------------|--------------------------------------------|
+/// | at least `stableTime`          | 0: restart at once             | a death now and then shall cost nothing     |
+/// | at level 0, less               | 1                              | it was not stable: the second death waits   |
+/// | at least the level's delay     | one lower, but not below 1     | the slot serves half of the time or more    |
+/// | less                           | one higher, up to `maximum`    | it spends its time on dying                 |
+///
+/// So a storm of kills, which hits processes that are well, leaves the delay at some tens of milliseconds at a few
+/// kills a second. Asking for more than half of the time would not do: while some of a group's slots wait, the others
+/// are hit more often, live for less, wait longer in turn, and in the end nobody serves. A program that cannot live
+/// climbs a level with each death, as it is never ready for as long as its delay, and reaches `maximum` after some
+/// twelve deaths. The level stops rising where the delay does, or it would take as many good lives to come down again.
+struct RestartBackoffState: Hashable, Sendable {
+    private(set) var level = 0
+
+    /// A process has died.
+    ///
+    /// - Parameters:
+    ///   - uptime: How long it had been ready; zero if it never was.
+    ///   - settings: The slot's settings.
+    mutating func died(afterReady uptime: Duration, _ settings: RestartBackoff) {
+        let present = delay(settings)
+        if uptime >= settings.stableTime, uptime > .zero {
+            level = 0
+        } else if level == 0 {
+            level = 1
+        } else if uptime >= present {
+            level = max(1, level - 1)
+        } else if present < settings.maximum, level < 64 {
+            level += 1
+        }
+    }
+
+    /// The level's delay, without jitter.
+    func delay(_ settings: RestartBackoff) -> Duration {
+        guard level > 0 else { return .zero }
+        var delay = max(.zero, settings.base)
+        for _ in 1..<level where delay < settings.maximum { delay *= 2 }
+        return max(.zero, min(delay, settings.maximum))
+    }
+
+    /// The level's delay, with jitter.
+    func delay(_ settings: RestartBackoff, using random: inout SplitMix64) -> Duration {
+        let delay = delay(settings)
+        let jitter = settings.jitter.isNaN ? 0 : min(max(settings.jitter, 0), 1)
+        // Drawn at zero too, so that the sequence depends on the number of deaths alone.
+        let factor = Double.random(in: -1...1, using: &random)
+        return delay + .nanoseconds(Int64(Double(min(delay, .seconds(1 << 32)).clampedNanoseconds) * jitter * factor))
+    }
+}
+
+/// How many restarts of a group within which time are too many, and what is done then.
+///
+/// Erlang/OTP's supervisors call the two figures intensity and period.
+public struct RestartIntensity: Hashable, Sendable {
+    /// What too many restarts lead to.
+    public enum Response: String, CaseIterable, Hashable, Sendable {
+        /// The launcher stays and goes on trying; the group is not ready until it has calmed down.
+        case absorb
+        /// The launcher ends gracefully with status 1, so that whoever runs it sees it.
+        case escalate
+    }
+
+    /// How many restarts within the period are tolerated.
+    public var maximum: Int
+    /// The time looked back at.
+    public var period: Duration
+    /// What more restarts lead to.
+    public var whenExceeded: Response
+
+    /// Creates a restart intensity.
+    ///
+    /// - Parameters:
+    ///   - maximum: How many restarts within the period are tolerated.
+    ///   - period: The time looked back at.
+    ///   - whenExceeded: What more restarts lead to.
+    public init(maximum: Int = 60, period: Duration = .seconds(60), whenExceeded: Response = .absorb) {
+        self.maximum = maximum
+        self.period = period
+        self.whenExceeded = whenExceeded
+    }
+}
+
+/// Whether a group restarts too often: more than so many times within a period. Pure.
+///
+/// It remembers one restart more than are tolerated, so it stays small whatever happens.
+struct RestartWindow: Hashable, Sendable {
+    private var restarts: [MonotonicInstant] = []
+    /// Whether there have been too many, and no calm since.
+    private(set) var isExceeded = false
+
+    /// Takes a restart in.
+    mutating func record(at now: MonotonicInstant, _ intensity: RestartIntensity) {
+        restarts.append(now)
+        trim(intensity)
+        if calm(intensity).map({ now < $0 }) ?? false { isExceeded = true }
+    }
+
+    /// When there are no longer too many, if no further restart comes; nil when there have not been that many.
+    func calm(_ intensity: RestartIntensity) -> MonotonicInstant? {
+        guard restarts.count > max(0, intensity.maximum), let first = restarts.first else { return nil }
+        return first.advanced(by: max(.nanoseconds(1), intensity.period))
+    }
+
+    /// Looks whether it has calmed down.
+    mutating func check(at now: MonotonicInstant, _ intensity: RestartIntensity?) {
+        guard let intensity else {
+            self = RestartWindow()
+            return
+        }
+        trim(intensity)
+        isExceeded = isExceeded && calm(intensity).map { now < $0 } ?? false
+    }
+
+    private mutating func trim(_ intensity: RestartIntensity) {
+        restarts.removeFirst(max(0, restarts.count - max(0, intensity.maximum) - 1))
+    }
+}
+
+/// Steele, Lea and Flood's SplitMix64: the same numbers for the same seed, in eight bytes.
+struct SplitMix64: RandomNumberGenerator, Sendable {
+    private var state: UInt64
+
+    init(seed: UInt64) {
+        state = seed
+    }
+
+    mutating func next() -> UInt64 {
+        state &+= 0x9E37_79B9_7F4A_7C15
+        var mixed = state
+        mixed = (mixed ^ (mixed >> 30)) &* 0xBF58_476D_1CE4_E5B9
+        mixed = (mixed ^ (mixed >> 27)) &* 0x94D0_49BB_1331_11EB
+        return mixed ^ (mixed >> 31)
+    }
+}

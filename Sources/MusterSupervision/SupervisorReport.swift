@@ -1,0 +1,195 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Glibc
+import Logging
+package import MusterMetrics
+package import MusterPlatform
+
+/// The supervisor's picture of its workers at one instant, for whoever shows it: metrics, probes, reports.
+package struct SupervisorReport: Sendable {
+    /// One live process.
+    package struct Process: Sendable {
+        /// The serial number of its start.
+        package var birth: Int
+        /// Its process identifier.
+        package var pid: Int32
+        /// What it is for.
+        package var target: SpawnTarget
+        /// Its signs of life.
+        package var vitalSigns: VitalSignsReader
+        /// Since when the system has kept it from running (SIGSTOP).
+        package var stoppedSince: MonotonicInstant?
+        /// When it was found to be hung.
+        package var hungSince: MonotonicInstant?
+        /// Reads its figures; opened by the first who wants them.
+        package var sampler: LazySampler
+    }
+
+    /// What one slot has kept.
+    package struct Slot: Sendable {
+        /// CPU time of the slot's processes that are gone, in seconds.
+        package var cpuSeconds: Double
+        /// The slot's series.
+        package var source: SlotSource
+    }
+
+    /// The state machine's picture.
+    package var snapshot: SupervisorSnapshot
+    /// The live processes by birth.
+    package var processes: [Int: Process] = [:]
+    /// The slots that there have been.
+    package var slots: [WorkerID: Slot] = [:]
+    /// How long a worker may show no progress.
+    package var livenessLimit: Duration
+}
+
+/// What a supervisor is to run, and how its workers are started.
+package struct SupervisorPlan: Sendable {
+    /// A listening socket that every worker inherits.
+    package struct Socket: Sendable {
+        /// The name by which workers ask for it.
+        package var name: String
+        /// The listening descriptor.
+        package var descriptor: Int32
+
+        /// Names a socket.
+        package init(name: String, descriptor: Int32) {
+            self.name = name
+            self.descriptor = descriptor
+        }
+    }
+
+    /// The groups and their limits.
+    package var configuration: SupervisorConfiguration
+    /// The executable that is started again as a worker.
+    package var executable = "/proc/self/exe"
+    /// What the program is called.
+    package var program: String
+    /// The arguments after the program's name, byte for byte.
+    package var arguments: [[UInt8]]
+    /// The workers' environment, but for the marker.
+    package var environment: ProcessEnvironment
+    /// The sockets that workers inherit.
+    package var sockets: [Socket] = []
+    /// How long a worker may show no progress before it counts as hung.
+    package var livenessLimit: Duration
+    /// The size of a slot's metric arena in bytes.
+    package var arenaCapacity: Int
+
+    /// Makes a plan.
+    package init(
+        configuration: SupervisorConfiguration, program: String, arguments: [[UInt8]],
+        environment: ProcessEnvironment, livenessLimit: Duration, arenaCapacity: Int
+    ) {
+        self.configuration = configuration
+        self.program = program
+        self.arguments = arguments
+        self.environment = environment
+        self.livenessLimit = livenessLimit
+        self.arenaCapacity = arenaCapacity
+    }
+}
+
+/// Who hears what becomes of the workers. Called on the supervisor's thread; it must not block.
+package protocol SupervisorObserver: AnyObject, Sendable {
+    /// Something has happened that people and metrics are told.
+    func supervisor(_ supervisor: Supervisor, notes notice: SupervisorNotice)
+
+    /// The supervisor's picture of its workers has changed.
+    func supervisorDidChange(_ supervisor: Supervisor)
+
+    /// The workers are told to stop: from here on nobody accepts connections.
+    func supervisorStopsWorkers(_ supervisor: Supervisor)
+
+    /// The last worker is gone.
+    func supervisor(_ supervisor: Supervisor, finishedWith status: Int32)
+}
+
+extension Supervisor {
+    /// Tells people what the state machine has noted.
+    func log(_ notice: SupervisorNotice) {
+        switch notice {
+        case .started(let worker, let birth):
+            logger.info("worker starts", metadata: metadata(worker, birth))
+        case .spareStarted(let group, let birth):
+            logger.debug("warm spare starts", metadata: metadata(.spare(group: group), birth))
+        case .spareParked(let group, let birth):
+            logger.debug("warm spare is there", metadata: metadata(.spare(group: group), birth))
+        case .ready(let worker, let birth):
+            logger.info("worker is ready", metadata: metadata(worker, birth))
+        case .startFailed(let worker, let birth):
+            var details = metadata(worker, birth)
+            details["reason"] = "\(children[birth]?.failure ?? "not told")"
+            logger.error("worker's service did not start", metadata: details)
+        case .died(let death): log(death)
+        case .restarting(let worker, let reason, let delay):
+            var details = metadata(worker, nil)
+            details["reason"] = "\(reason.rawValue)"
+            details["delay"] = "\(delay)"
+            logger.log(level: delay > .zero ? .warning : .info, "worker is started again", metadata: details)
+        case .completed(let worker):
+            logger.info("worker has done its work", metadata: metadata(worker, nil))
+        case .spawnFailed(let target, _, let delay):
+            var details = metadata(target, nil)
+            details["delay"] = "\(delay)"
+            logger.error("worker is to be tried again", metadata: details)
+        case .unresponsive(let worker, let birth):
+            logger.error("hung worker is ended", metadata: metadata(worker, birth))
+        case .startupTimedOut(let target, let birth):
+            logger.error("worker was not ready in time", metadata: metadata(target, birth))
+        case .stopTimedOut(let birth):
+            guard let child = children[birth] else { break }
+            logger.error("worker did not stop in time and is killed", metadata: metadata(child.target, birth))
+        case .reloadBegan: logger.info("reload begins")
+        case .reloadEnded(let outcome): log(outcome)
+        case .intensityExceeded(let group):
+            logger.error("a service restarts too often", metadata: ["worker_group": "\(state.groupName(group))"])
+        case .intensityCalm(let group):
+            logger.notice(
+                "a service no longer restarts too often", metadata: ["worker_group": "\(state.groupName(group))"])
+        case .scaled(let group, let workers):
+            logger.info(
+                "number of workers changes",
+                metadata: ["worker_group": "\(state.groupName(group))", "workers": "\(workers)"])
+        case .shutdownBegan(let status): logger.info("stopping workers", metadata: ["status": "\(status)"])
+        case .halted: logger.critical("ending at once: every worker is killed")
+        }
+    }
+
+    private func log(_ outcome: ReloadOutcome) {
+        switch outcome {
+        case .completed: logger.info("reload is complete")
+        case .aborted: logger.error("reload was given up: a new worker did not get ready, the old ones go on")
+        case .refused: logger.error("reload was refused")
+        case .superseded: logger.info("reload was overtaken")
+        }
+    }
+
+    private func log(_ death: WorkerDeath) {
+        let target: SpawnTarget = death.worker.map { .slot($0) } ?? .spare(group: death.group)
+        var details = metadata(target, death.birth)
+        details["reason"] = "\(death.reason.rawValue)"
+        details["uptime"] = "\(death.uptime)"
+        switch death.termination {
+        case .exited(let code): details["code"] = "\(code)"
+        case .signaled(let signal): details["signal"] = "\(UnixSignal(rawValue: signal))"
+        }
+        let level: Logger.Level =
+            switch death.reason {
+            case .requested, .reload: .info
+            default: death.termination == .exited(code: 0) ? .notice : .error
+            }
+        logger.log(level: level, "worker has ended", metadata: details)
+    }
+
+    private func metadata(_ worker: WorkerID, _ birth: Int?) -> Logger.Metadata {
+        metadata(.slot(worker), birth)
+    }
+
+    private func metadata(_ target: SpawnTarget, _ birth: Int?) -> Logger.Metadata {
+        var details: Logger.Metadata = ["worker": "\(name(of: target))"]
+        let child = birth.flatMap { children[$0] } ?? (departed?.birth == birth ? departed : nil)
+        if let pid = child?.process.pid { details["pid"] = "\(pid)" }
+        return details
+    }
+}

@@ -1,0 +1,221 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import CMuster
+import Glibc
+package import MusterPlatform
+import Synchronization
+
+/// How a vital-signs file is laid out, in bytes. All numbers are 8 bytes in the machine's order, at offsets divisible
+/// by 8; both processes are the same executable, so the version only guards against a foreign file.
+///
+/// | offset | what |
+/// |---|---|
+/// | 0 | magic number |
+/// | 8 | version |
+/// | 16 | *limit*: how long a turn may take, in nanoseconds; written by the supervisor |
+/// | 24 | *attention*: the instant of the supervisor's next look, 0 when the worker need not wake it |
+/// | 64 | *turnStart*: when the main loop's present turn began, 0 while it sleeps |
+/// | 72 | *lastTurn*: when its latest turn began |
+/// | 80 | *turns*: how many it has made |
+/// | 128 | *deadlineCount*: how many deadline cells have ever been used |
+/// | 256 | health table: 32 entries of 320 bytes |
+/// | 12288 | deadline cells: to the end of the file |
+///
+/// Instants are nanoseconds of `CLOCK_MONOTONIC`, which is the same clock in all processes. What both sides write often
+/// lies in cache lines of its own.
+///
+/// A deadline cell holds the instant after which whoever owns it counts as hung, and 0 while nothing is due.
+///
+/// A health entry is a sequence lock: word 0 is odd while the entry is being written, and has changed when it was
+/// written during a copy. Word 1 is when the check reported, 2 since when it has had its status, 3 how long a report
+/// counts in nanoseconds (0 for ever), 4 says whether the entry is used, its levels, status and the two texts' lengths,
+/// a byte each; 5 to 12 are the name, 13 to 37 the reason.
+enum VitalSignsLayout {
+    static let size = 64 << 10
+    static let magic: UInt64 = 0x6C61_7469_765F_736D
+    static let version: UInt64 = 1
+
+    enum Offset {
+        static let magic = 0
+        static let version = 8
+        static let limit = 16
+        static let attention = 24
+        static let turnStart = 64
+        static let lastTurn = 72
+        static let turns = 80
+        static let deadlineCount = 128
+        static let health = 256
+        static let deadlines = 12288
+    }
+
+    static let healthEntries = 32
+    static let healthWords = 40
+    static let nameWords = 8
+    static let reasonWords = 25
+    static let longestName = 63
+    static let longestReason = 200
+    static let deadlines = (size - Offset.deadlines) / 8
+
+    enum HealthWord {
+        static let sequence = 0
+        static let reportedAt = 1
+        static let since = 2
+        static let maximumAge = 3
+        static let flags = 4
+        static let name = 5
+        static let reason = 13
+        /// How many words are copied.
+        static let count = 38
+    }
+}
+
+/// The mapped memory of a vital-signs file.
+///
+/// Sound as `@unchecked Sendable`: the pointer never changes, and the memory is reached through atomics only.
+final class VitalSignsMapping: @unchecked Sendable {
+    let base: UnsafeMutableRawPointer
+
+    init(descriptor: Int32) throws(VitalSignsError) {
+        var status = stat()
+        guard fstat(descriptor, &status) == 0 else { throw .system(SystemError("fstat")) }
+        guard cmuster_seals_forbid_resizing(cmuster_memory_file_seals(descriptor)) else { throw .notSealed }
+        let size = Int(status.st_size)
+        guard size == VitalSignsLayout.size else { throw .wrongSize(size) }
+        guard let address = mmap(nil, size, PROT_READ | PROT_WRITE, MAP_SHARED, descriptor, 0), address != MAP_FAILED
+        else { throw .system(SystemError("mmap")) }
+        base = address
+    }
+
+    deinit {
+        munmap(base, VitalSignsLayout.size)
+    }
+
+    @inline(__always)
+    func instant(at offset: Int) -> UnsafeMutablePointer<Atomic<Int64>> {
+        (base + offset).assumingMemoryBound(to: Atomic<Int64>.self)
+    }
+
+    @inline(__always)
+    func word(at offset: Int) -> UnsafeMutablePointer<Atomic<UInt64>> {
+        (base + offset).assumingMemoryBound(to: Atomic<UInt64>.self)
+    }
+
+    @inline(__always)
+    func deadline(_ index: Int) -> UnsafeMutablePointer<Atomic<Int64>> {
+        instant(at: VitalSignsLayout.Offset.deadlines + 8 * index)
+    }
+
+    /// The words of an entry of the health table.
+    func health(_ index: Int, _ word: Int) -> UnsafeMutablePointer<Atomic<UInt64>> {
+        self.word(at: VitalSignsLayout.Offset.health + 8 * (index * VitalSignsLayout.healthWords + word))
+    }
+}
+
+/// A place where a worker tells its supervisor by when something must have happened, lest it count as hung.
+///
+/// It is given back when its owner lets go of it.
+package final class DeadlineCell: Sendable {
+    private let writer: VitalSignsWriter
+    private let index: Int
+
+    init(_ writer: VitalSignsWriter, index: Int) {
+        self.writer = writer
+        self.index = index
+    }
+
+    deinit {
+        writer.free(index)
+    }
+
+    /// Counts as hung from an instant on, unless set or cleared again before.
+    ///
+    /// - Parameter nanoseconds: The instant on the monotonic clock, in nanoseconds.
+    package func set(_ nanoseconds: Int64) {
+        writer.setDeadline(index, max(1, nanoseconds))
+    }
+
+    /// Counts as hung from an instant on, unless set or cleared again before.
+    package func set(_ instant: MonotonicInstant) {
+        set(instant.nanoseconds)
+    }
+
+    /// Nothing is due.
+    package func clear() {
+        writer.clearDeadline(index)
+    }
+}
+
+/// A worker's health check as the worker tells it.
+package struct HealthSign: Hashable, Sendable {
+    /// What a check speaks for.
+    package struct Levels: OptionSet, Hashable, Sendable {
+        package let rawValue: UInt8
+        package static let live = Levels(rawValue: 1)
+        package static let ready = Levels(rawValue: 2)
+        package static let startup = Levels(rawValue: 4)
+
+        package init(rawValue: UInt8) {
+            self.rawValue = rawValue
+        }
+    }
+
+    /// A check's result.
+    package enum Status: UInt8, Sendable {
+        case pass, warn, fail
+    }
+
+    /// The check's name, 63 bytes at most.
+    package var name: String
+    /// What the check speaks for.
+    package var levels: Levels
+    /// Its latest result.
+    package var status: Status
+    /// Why it is so, 200 bytes at most; empty for none.
+    package var reason: String
+    /// When it reported last.
+    package var reportedAt: MonotonicInstant
+    /// Since when it has had this status. Set by the writer.
+    package var since: MonotonicInstant
+    /// How long a report counts; zero for ever.
+    package var maximumAge: Duration
+
+    package init(
+        name: String, levels: Levels, status: Status, reason: String = "", reportedAt: MonotonicInstant,
+        maximumAge: Duration = .zero
+    ) {
+        self.name = name
+        self.levels = levels
+        self.status = status
+        self.reason = reason
+        self.reportedAt = reportedAt
+        since = reportedAt
+        self.maximumAge = maximumAge
+    }
+
+    /// Since when the check speaks against its process, or will when it is not heard of again; `nil` for never.
+    package var failsFrom: MonotonicInstant? {
+        if status == .fail { return since }
+        return maximumAge > .zero ? reportedAt.advanced(by: maximumAge) : nil
+    }
+}
+
+/// Why a file cannot be a worker's vital signs.
+package enum VitalSignsError: Error, Hashable, Sendable, CustomStringConvertible {
+    /// It could be cut off, which would kill whoever reads behind its end.
+    case notSealed
+    /// It has another size.
+    case wrongSize(Int)
+    /// It was not made by this version of Muster.
+    case foreign
+    /// A system call failed.
+    case system(SystemError)
+
+    package var description: String {
+        switch self {
+        case .notSealed: "the vital signs' file is not sealed against changes of its size"
+        case .wrongSize(let size): "the vital signs' file has \(size) bytes instead of \(VitalSignsLayout.size)"
+        case .foreign: "the vital signs' file was made by another program or version"
+        case .system(let error): "the vital signs' file cannot be used: \(error)"
+        }
+    }
+}

@@ -1,0 +1,140 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import CMusterBench
+import Glibc
+
+/// Where and how busily a run took place.
+struct Machine {
+    let processors = sysconf(Int32(_SC_NPROCESSORS_ONLN))
+    let kernel: String
+    let model: String
+    let load: MachineLoad
+
+    /// The load from which on figures should not be taken for the machine's.
+    static let quietLimit = 0.1
+
+    init(load: MachineLoad) {
+        self.load = load
+        kernel = SystemFile.read("/proc/sys/kernel/osrelease").filter { $0 != "\n" }
+        let line = SystemFile.read("/proc/cpuinfo").split(separator: "\n").first { $0.hasPrefix("model name") }
+        model = line?.split(separator: ":").last.map { String($0.drop { $0 == " " }) } ?? "unknown"
+    }
+
+    var isQuiet: Bool { load.others + load.stolen < Self.quietLimit }
+}
+
+/// What kept the machine's processors busy for a while, in processors: 1.0 is one of them all the time.
+struct MachineLoad {
+    /// This process and the load generators that it has started.
+    var own: Double
+    /// All other processes.
+    var others: Double
+    /// What a hypervisor gave to other machines.
+    var stolen: Double
+
+    /// Measures from its creation on.
+    struct Meter {
+        private let start = Sample()
+
+        func read() -> MachineLoad {
+            let end = Sample()
+            let elapsed = max(end.instant - start.instant, 1e-9)
+            let own = (end.own - start.own) / elapsed
+            return MachineLoad(
+                own: own, others: max(0, (end.busy - start.busy) / elapsed - own),
+                stolen: max(0, (end.stolen - start.stolen) / elapsed))
+        }
+    }
+
+    /// Totals in seconds.
+    private struct Sample {
+        let instant: Double
+        let busy: Double
+        let stolen: Double
+        let own: Double
+
+        init() {
+            var now = timespec()
+            clock_gettime(CLOCK_MONOTONIC, &now)
+            instant = Double(now.tv_sec) + Double(now.tv_nsec) / 1e9
+            // proc_stat(5): user, nice, system, idle, iowait, irq, softirq, steal.
+            let first = SystemFile.read("/proc/stat").prefix { $0 != "\n" }
+            let ticks = first.split(separator: " ").dropFirst().compactMap { Double($0) }
+            let tick = Double(max(1, sysconf(Int32(_SC_CLK_TCK))))
+            if ticks.count >= 8 {
+                busy = (ticks[0] + ticks[1] + ticks[2] + ticks[5] + ticks[6]) / tick
+                stolen = ticks[7] / tick
+            } else {
+                busy = 0
+                stolen = 0
+            }
+            own = Self.used(by: RUSAGE_SELF) + Self.used(by: RUSAGE_CHILDREN)
+        }
+
+        private static func used(by who: __rusage_who) -> Double {
+            var usage = rusage()
+            getrusage(__rusage_who_t(who.rawValue), &usage)
+            return Double(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec)
+                + Double(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6
+        }
+    }
+}
+
+/// The process' memory.
+enum ResidentMemory {
+    /// The bytes resident now.
+    static func bytes() -> Int {
+        let fields = SystemFile.read("/proc/self/statm").split(separator: " ")
+        guard fields.count > 1, let pages = Int(fields[1]) else { return 0 }
+        return pages * sysconf(Int32(_SC_PAGESIZE))
+    }
+
+    /// Gives freed memory back, so that what is allocated next is seen in ``bytes()``.
+    static func trim() {
+        cmusterbench_trim_memory()
+    }
+}
+
+/// Files of the kernel.
+enum SystemFile {
+    /// The beginning of a file, up to 64 KiB; empty when it cannot be read.
+    static func read(_ path: String) -> String {
+        let descriptor = open(path, O_RDONLY | O_CLOEXEC)
+        guard descriptor >= 0 else { return "" }
+        defer { close(descriptor) }
+        return read(from: descriptor, limit: 64 << 10)
+    }
+
+    /// Reads until the end of a file or pipe.
+    static func read(from descriptor: Int32, limit: Int) -> String {
+        var bytes: [UInt8] = []
+        var part = [UInt8](repeating: 0, count: 4096)
+        while bytes.count < limit {
+            let count = Glibc.read(descriptor, &part, part.count)
+            if count < 0, errno == EINTR { continue }
+            guard count > 0 else { break }
+            bytes.append(contentsOf: part[..<count])
+        }
+        return String(decoding: bytes, as: UTF8.self)
+    }
+}
+
+/// The process' native threads.
+enum ThreadCount {
+    /// How many there are.
+    static var now: Int {
+        // proc_pid_stat(5): behind the name in parentheses, num_threads is the eighteenth field.
+        let line = SystemFile.read("/proc/self/stat")
+        guard let name = line.lastIndex(of: ")") else { return 0 }
+        let fields = line[name...].split(separator: " ")
+        return fields.count > 18 ? Int(fields[18]) ?? 0 : 0
+    }
+
+    /// Waits until threads that are about to end have ended, at most five seconds: until then their memory is theirs.
+    static func wait(untilAtMost limit: Int) {
+        for _ in 0..<500 {
+            if now <= limit { return }
+            usleep(10_000)
+        }
+    }
+}
