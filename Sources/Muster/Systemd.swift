@@ -10,30 +10,30 @@ import MusterSupervision
 /// Tells systemd how the service fares, by the protocol of sd_notify(3).
 ///
 /// Every method returns at once. A message that cannot be delivered is logged at the debug level and forgotten: a
-/// service never fails because nobody listens. oslo.service sends `READY=1` only (`systemd.notify`).
+/// service never fails because of it.
 public final class SystemdNotifier: Sendable {
     /// How often ``watchdog()`` is to be called: half of the time after which systemd takes the service for hung;
     /// `nil` when systemd does not watch this process.
-    public let watchdogInterval: Duration?
+    package let watchdogInterval: Duration?
 
     private let address: SystemdAddress
     private let logger: Logger
 
-    /// Looks for systemd in the environment.
-    ///
+    /// Finds systemd by the environment variable `NOTIFY_SOCKET`; `nil` when that is not set, or not an address.
+    public convenience init?(logger: Logger = Logger(label: "muster.systemd")) {
+        self.init(environment: { getenv($0).map { String(cString: $0) } }, logger: logger)
+    }
+
     /// - Parameters:
-    ///   - environment: Gives a variable's value: `NOTIFY_SOCKET`, `WATCHDOG_USEC` and `WATCHDOG_PID` are asked for.
+    ///   - environment: Gives a variable's value: `NOTIFY_SOCKET`, `WATCHDOG_USEC` and `WATCHDOG_PID` are read.
     ///   - processID: The process that systemd's watchdog must mean; the calling one when `nil`.
-    ///   - logger: Where failures are logged.
-    /// - Returns: `nil` when the service was not started with `NOTIFY_SOCKET` set, or its value is no address.
-    public init?(
-        environment: (String) -> String? = SystemdNotifier.processEnvironment, processID: Int32? = nil,
-        logger: Logger = Logger(label: "muster.systemd")
+    package init?(
+        environment: (String) -> String?, processID: Int32? = nil, logger: Logger = Logger(label: "muster.systemd")
     ) {
         guard let value = environment("NOTIFY_SOCKET"), !value.isEmpty else { return nil }
         guard let address = SystemdAddress(value) else {
             logger.debug(
-                "systemd is not told anything: NOTIFY_SOCKET must be an absolute path or begin with @",
+                "ignoring NOTIFY_SOCKET: not an absolute path or abstract name (@…)",
                 metadata: ["value": "\(value)"])
             return nil
         }
@@ -48,7 +48,7 @@ public final class SystemdNotifier: Sendable {
     public func send(_ message: SystemdMessage) {
         if let error = deliver(Array(message.description.utf8)) {
             logger.debug(
-                "systemd was not notified", metadata: ["message": "\(message)", "error": "\(error)"])
+                "cannot notify systemd", metadata: ["message": "\(message)", "error": "\(error)"])
         }
     }
 
@@ -64,14 +64,14 @@ public final class SystemdNotifier: Sendable {
     /// - Parameters:
     ///   - now: The present instant.
     ///   - status: One line for people; the former one stays when `nil`.
-    public func reloading(at now: MonotonicInstant = .now, status: String? = nil) {
+    package func reloading(at now: MonotonicInstant = .now, status: String? = nil) {
         send(.reloading(at: now), status)
     }
 
     /// Says that the service is stopping.
     ///
     /// - Parameter status: One line for people; the former one stays when `nil`.
-    public func stopping(status: String? = nil) {
+    package func stopping(status: String? = nil) {
         send(.stopping, status)
     }
 
@@ -85,21 +85,13 @@ public final class SystemdNotifier: Sendable {
     /// Names the service's main process.
     ///
     /// - Parameter pid: The process.
-    public func mainProcess(_ pid: Int32) {
+    package func mainProcess(_ pid: Int32) {
         send(.mainProcess(pid))
     }
 
     /// Says that the service is alive, to be called every ``watchdogInterval``.
-    public func watchdog() {
+    package func watchdog() {
         send(.watchdog)
-    }
-
-    /// A variable of the process' environment.
-    ///
-    /// - Parameter name: The variable's name.
-    /// - Returns: Its value; `nil` when it is not set.
-    public static func processEnvironment(_ name: String) -> String? {
-        getenv(name).map { String(cString: $0) }
     }
 
     private func send(_ message: SystemdMessage, _ status: String?) {
@@ -169,7 +161,7 @@ struct SystemdAddress: Hashable, Sendable {
 /// at once.
 public struct SystemdMessage: Hashable, Sendable, CustomStringConvertible {
     /// The longest status text in bytes of UTF-8; what is longer is cut.
-    public static let maximumStatusBytes = 512
+    package static let maximumStatusBytes = 512
 
     /// The assignments, with line feeds between them.
     public let description: String
@@ -185,7 +177,7 @@ public struct SystemdMessage: Hashable, Sendable, CustomStringConvertible {
     public static let stopping = SystemdMessage("STOPPING=1")
 
     /// The service is alive; expected once in every `WatchdogSec=`.
-    public static let watchdog = SystemdMessage("WATCHDOG=1")
+    package static let watchdog = SystemdMessage("WATCHDOG=1")
 
     /// The service takes up new settings; ``ready`` must follow.
     ///
@@ -220,7 +212,7 @@ public struct SystemdMessage: Hashable, Sendable, CustomStringConvertible {
     ///
     /// - Parameter pid: The process.
     /// - Returns: The message.
-    public static func mainProcess(_ pid: Int32) -> SystemdMessage {
+    package static func mainProcess(_ pid: Int32) -> SystemdMessage {
         SystemdMessage("MAINPID=\(pid)")
     }
 
@@ -267,7 +259,7 @@ final class SystemdWatchdog: Sendable {
             if report.isPassing {
                 notifier.watchdog()
             } else {
-                logger.error("the service manager's watchdog is not fed: the program is not live")
+                logger.error("program is not live; withholding the systemd watchdog notification")
             }
         }
         loop.schedule(at: .now.advanced(by: interval)) { [weak self] in self?.feed(every: interval, on: loop) }

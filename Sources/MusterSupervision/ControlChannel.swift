@@ -189,11 +189,11 @@ package enum ControlMessageError: Error, Hashable, Sendable, CustomStringConvert
 
     package var description: String {
         switch self {
-        case .empty: "a control message is empty"
+        case .empty: "empty control message"
         case .tooLong(let bytes):
-            "a control message has \(bytes) bytes; the longest has \(ControlMessage.largestSize)"
-        case .unknownKind(let kind): "there is no kind \(kind) of control message"
-        case .wrongLength(let kind, let bytes): "a control message of kind \(kind) cannot have \(bytes) bytes"
+            "control message of \(bytes) bytes; the limit is \(ControlMessage.largestSize)"
+        case .unknownKind(let kind): "unknown kind of control message: \(kind)"
+        case .wrongLength(let kind, let bytes): "control message of kind \(kind) with \(bytes) bytes"
         }
     }
 }

@@ -258,7 +258,7 @@ extension Supervisor {
                 return
             case .malformed(let problem):
                 logger.warning(
-                    "a worker said something that nobody understands",
+                    "unknown control message",
                     metadata: ["worker": "\(name(of: child.target))", "problem": "\(problem)"])
             }
         }
@@ -302,8 +302,8 @@ extension Supervisor {
                 // Whatever has held this process up, a frozen control group or a paused machine, has held the workers
                 // up as well: they get the time to catch up.
                 logger.notice(
-                    "the supervisor itself was held up: workers are judged later",
-                    metadata: ["worker": "\(name(of: child.target))", "by": "\(lateness)"])
+                    "supervisor was delayed; postponing hang detection",
+                    metadata: ["worker": "\(name(of: child.target))", "delay_seconds": lateness.secondsMetadata])
                 return scheduleLook(at: child, .now.advanced(by: livenessLimit / 2))
             }
             look(at: child)
@@ -322,16 +322,16 @@ extension Supervisor {
             // It has crashed, and is no hang. SIGABRT would cut its backtraces off.
             child.isCrashing = true
             logger.notice(
-                "worker has crashed and writes its backtraces",
+                "worker crashed; waiting for its backtraces",
                 metadata: ["worker": "\(name(of: child.target))", "pid": "\(child.process.pid)"])
             let grace = state.abortGrace(ofGroup: child.target.group)
             return scheduleLook(at: child, .now.advanced(by: grace), isPatient: false)
         }
         logger.error(
-            "worker makes no progress",
+            "worker hung",
             metadata: [
                 "worker": "\(name(of: child.target))", "pid": "\(child.process.pid)", "reason": "\(reason)",
-                "limit": "\(livenessLimit)",
+                "limit_seconds": livenessLimit.secondsMetadata,
             ])
         child.hungSince = .now
         handle(.unresponsive(child.birth, canAbort: canAbort))
@@ -341,7 +341,7 @@ extension Supervisor {
         guard child.stoppedSince == nil else { return }
         child.stoppedSince = .now
         logger.warning(
-            "worker was stopped",
+            "worker suspended",
             metadata: ["worker": "\(name(of: child.target))", "pid": "\(child.process.pid)"])
         publish()
         let birth = child.birth
@@ -349,7 +349,7 @@ extension Supervisor {
             guard let child = children[birth] else { return }
             child.stopCheck = nil
             guard child.isStopped, state.isJudged(child.birth) else { return }
-            hung(child, reason: "it has been stopped by a signal", canAbort: false)
+            hung(child, reason: "suspended by a signal", canAbort: false)
         }
     }
 
@@ -369,8 +369,8 @@ extension Supervisor {
             handle(.spawned(birth))
         } catch {
             logger.error(
-                "worker could not be started",
-                metadata: ["target": "\(name(of: target))", "error": "\(error)"])
+                "cannot start worker process",
+                metadata: ["worker": "\(name(of: target))", "error": "\(error)"])
             handle(.spawnFailed(birth))
         }
     }
@@ -427,8 +427,8 @@ extension Supervisor {
         let fresh = try ArenaFile.create(name: "muster-metrics", capacity: plan.arenaCapacity)
         if slot.arena != nil {
             logger.warning(
-                "a worker has damaged its metric arena, the next one gets a new one",
-                metadata: ["worker": "\(worker.slot)", "worker_group": "\(state.groupName(worker.group))"])
+                "metric arena damaged; creating a new one",
+                metadata: ["worker": "\(name(of: .slot(worker)))"])
         }
         slot.source.use(arena: fresh)
         slot.arena = fresh

@@ -110,58 +110,61 @@ extension Supervisor {
     func log(_ notice: SupervisorNotice) {
         switch notice {
         case .started(let worker, let birth):
-            logger.info("worker starts", metadata: metadata(worker, birth))
+            logger.info("worker started", metadata: metadata(worker, birth))
         case .spareStarted(let group, let birth):
-            logger.debug("warm spare starts", metadata: metadata(.spare(group: group), birth))
+            logger.debug("warm spare started", metadata: metadata(.spare(group: group), birth))
         case .spareParked(let group, let birth):
-            logger.debug("warm spare is there", metadata: metadata(.spare(group: group), birth))
+            logger.debug("warm spare ready", metadata: metadata(.spare(group: group), birth))
         case .ready(let worker, let birth):
-            logger.info("worker is ready", metadata: metadata(worker, birth))
+            logger.info("worker ready", metadata: metadata(worker, birth))
         case .startFailed(let worker, let birth):
             var details = metadata(worker, birth)
-            details["reason"] = "\(children[birth]?.failure ?? "not told")"
-            logger.error("worker's service did not start", metadata: details)
+            details["reason"] = "\(children[birth]?.failure ?? "unknown")"
+            logger.error("worker's service failed to start", metadata: details)
         case .died(let death): log(death)
         case .restarting(let worker, let reason, let delay):
             var details = metadata(worker, nil)
             details["reason"] = "\(reason.rawValue)"
-            details["delay"] = "\(delay)"
-            logger.log(level: delay > .zero ? .warning : .info, "worker is started again", metadata: details)
+            details["delay_seconds"] = delay.secondsMetadata
+            logger.log(level: delay > .zero ? .warning : .info, "restarting worker", metadata: details)
         case .completed(let worker):
-            logger.info("worker has done its work", metadata: metadata(worker, nil))
+            logger.info("worker completed", metadata: metadata(worker, nil))
         case .spawnFailed(let target, _, let delay):
+            // The error itself is logged where it occurs.
+            guard delay > .zero else { break }
             var details = metadata(target, nil)
-            details["delay"] = "\(delay)"
-            logger.error("worker is to be tried again", metadata: details)
+            details["delay_seconds"] = delay.secondsMetadata
+            logger.error("worker failed to start; restarting", metadata: details)
         case .unresponsive(let worker, let birth):
-            logger.error("hung worker is ended", metadata: metadata(worker, birth))
+            logger.error("terminating hung worker", metadata: metadata(worker, birth))
         case .startupTimedOut(let target, let birth):
-            logger.error("worker was not ready in time", metadata: metadata(target, birth))
+            logger.error("startup timeout exceeded; terminating worker", metadata: metadata(target, birth))
         case .stopTimedOut(let birth):
             guard let child = children[birth] else { break }
-            logger.error("worker did not stop in time and is killed", metadata: metadata(child.target, birth))
-        case .reloadBegan: logger.info("reload begins")
+            logger.error("stop timeout exceeded; killing worker", metadata: metadata(child.target, birth))
+        case .reloadBegan: logger.info("reload started")
         case .reloadEnded(let outcome): log(outcome)
         case .intensityExceeded(let group):
-            logger.error("a service restarts too often", metadata: ["worker_group": "\(state.groupName(group))"])
+            logger.error("restart intensity exceeded", metadata: ["worker_group": "\(state.groupName(group))"])
         case .intensityCalm(let group):
             logger.notice(
-                "a service no longer restarts too often", metadata: ["worker_group": "\(state.groupName(group))"])
+                "restart intensity back to normal", metadata: ["worker_group": "\(state.groupName(group))"])
         case .scaled(let group, let workers):
             logger.info(
-                "number of workers changes",
+                "scaling workers",
                 metadata: ["worker_group": "\(state.groupName(group))", "workers": "\(workers)"])
-        case .shutdownBegan(let status): logger.info("stopping workers", metadata: ["status": "\(status)"])
-        case .halted: logger.critical("ending at once: every worker is killed")
+        case .shutdownBegan(let status): logger.info("stopping workers", metadata: ["exit_code": "\(status)"])
+        case .halted: logger.critical("immediate shutdown: killing all workers")
         }
     }
 
     private func log(_ outcome: ReloadOutcome) {
         switch outcome {
-        case .completed: logger.info("reload is complete")
-        case .aborted: logger.error("reload was given up: a new worker did not get ready, the old ones go on")
-        case .refused: logger.error("reload was refused")
-        case .superseded: logger.info("reload was overtaken")
+        case .completed: logger.info("reload completed")
+        case .aborted:
+            logger.error("reload aborted: replacement worker did not become ready; keeping the current workers")
+        case .refused: logger.error("reload refused")
+        case .superseded: logger.info("reload superseded by a newer one")
         }
     }
 
@@ -169,9 +172,9 @@ extension Supervisor {
         let target: SpawnTarget = death.worker.map { .slot($0) } ?? .spare(group: death.group)
         var details = metadata(target, death.birth)
         details["reason"] = "\(death.reason.rawValue)"
-        details["uptime"] = "\(death.uptime)"
+        details["uptime_seconds"] = death.uptime.secondsMetadata
         switch death.termination {
-        case .exited(let code): details["code"] = "\(code)"
+        case .exited(let code): details["exit_code"] = "\(code)"
         case .signaled(let signal): details["signal"] = "\(UnixSignal(rawValue: signal))"
         }
         let level: Logger.Level =
@@ -179,7 +182,7 @@ extension Supervisor {
             case .requested, .reload: .info
             default: death.termination == .exited(code: 0) ? .notice : .error
             }
-        logger.log(level: level, "worker has ended", metadata: details)
+        logger.log(level: level, "worker exited", metadata: details)
     }
 
     private func metadata(_ worker: WorkerID, _ birth: Int?) -> Logger.Metadata {
@@ -192,4 +195,9 @@ extension Supervisor {
         if let pid = child?.process.pid { details["pid"] = "\(pid)" }
         return details
     }
+}
+
+extension Duration {
+    /// The duration in seconds to the millisecond, as metadata of log messages.
+    var secondsMetadata: Logger.MetadataValue { "\((inSeconds * 1000).rounded() / 1000)" }
 }

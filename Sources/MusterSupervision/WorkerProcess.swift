@@ -1,24 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 
 /// A worker's place, which stays while its processes come and go.
-public struct WorkerID: Hashable, Sendable, Comparable {
+package struct WorkerID: Hashable, Sendable, Comparable {
     /// The number of the launched service, from 0 in the order of launching.
-    public var group: Int
+    package var group: Int
     /// The number of the slot in its group, from 0.
-    public var slot: Int
+    package var slot: Int
 
-    /// Creates a worker's place.
-    ///
-    /// - Parameters:
-    ///   - group: The number of the launched service, from 0.
-    ///   - slot: The number of the slot in its group, from 0.
-    public init(group: Int, slot: Int) {
+    package init(group: Int, slot: Int) {
         self.group = group
         self.slot = slot
     }
 
-    /// Whether one place is before another: by group, then by slot.
-    public static func < (lhs: WorkerID, rhs: WorkerID) -> Bool {
+    package static func < (lhs: WorkerID, rhs: WorkerID) -> Bool {
         (lhs.group, lhs.slot) < (rhs.group, rhs.slot)
     }
 }
@@ -96,14 +90,6 @@ enum ProcessPhase: Hashable, Sendable {
     case stopping(StopCause)
     case aborting(AbortCause)
 
-    /// Whether it counts as a worker: it serves, or is about to, or has to be got rid of first.
-    var isLive: Bool {
-        switch self {
-        case .starting, .ready, .aborting: true
-        case .parked, .stopping: false
-        }
-    }
-
     var isStopping: Bool {
         switch self {
         case .stopping: true
@@ -146,7 +132,7 @@ package struct WorkerDeath: Hashable, Sendable {
 }
 
 /// Why a worker's process ended: the label `reason`.
-public enum DeathReason: String, CaseIterable, Hashable, Sendable {
+package enum DeathReason: String, CaseIterable, Hashable, Sendable {
     /// It exited by itself.
     case exit
     /// A signal from elsewhere, or a crash.
@@ -193,7 +179,7 @@ package struct DeathCounts: Hashable, Sendable {
 }
 
 /// How a process ended, as the kernel tells it.
-public enum Termination: Hashable, Sendable {
+package enum Termination: Hashable, Sendable {
     /// It exited with a code.
     case exited(code: Int32)
     /// A signal ended it.

@@ -66,7 +66,7 @@ struct DemoTests {
         let demo = try await Demo(backend: backend)
         demo.signal(SIGTERM)
         #expect(try await demo.status() == 0)
-        #expect(demo.log.contains("caught a signal"))
+        #expect(demo.log.contains("received signal"))
     }
 
     @Test("answers a request under way when SIGTERM comes", arguments: backends)

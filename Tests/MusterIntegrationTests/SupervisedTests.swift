@@ -110,7 +110,7 @@ struct SupervisedTests {
         #expect(try await HTTPAnswer.get(item).body == "1")
         demo.signal(SIGHUP)
         _ = try await eventually("the reload") {
-            demo.log.contains(workers == "0" ? "restarting services" : "reload is complete") ? true : nil
+            demo.log.contains(workers == "0" ? "restarting services" : "reload completed") ? true : nil
         }
         #expect(try await HTTPAnswer.get(item).body == "1")
         demo.signal(SIGTERM)

@@ -25,7 +25,7 @@ struct BackendTests {
             let lines = try await program.said("started", 6)
             #expect(lines.allSatisfy { $0.rest == ($0.worker == "test/1" ? "threading" : "cooperative") })
             program.signal(SIGHUP)
-            try await program.logged("reload is complete")
+            try await program.logged("reload completed")
             let rolled = try await program.said("started", 9).suffix(3)
             #expect(rolled.filter { $0.rest == "threading" }.map(\.worker) == ["test/1"])
         }

@@ -27,7 +27,7 @@ struct FirstProcessTests {
             #expect(program.lines("started").count == 2)
             // What its own children end by is still known.
             try await program.command("exit 42")
-            try await program.logged("worker has ended", "code=42")
+            try await program.logged("worker exited", "code=42")
             try await program.said("started", 3)
             try await program.metric("muster_orphans_reaped_total", is: 3)
             #expect(try await program.command("shell ps -e -o stat= | grep -c Z || true") == "0")

@@ -13,8 +13,8 @@ struct HangTests {
     /// Waits until a hung worker has been found, reported, ended and replaced, and nobody else has been.
     private func replaced(_ pid: Int32, in program: TestProgram) async throws {
         let new = try await program.said("started", 3)[2]
-        try await program.logged("worker makes no progress", "pid=\(pid)", "limit=4")
-        try await program.logged("worker has ended", "pid=\(pid)", "reason=heartbeat")
+        try await program.logged("worker hung", "pid=\(pid)", "limit_seconds=4")
+        try await program.logged("worker exited", "pid=\(pid)", "reason=heartbeat")
         let slot = String(new.worker.dropFirst("test/".count))
         try await program.metric("muster_worker_restarts_total", ["worker": slot, "reason": "heartbeat"], is: 1)
         try await program.metric("muster_worker_restarts_total", is: 1)
@@ -31,7 +31,7 @@ struct HangTests {
             kill(pid, SIGSTOP)
             try await replaced(pid, in: program)
             #expect(begin.duration(to: .now) >= .seconds(4))
-            #expect(!program.log("it has been stopped by a signal").isEmpty)
+            #expect(!program.log("suspended by a signal").isEmpty)
         }
     }
 
@@ -41,14 +41,14 @@ struct HangTests {
             try await program.ready()
             let workers = try await program.started(2)
             kill(workers[0].pid, SIGSTOP)
-            try await program.logged("worker was stopped")
+            try await program.logged("worker suspended")
             kill(workers[0].pid, SIGCONT)
             // The other one goes on counting as stopped until the limit, so that its end is the event to wait for.
             kill(workers[1].pid, SIGSTOP)
-            try await program.logged("worker has ended", "pid=\(workers[1].pid)", "reason=heartbeat")
+            try await program.logged("worker exited", "pid=\(workers[1].pid)", "reason=heartbeat")
             try await program.said("started", 3)
             #expect(program.processes.contains(workers[0].pid))
-            #expect(program.log("worker makes no progress").count == 1)
+            #expect(program.log("worker hung").count == 1)
             try await program.metric("muster_worker_restarts_total", is: 1)
         }
     }
@@ -99,9 +99,9 @@ struct HangTests {
             try program.pullTrigger()
             kill(try await program.started(1)[0].pid, SIGKILL)
             let hung = try await program.said("starting", 2)[1]
-            try await program.logged("worker was not ready in time", "pid=\(hung.pid)")
+            try await program.logged("startup timeout exceeded; terminating worker", "pid=\(hung.pid)")
             program.releaseTrigger()
-            try await program.logged("worker has ended", "pid=\(hung.pid)", "reason=startup_timeout")
+            try await program.logged("worker exited", "pid=\(hung.pid)", "reason=startup_timeout")
             try await program.said("started", 2)
             let scrape = try await program.scrape()
             #expect(try #require(scrape.sum("muster_worker_restarts_total", ["reason": "startup_timeout"])) >= 1)

@@ -66,7 +66,7 @@ struct InheritanceTests {
                 try await program.said("started", 2 + round)
             }
             let last = try #require(program.lines("started").last)
-            try await program.logged("worker is ready", "pid=\(last.pid)")
+            try await program.logged("worker ready", "pid=\(last.pid)")
             #expect(try openFiles(of: last.pid).count == before)
         }
     }

@@ -29,7 +29,7 @@ struct LauncherTests {
             kill(old[0].pid, SIGKILL)
             try await program.said("started", 3)
             program.signal(SIGHUP)
-            try await program.logged("reload is complete")
+            try await program.logged("reload completed")
             #expect(try await program.get("/readyz").status == 200)
             let who = try await program.command("who")
             #expect(try await program.started(5).map { "\($0.worker) \($0.pid)" }.contains(who))
@@ -57,7 +57,7 @@ struct LauncherTests {
             let connection = try program.submit("block")
             let pid = try await program.said("blocking")[0].pid
             try await program.said("started", 3)
-            try await program.logged("worker has ended", "pid=\(pid)", "reason=heartbeat")
+            try await program.logged("worker exited", "pid=\(pid)", "reason=heartbeat")
             withExtendedLifetime(connection) {}
         }
     }

@@ -49,7 +49,7 @@ struct OrphanTests {
         try await TestProgram.run(["--workers=2"], backend: backend) { program in
             try await program.ready()
             kill(try await program.started(2)[0].pid, SIGSTOP)
-            try await program.logged("worker was stopped")
+            try await program.logged("worker suspended")
             program.signal(SIGKILL)
             try await program.gone(within: soon)
         }

@@ -13,7 +13,7 @@ struct ReloadTests {
             let old = Set(try await program.started(3).map(\.pid))
             let client = Client(of: program)
             program.signal(SIGHUP)
-            try await program.logged("reload is complete")
+            try await program.logged("reload completed")
             let served = try await client.end()
             #expect(served > 0)
             let new = try await program.started(6)
@@ -33,9 +33,9 @@ struct ReloadTests {
         try await TestProgram.run(["--workers=2"], backend: backend) { program in
             try await program.ready()
             program.signal(SIGHUP)
-            try await program.logged("reload begins")
+            try await program.logged("reload started")
             program.signal(SIGHUP)
-            try await program.logged("reload is complete", count: 2)
+            try await program.logged("reload completed", count: 2)
             #expect(program.lines("started").count == 6)
             program.signal(SIGTERM)
             #expect(try await program.status() == 0)
@@ -61,7 +61,7 @@ struct ReloadTests {
             let old = try await program.started(2).map(\.pid)
             try program.pullTrigger()
             program.signal(SIGHUP)
-            try await program.logged("reload was given up")
+            try await program.logged("reload aborted")
             try await program.logged("did not start", "told to fail")
             try await program.metric("muster_reloads_total", ["outcome": "aborted"], is: 1)
             try await program.metric("muster_reloads_total", is: 1)
@@ -71,7 +71,7 @@ struct ReloadTests {
             #expect(try await program.get("/readyz").status == 200)
             program.releaseTrigger()
             program.signal(SIGHUP)
-            try await program.logged("reload is complete")
+            try await program.logged("reload completed")
             #expect(Set(try await program.started(4).map(\.pid)).isDisjoint(with: old))
         }
     }
@@ -84,9 +84,9 @@ struct ReloadTests {
             let old = try await program.started(2).map(\.pid)
             try program.pullTrigger()
             program.signal(SIGHUP)
-            try await program.logged("reload was given up")
+            try await program.logged("reload aborted")
             #expect(try await program.started(2).map(\.pid) == old)
-            #expect(program.log("worker was not ready in time").count == 1)
+            #expect(program.log("startup timeout exceeded; terminating worker").count == 1)
         }
     }
 
@@ -126,7 +126,7 @@ struct ReloadTests {
             try await program.ready()
             let old = Set(try await program.started(2).map(\.pid))
             program.signal(SIGHUP)
-            try await program.logged("reload is complete")
+            try await program.logged("reload completed")
             let new = Set(try await program.started(4).map(\.pid))
             #expect(new.isDisjoint(with: old))
             try program.set(#"{"muster": {"restart-method": "mutate"}}"#)
@@ -146,7 +146,7 @@ struct ReloadTests {
             try await program.said("reset", 2)
             program.signal(SIGTERM)
             #expect(try await program.status() == 0)
-            #expect(program.log("worker did not stop in time").count == 2)
+            #expect(program.log("stop timeout exceeded; killing worker").count == 2)
         }
     }
 
@@ -159,14 +159,14 @@ struct ReloadTests {
             let pids = try await program.started(2).map(\.pid)
             try program.set(text)
             program.signal(SIGHUP)
-            try await program.logged("the settings cannot be used")
+            try await program.logged("invalid settings; keeping the previous ones")
             try await program.metric("muster_reloads_total", ["outcome": "refused"], is: 1)
             try await program.metric("muster_reloads_total", is: 1)
             #expect(try await program.started(2).map(\.pid) == pids)
             // What dies meanwhile is replaced all the same, if its new process can read the settings at all.
             try program.set("{}")
             program.signal(SIGHUP)
-            try await program.logged("reload is complete")
+            try await program.logged("reload completed")
             #expect(Set(try await program.started(4).map(\.pid)).isDisjoint(with: pids))
         }
     }

@@ -12,7 +12,7 @@ struct RestartTests {
     func firstStart(backend: String) async throws {
         try await TestProgram.run(["--workers=3", "--start=fail"], backend: backend) { program in
             #expect(try await program.status() == 1)
-            #expect(!program.log("worker's service did not start", "told to fail").isEmpty)
+            #expect(!program.log("worker's service failed to start", "told to fail").isEmpty)
             #expect(program.lines("started").isEmpty)
             try await program.gone(within: .seconds(20))
         }
@@ -22,7 +22,7 @@ struct RestartTests {
     func firstCrash(backend: String) async throws {
         try await TestProgram.run(["--workers=1", "--start=exit:3@TRIGGER"], backend: backend) { program in
             try program.pullTrigger()
-            try await program.logged("worker has ended", "code=3", count: 4)
+            try await program.logged("worker exited", "code=3", count: 4)
             program.releaseTrigger()
             try await program.ready()
             #expect(program.lines("started").count == 1)
@@ -37,8 +37,8 @@ struct RestartTests {
             let workers = try await program.started(2)
             try program.pullTrigger()
             kill(workers[0].pid, SIGKILL)
-            try await program.logged("worker's service did not start", "told to fail", count: 5)
-            try await program.logged("worker is started again", "delay=0.1")
+            try await program.logged("worker's service failed to start", "told to fail", count: 5)
+            try await program.logged("restarting worker", "delay_seconds=0.1")
             #expect(program.isRunning)
             #expect(program.lines("started").count == 2)
             #expect(program.processes.contains(workers[1].pid))
@@ -66,7 +66,7 @@ struct RestartTests {
             try await program.command("exit 3")
             try await program.said("started", 3)
             try await program.command("exit 0")
-            try await program.logged("worker has done its work")
+            try await program.logged("worker completed")
             try await program.metric("muster_workers", ["state": "ready"], is: 1)
             #expect(try await program.get("/readyz").status == 200)
             #expect(program.isRunning)
@@ -96,7 +96,7 @@ struct RestartTests {
             try await kill(4, of: program)
             #expect(try await program.status() == 1)
             #expect(program.lines("started").count == 4)
-            #expect(!program.log("a service restarts too often").isEmpty)
+            #expect(!program.log("restart intensity exceeded").isEmpty)
         }
     }
 
@@ -130,8 +130,8 @@ struct RestartTests {
             #expect(workers.map(\.worker) == ["bad/0", "bad/1", "good/0", "good/1"])
             try program.pullTrigger()
             for worker in workers where worker.worker.hasPrefix("bad") { kill(worker.pid, SIGKILL) }
-            try await program.logged("worker has ended", "worker=bad/0", "code=3", count: 4)
-            try await program.logged("worker has ended", "worker=bad/1", "code=3", count: 4)
+            try await program.logged("worker exited", "worker=bad/0", "code=3", count: 4)
+            try await program.logged("worker exited", "worker=bad/1", "code=3", count: 4)
             // A worker of the good one that dies is back at once.
             kill(workers[2].pid, SIGKILL)
             try await program.said("started", 2, by: "good/0")

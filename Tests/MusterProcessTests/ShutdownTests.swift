@@ -38,7 +38,7 @@ struct ShutdownTests {
     @Test("SIGTERM while ten workers start ends cleanly", arguments: backends)
     func early(backend: String) async throws {
         try await TestProgram.run(["--workers=10"], backend: backend) { program in
-            try await program.logged("worker starts")
+            try await program.logged("worker started")
             program.signal(SIGTERM)
             #expect(try await program.status() == 0)
             try await program.gone(within: .seconds(20))
@@ -105,8 +105,8 @@ struct ShutdownTests {
             let pid = try await program.said("blocking")[0].pid
             program.signal(SIGTERM)
             #expect(try await program.status() == 0)
-            #expect(!program.log("worker did not stop in time and is killed", "pid=\(pid)").isEmpty)
-            #expect(program.log("worker did not stop in time").count == 1)
+            #expect(!program.log("stop timeout exceeded; killing worker", "pid=\(pid)").isEmpty)
+            #expect(program.log("stop timeout exceeded; killing worker").count == 1)
             withExtendedLifetime(connection) {}
         }
     }

@@ -12,7 +12,7 @@ struct WarmSpareTests {
         try await program.metric("muster_workers", ["state": "spare"], is: Double(count))
         return try await eventually("\(count) spares") {
             let spares = Set(program.processes).subtracting(workers + [program.pid])
-            return spares.count == count && program.log("warm spare is there").count >= count ? spares : nil
+            return spares.count == count && program.log("warm spare ready").count >= count ? spares : nil
         }
     }
 
@@ -63,7 +63,7 @@ struct WarmSpareTests {
             let worker = try await program.started(1)[0].pid
             let first = try await spares(2, of: program, besides: [worker])
             for pid in first { kill(pid, SIGKILL) }
-            try await program.logged("warm spare is there", count: 4)
+            try await program.logged("warm spare ready", count: 4)
             let second = try await spares(2, of: program, besides: [worker])
             #expect(second.isDisjoint(with: first))
             try await program.metric("muster_worker_restarts_total", is: 0)
@@ -92,10 +92,10 @@ struct WarmSpareTests {
             let worker = try await program.started(1)[0].pid
             let spare = try await spares(of: program, besides: [worker])
             program.signal(SIGHUP)
-            try await program.logged("reload is complete")
+            try await program.logged("reload completed")
             let now = method == "reload" ? try await program.said("started", 2)[1].pid : worker
             #expect(!spare.contains(now))
-            try await program.logged("warm spare is there", count: 2)
+            try await program.logged("warm spare ready", count: 2)
             #expect(try await spares(of: program, besides: [now]).isDisjoint(with: spare))
         }
     }

@@ -36,7 +36,7 @@ struct WorkerTests {
             let new = try await program.said("started", 3)[2]
             #expect(!before.map(\.pid).contains(new.pid))
             let old = try #require(before.first { $0.worker == new.worker })
-            try await program.logged("worker has ended", "pid=\(old.pid)", "reason=\(end.reason)", end.logged)
+            try await program.logged("worker exited", "pid=\(old.pid)", "reason=\(end.reason)", end.logged)
             let slot = new.worker.dropFirst("test/".count)
             try await program.metric("muster_worker_restarts_total", is: 1)
             try await program.metric(
@@ -97,7 +97,7 @@ struct WorkerTests {
                 #expect(scrape.samples.filter { $0.name == "muster_worker_\(name)" && $0.value > 0 }.count == 2)
             }
             program.signal(SIGHUP)
-            try await program.logged("reload is complete")
+            try await program.logged("reload completed")
             try await program.metric("test_commands_total", is: 12)
         }
     }
@@ -114,7 +114,7 @@ struct WorkerTests {
             try await program.metric("muster_worker_up", is: 2)
             kill(try #require(Int32(words[1])), SIGKILL)
             try await program.said("started", 3)
-            try await program.logged("has damaged its metric arena")
+            try await program.logged("metric arena damaged")
             try await program.metric("muster_worker_scrape_success", is: 2)
             try await program.metric("test_generation", is: 2)
         }

@@ -66,7 +66,7 @@ extension ComponentRegistry {
         ThreadGroup.self, Job.self,
         FixedIntervalLoopingCall.self, FixedIntervalWithTimeoutLoopingCall.self, DynamicLoopingCall.self,
         BackOffLoopingCall.self, RetryDecorator.self, LoopingCallDone.self, LoopingCallTimeOut.self,
-        Service.self, Services.self, Launcher.self, ServiceLauncher.self, ProcessLauncher.self,
+        ThreadGroupService.self, Services.self, Launcher.self, ServiceLauncher.self, ProcessLauncher.self,
         SignalHandler.self,
     ]
 
@@ -122,7 +122,7 @@ extension ComponentKey where Component == RetryDecorator {
     public static var retryDecorator: Self { Self(Component.self) }
 }
 
-extension ComponentKey where Component == Service {
+extension ComponentKey where Component == ThreadGroupService {
     /// A ready-made service with a thread group.
     public static var service: Self { Self(Component.self) }
 }

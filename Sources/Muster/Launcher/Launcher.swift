@@ -4,8 +4,6 @@ import MusterExecution
 public import MusterPlatform
 
 /// Runs services in this process, and does nothing else: no signals, no endpoint, no exit status.
-///
-/// Upstream: `Launcher`.
 public final class Launcher: Sendable, BackendComponent {
     /// The component's name.
     public static let componentName = "Launcher"

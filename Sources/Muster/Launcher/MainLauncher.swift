@@ -53,8 +53,6 @@ extension MainLauncher {
 /// }
 /// ```
 ///
-/// Upstream: `launch`.
-///
 /// - Parameters:
 ///   - service: The service.
 ///   - workers: The number of workers; 1 for the calling process.
@@ -163,30 +161,30 @@ public enum LaunchError: Error, Hashable, Sendable, CustomStringConvertible {
         case .negativeWarmSpares(let spares):
             "the number of warm spares must be 0 or more, not \(spares)"
         case .nameTaken(let name):
-            "a service named '\(name)' is launched already: give each launched service a name of its own"
+            "service '\(name)' is already launched: give each launched service a unique name"
         case .socketNameTaken(let name):
-            "a listening socket named '\(name)' is there already: give each a name of its own"
+            "listening socket '\(name)' already exists: give each socket a unique name"
         case .emptySocketName:
-            "a listening socket needs a name, by which supervisor and workers mean the same one"
+            "a listening socket needs a name, which identifies it in supervisor and workers"
         case .alreadyStarted(let what):
-            "\(what) was added after the launcher had begun: add it before wait() or run()"
+            "\(what) was added after the launcher had started: add it before wait() or run()"
         case .nothingLaunched:
-            "no service is launched: call launchService(_:workers:) before wait() or run()"
+            "no service was launched: call launchService(_:workers:) before wait() or run()"
         case .unknownGroup(let name, let launched):
             """
-            this process was started as a worker of '\(name)', but its program launches \
-            \(launched.isEmpty ? "nothing" : launched.map { "'\($0)'" }.joined(separator: ", ")): what is launched \
-            must not depend on whether the process is a worker
+            this process was started as a worker of '\(name)', but its program launches: \
+            \(launched.isEmpty ? "none" : launched.map { "'\($0)'" }.joined(separator: ", ")): launch the same \
+            services in supervisor and workers
             """
         case .notLaunched(let name, let launched):
             """
-            no service named '\(name)' is launched; launched are \
+            no service named '\(name)' is launched; launched services: \
             \(launched.isEmpty ? "none" : launched.map { "'\($0)'" }.joined(separator: ", "))
             """
         case .socketNotInherited(let name):
             """
-            the supervisor has no listening socket named '\(name)': what is listened on must not depend on whether \
-            the process is a worker
+            the supervisor has no listening socket named '\(name)': open the same \
+            sockets in supervisor and workers
             """
         case .noResources(let error):
             "the supervisor cannot run: \(error)"

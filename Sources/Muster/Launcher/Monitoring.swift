@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 
-public import Logging
-public import MusterEndpoint
+package import Logging
+package import MusterEndpoint
 import MusterExecution
 public import MusterHealth
-public import MusterMetrics
+package import MusterMetrics
 import MusterPlatform
 
 /// The eyes of one process: its metrics and health checks, and the endpoint that serves them.
@@ -12,7 +12,7 @@ public final class Monitoring: Sendable {
     /// The health checks: `hub` and `looping-calls`, and those that the application registers.
     public let health: HealthRegistry
     /// All that is exported.
-    public let exposition: Exposition
+    package let exposition: Exposition
 
     private let endpoint: Endpoint?
     private let singleProcess: SingleProcessStatus?
@@ -26,13 +26,8 @@ public final class Monitoring: Sendable {
 
     /// Sets up the metrics and health checks of one process; serves nothing yet.
     ///
-    /// - Parameters:
-    ///   - backend: The backend to watch.
-    ///   - workerGroup: The value of the label `worker_group`.
-    ///   - settings: Where to serve, and what counts as alive.
-    ///   - logger: Where it logs.
     /// - Throws: `ArenaError` when the backend's metrics cannot be read; `HealthError`.
-    public init(backend: Backend, workerGroup: String, settings: MusterSettings, logger: Logger) throws {
+    package init(backend: Backend, workerGroup: String, settings: MusterSettings, logger: Logger) throws {
         let health = HealthRegistry(
             runner: { name, work in
                 do {
@@ -40,7 +35,7 @@ public final class Monitoring: Sendable {
                 } catch {
                     // The check then fails at its time-out.
                     logger.warning(
-                        "health check has no job", metadata: ["check": "\(name)", "error": "\(error)"])
+                        "cannot run health check", metadata: ["check": "\(name)", "error": "\(error)"])
                 }
             }, clock: backend.engine.clock, logger: logger)
         self.health = health
@@ -125,17 +120,17 @@ public final class Monitoring: Sendable {
     /// Begins to serve.
     ///
     /// - Throws: `EndpointError`, which names the address, the setting and the remedy.
-    public func start() throws {
+    package func start() throws {
         try endpoint?.start()
     }
 
     /// Ends serving; returns when the port is free.
-    public func stop() {
+    package func stop() {
         endpoint?.stop()
     }
 
     /// The address served at, with its real port; `nil` while nothing is served.
-    public var address: EndpointAddress? { endpoint?.address }
+    package var address: EndpointAddress? { endpoint?.address }
 
     /// The address as a URL.
     public var url: String? { endpoint?.url }
@@ -172,7 +167,7 @@ public enum MusterVersion {
     public static let current = "0.1.0"
 
     /// The Swift version that it was compiled with.
-    public static var swift: String {
+    package static var swift: String {
         #if swift(>=6.4)
         "6.4"
         #elseif swift(>=6.3)

@@ -20,14 +20,9 @@ public import MusterSupervision
 ///   after `gracefulShutdownTimeout` is killed. A second SIGTERM, and SIGINT, end everything at once, with status 1.
 /// - SIGHUP replaces the workers one by one, or lets them take up new settings in place, as `restartMethod` says.
 /// - SIGTTIN and SIGTTOU add and remove a worker of each service, SIGUSR2 writes a report to the log.
-///
-/// Upstream: `ProcessLauncher`.
 public final class ProcessLauncher: MainLauncher, BackendComponent {
     /// The component's name.
     public static let componentName = "ProcessLauncher"
-
-    /// Re-reads the settings, on SIGHUP.
-    public typealias SettingsSource = @Sendable () throws -> MusterSettings
 
     private enum Role {
         case supervisor(SupervisorProgram)
@@ -48,7 +43,8 @@ public final class ProcessLauncher: MainLauncher, BackendComponent {
     ///   - logger: Where it logs.
     /// - Throws: `ArenaError`, `HealthError` or `MetricError` when it cannot be watched.
     public init(
-        settings: MusterSettings = MusterSettings(), reloadSettings: SettingsSource? = nil, backend: Backend? = nil,
+        settings: MusterSettings = MusterSettings(), reloadSettings: (@Sendable () throws -> MusterSettings)? = nil,
+        backend: Backend? = nil,
         logger: Logger = Logger(label: "muster.launcher")
     ) throws {
         let launched = LaunchedServices()
@@ -67,26 +63,18 @@ public final class ProcessLauncher: MainLauncher, BackendComponent {
                     marker: marker, settings: settings, launched: launched, sockets: sockets, backend: backend,
                     logger: logger))
         case .orphan:
-            logger.notice("the supervisor is gone before its worker has begun")
+            logger.notice("supervisor is gone; exiting")
             ExitStatus.failure.exit()
         }
     }
 
     /// As ``init(settings:reloadSettings:backend:logger:)``; `waitInterval` has no effect, because nothing polls.
-    ///
-    /// Upstream: `wait_interval`.
-    ///
-    /// - Parameters:
-    ///   - settings: What can be set about the runtime.
-    ///   - waitInterval: No effect.
-    ///   - logger: Where it logs; it gets one warning.
-    /// - Throws: As the other initialiser.
-    @available(*, deprecated, message: "waitInterval has no effect: the supervisor waits for events")
+    @available(*, deprecated, message: "waitInterval has no effect: the supervisor is event-driven")
     public convenience init(
         settings: MusterSettings = MusterSettings(), waitInterval: Duration,
         logger: Logger = Logger(label: "muster.launcher")
     ) throws {
-        logger.warning("waitInterval has no effect: the supervisor waits for events")
+        logger.warning("waitInterval has no effect: the supervisor is event-driven")
         try self.init(settings: settings, reloadSettings: nil, backend: nil, logger: logger)
     }
 

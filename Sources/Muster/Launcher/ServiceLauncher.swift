@@ -14,8 +14,6 @@ import MusterHealth
 ///   once, with status 1. These hold although every job hangs.
 /// - SIGHUP restarts the services or lets them take up new settings, as `restartMethod` says.
 /// - A service that fails to start is stopped again with those before it, and the status is 1.
-///
-/// Upstream: `ServiceLauncher`.
 public final class ServiceLauncher: MainLauncher, BackendComponent {
     /// The component's name.
     public static let componentName = "ServiceLauncher"
@@ -57,9 +55,9 @@ public final class ServiceLauncher: MainLauncher, BackendComponent {
             try monitoring.start()
             watchdog?.begin(on: .auxiliary)
         }
-        surroundings.running = { notifier?.ready(status: "All services run") }
-        surroundings.restarting = { notifier?.reloading(status: "Restarting the services") }
-        surroundings.stopping = { notifier?.stopping(status: "Stopping the services") }
+        surroundings.running = { notifier?.ready(status: "All services running") }
+        surroundings.restarting = { notifier?.reloading(status: "Restarting services") }
+        surroundings.stopping = { notifier?.stopping(status: "Stopping services") }
         surroundings.finished = {
             watchdog?.end()
             monitoring.stop()

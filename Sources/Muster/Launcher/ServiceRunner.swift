@@ -131,7 +131,7 @@ final class ServiceRunner: Sendable {
         do {
             try readSettings()
         } catch {
-            logger.error("the settings cannot be used: the old ones stay", metadata: ["error": "\(error)"])
+            logger.error("invalid settings; keeping the previous ones", metadata: ["error": "\(error)"])
         }
         transition("reset") { [self] in try await services.restart(.mutate) }
     }
@@ -232,7 +232,7 @@ final class ServiceRunner: Sendable {
             let counter = signals.labels(signal.description)
             let subscription = try SignalCenter.shared.subscribe(signal) { [weak self, logger] signal in
                 counter.increment()
-                logger.info("caught a signal", metadata: ["signal": "\(signal)"])
+                logger.info("received signal", metadata: ["signal": "\(signal)"])
                 self?.handle(event)
             }
             state.withLock { $0.subscriptions.append(subscription) }
@@ -243,7 +243,7 @@ final class ServiceRunner: Sendable {
     private func subscribeToSupervisorsSignals() throws {
         for number in [SIGTTIN, SIGTTOU, SIGUSR2] {
             let subscription = try SignalCenter.shared.subscribe(UnixSignal(rawValue: number)) { [logger] signal in
-                logger.notice("this signal is for the supervisor", metadata: ["signal": "\(signal)"])
+                logger.notice("ignoring signal meant for the supervisor", metadata: ["signal": "\(signal)"])
             }
             state.withLock { $0.subscriptions.append(subscription) }
         }
@@ -285,7 +285,7 @@ final class ServiceRunner: Sendable {
     private func ended(_ service: String, _ end: ServiceEnd) {
         switch end {
         case .finished:
-            logger.notice("service has finished", metadata: ["service": "\(service)"])
+            logger.notice("service finished", metadata: ["service": "\(service)"])
             handle(.end(.success))
         case .failed(let error):
             let isStarting = state.withLock { $0.machine.phase == .starting }
@@ -324,7 +324,7 @@ final class ServiceRunner: Sendable {
         case .restart: restartServices()
         case .finish(let status): finish(status)
         case .exitNow(let status, let reason):
-            logger.critical("ending at once", metadata: ["reason": "\(reason)", "status": "\(status)"])
+            logger.critical("immediate shutdown", metadata: ["reason": "\(reason)", "exit_code": "\(status)"])
             surroundings.exitNow(status)
             finish(status)
         }
@@ -335,9 +335,7 @@ final class ServiceRunner: Sendable {
         do {
             try readSettings()
         } catch {
-            logger.error(
-                "the settings cannot be used: the old ones stay, and nothing is restarted",
-                metadata: ["error": "\(error)"])
+            logger.error("invalid settings; keeping the previous ones", metadata: ["error": "\(error)"])
             return handle(.restarted)
         }
         let method = settings.restartMethod
@@ -376,7 +374,7 @@ final class ServiceRunner: Sendable {
                 handle(.stopped)
             }
         } catch {
-            logger.error("services cannot be stopped", metadata: ["error": "\(error)"])
+            logger.error("cannot stop services", metadata: ["error": "\(error)"])
             handle(.stopped)
         }
     }
@@ -393,7 +391,7 @@ final class ServiceRunner: Sendable {
         }
         for subscription in subscriptions { SignalCenter.shared.unsubscribe(subscription) }
         surroundings.finished()
-        logger.info("stopped", metadata: ["status": "\(status)"])
+        logger.info("stopped", metadata: ["exit_code": "\(status)"])
         let loop = state.withLock { $0.deadline == nil ? nil : $0.watchLoop }
         loop?.submit { [self] in disarm() }
         over.complete(with: status)

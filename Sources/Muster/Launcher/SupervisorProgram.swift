@@ -31,7 +31,7 @@ final class SupervisorProgram: Sendable {
     /// The application's checks; the supervisor runs none of them.
     let announcedHealth = HealthRegistry(runner: { _, _ in })
 
-    private let source: ProcessLauncher.SettingsSource?
+    private let source: (@Sendable () throws -> MusterSettings)?
     private let launched: LaunchedServices
     private let sockets: SocketTable
     private let logger: Logger
@@ -43,7 +43,7 @@ final class SupervisorProgram: Sendable {
     private let over = Completion<ExitStatus>()
 
     init(
-        settings: MusterSettings, source: ProcessLauncher.SettingsSource?, launched: LaunchedServices,
+        settings: MusterSettings, source: (@Sendable () throws -> MusterSettings)?, launched: LaunchedServices,
         sockets: SocketTable, logger: Logger
     ) throws {
         self.source = source
@@ -189,7 +189,7 @@ final class SupervisorProgram: Sendable {
         let subscription = try SignalCenter.shared.subscribe(signal) { [logger] signal in
             if let counter {
                 counter.increment()
-                logger.info("caught a signal", metadata: ["signal": "\(signal)"])
+                logger.info("received signal", metadata: ["signal": "\(signal)"])
             }
             // Signals may be taken on another loop's thread when the program has handlers of its own.
             if loop.isCurrent { body() } else { loop.submit(body) }
@@ -204,9 +204,7 @@ final class SupervisorProgram: Sendable {
         do {
             if let settings = try source?() { take(settings, supervisor) }
         } catch {
-            logger.error(
-                "the settings cannot be used: the old ones stay, and nothing is reloaded",
-                metadata: ["error": "\(error)"])
+            logger.error("invalid settings; keeping the previous ones", metadata: ["error": "\(error)"])
             return handle(.reloadRefused, by: state.withLock { $0.settings.restartMethod }, supervisor)
         }
         switch state.withLock({ $0.settings.restartMethod }) {
@@ -230,7 +228,7 @@ final class SupervisorProgram: Sendable {
         health.take(settings)
         supervisor.setLivenessLimit(settings.livenessLimit)
         supervisor.handle(.reconfigure(launched.all.map { $0.group(settings) }))
-        logger.info("the settings were read again")
+        logger.info("settings reloaded")
     }
 
     private func report(_ supervisor: Supervisor) {
@@ -245,7 +243,7 @@ final class SupervisorProgram: Sendable {
         for subscription in subscriptions { SignalCenter.shared.unsubscribe(subscription) }
         sockets.close()
         monitoring.stop()
-        logger.info("stopped", metadata: ["status": "\(status)"])
+        logger.info("stopped", metadata: ["exit_code": "\(status)"])
         over.complete(with: status)
     }
 }

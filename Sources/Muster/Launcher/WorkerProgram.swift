@@ -47,7 +47,7 @@ final class WorkerProgram: Sendable {
             vitalSigns = try VitalSignsWriter(descriptor: marker.vitalSigns) { channel.send(.active) }
         } catch {
             // The supervisor then takes it for a worker that is always idle.
-            logger.error("hangs of this worker will not be noticed", metadata: ["error": "\(error)"])
+            logger.error("hang detection unavailable for this worker", metadata: ["error": "\(error)"])
             vitalSigns = nil
         }
         let health = HealthRegistry(
@@ -56,7 +56,7 @@ final class WorkerProgram: Sendable {
                     let backend = try current.withLock { $0 } ?? Backend.current
                     try backend.engine.spawn(name: name, work)
                 } catch {
-                    checkLogger.warning("health check has no job", metadata: ["check": "\(name)", "error": "\(error)"])
+                    checkLogger.warning("cannot run health check", metadata: ["check": "\(name)", "error": "\(error)"])
                 }
             }, logger: logger)
         self.health = health
@@ -64,7 +64,7 @@ final class WorkerProgram: Sendable {
         // For the supervisor, which ends a hung worker so that its backtraces are written.
         _ = cmuster_end_by_abort()
         guard try ParentWatch.arm(supervisor: marker.supervisor) else {
-            logger.notice("the supervisor is gone before its worker has begun")
+            logger.notice("supervisor is gone; exiting")
             ExitStatus.failure.exit()
         }
     }
@@ -112,7 +112,7 @@ final class WorkerProgram: Sendable {
                 do {
                     try listen(on: loop)
                 } catch {
-                    logger.error("the supervisor's commands will not be heard", metadata: ["error": "\(error)"])
+                    logger.error("cannot receive the supervisor's messages", metadata: ["error": "\(error)"])
                 }
                 HealthPublisher(health: health, vitalSigns: vitalSigns, loop: loop, logger: logger).begin()
             }
@@ -185,7 +185,7 @@ final class WorkerProgram: Sendable {
             case .message(.takeOver(let slot)): return slot
             case .message, .malformed, .nothing: continue
             case .closed:
-                logger.notice("the supervisor is gone")
+                logger.notice("supervisor is gone; exiting")
                 ExitStatus.failure.exit()
             }
         }
@@ -207,7 +207,7 @@ final class WorkerProgram: Sendable {
                 case .nothing: return
                 case .closed:
                     if let watch = watch.withLock({ $0.take() }) { loop.unwatch(watch) }
-                    logger.notice("the supervisor is gone: stopping")
+                    logger.notice("supervisor is gone; stopping")
                     stop(.failure)
                     return
                 }

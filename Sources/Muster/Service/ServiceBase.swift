@@ -18,8 +18,6 @@ public import MusterPlatform
 ///     }
 /// }
 /// ```
-///
-/// Upstream: `ServiceBase`.
 public protocol ServiceBase: Sendable {
     /// The service's name, for logs and errors; the type's name unless given.
     var name: String { get }
@@ -97,13 +95,11 @@ extension ServiceBase {
 /// A ready-made service: a thread group, and closures for what is special about it.
 ///
 /// ```swift
-/// let mailer = Service(name: "mailer") { group in
+/// let mailer = ThreadGroupService(name: "mailer") { group in
 ///     try group.addTimer(name: "deliver", interval: .seconds(1)) { try await deliverPendingMail() }
 /// }
 /// ```
-///
-/// Upstream: `Service`.
-public struct Service: ServiceBase, BackendComponent {
+public struct ThreadGroupService: ServiceBase, BackendComponent {
     /// The component's name.
     public static let componentName = "Service"
 
@@ -150,8 +146,6 @@ public struct Service: ServiceBase, BackendComponent {
 }
 
 /// What a reload (SIGHUP) does to the services.
-///
-/// Upstream: `restart_method`.
 public enum RestartMethod: String, Hashable, Sendable, CaseIterable {
     /// Stops each service, resets it and starts it again.
     case reload

@@ -6,8 +6,6 @@ import MusterMetrics
 public import MusterPlatform
 
 /// Services that start in the order in which they were added and stop in the reverse order.
-///
-/// Upstream: `Services`.
 public final class Services: Sendable, BackendComponent {
     /// The component's name.
     public static let componentName = "Services"
@@ -282,15 +280,15 @@ public enum ServicesError: Error, Sendable, CustomStringConvertible {
         case .failed(let service, let error):
             "service '\(service)' failed: \(error)"
         case .alreadyStarted:
-            "the services have been started already"
+            "the services are already started"
         case .stoppedWhileStarting:
             "the services were stopped before all of them had started"
         case .stopped(let service):
-            "service '\(service)' was added after its services had been stopped: add it before, or start them again"
+            "service '\(service)' was added after the services had stopped: add it earlier, or start them again"
         case .workersNotSupported(let service, let workers):
             """
-            Launcher asked to start multiple workers: \(workers) for service '\(service)'. This launcher runs \
-            services in its own process, so the number of workers must be 1
+            service '\(service)' cannot have \(workers) workers: this launcher runs services in its own process; use \
+            ProcessLauncher for more than one
             """
         }
     }

@@ -11,14 +11,11 @@ public import MusterPlatform
 ///
 /// Of the handlers of one signal the last one added runs first, and a delivery is handled to its end before the next
 /// one is. It works whatever the program's `main` is, synchronous or not.
-///
-/// Upstream: `SignalHandler`, on one behaviour for both backends.
 public final class SignalHandler: Sendable, BackendComponent {
     /// The component's name.
     public static let componentName = "SignalHandler"
 
-    /// What handles a signal.
-    public typealias Handler = @Sendable (UnixSignal) async -> Void
+    private typealias Handler = @Sendable (UnixSignal) async -> Void
 
     private struct State {
         var handlers: [UnixSignal: [Handler]] = [:]
@@ -51,8 +48,6 @@ public final class SignalHandler: Sendable, BackendComponent {
 
     /// Whether the system has a signal of a name.
     ///
-    /// Upstream: `is_signal_supported`.
-    ///
     /// - Parameter name: The name, for example `SIGHUP`.
     public static func isSignalSupported(_ name: String) -> Bool {
         UnixSignal(name: name) != nil
@@ -60,13 +55,13 @@ public final class SignalHandler: Sendable, BackendComponent {
 
     /// Adds a handler, which runs before those that the signal has already.
     ///
-    /// Upstream: `add_handler`.
-    ///
     /// - Parameters:
     ///   - signal: The signal.
     ///   - handler: What handles it.
     /// - Throws: ``SignalError`` for a signal that cannot be handled (SIGKILL, SIGSTOP).
-    public func addHandler(for signal: UnixSignal, _ handler: @escaping Handler) throws(SignalError) {
+    public func addHandler(for signal: UnixSignal, _ handler: @escaping @Sendable (UnixSignal) async -> Void)
+        throws(SignalError)
+    {
         try state.withLock { state throws(SignalError) in
             if state.subscriptions[signal] == nil {
                 let subscription = try SignalCenter.shared.subscribe(signal) { [weak self] in self?.received($0) }
@@ -80,19 +75,17 @@ public final class SignalHandler: Sendable, BackendComponent {
 
     /// Adds one handler for several signals.
     ///
-    /// Upstream: `add_handlers`.
-    ///
     /// - Parameters:
     ///   - signals: The signals.
     ///   - handler: What handles each of them.
     /// - Throws: ``SignalError`` for the first signal that cannot be handled.
-    public func addHandlers(for signals: [UnixSignal], _ handler: @escaping Handler) throws(SignalError) {
+    public func addHandlers(for signals: [UnixSignal], _ handler: @escaping @Sendable (UnixSignal) async -> Void)
+        throws(SignalError)
+    {
         for signal in signals { try addHandler(for: signal, handler) }
     }
 
     /// Removes all handlers and gives their signals, and the ignored ones, their default action back.
-    ///
-    /// Upstream: `clear`.
     public func clear() {
         let (subscriptions, ignored) = state.withLock { state in
             defer {
@@ -107,8 +100,6 @@ public final class SignalHandler: Sendable, BackendComponent {
     }
 
     /// Removes a signal's handlers and ignores the signal.
-    ///
-    /// Upstream: `ignore_handler`.
     ///
     /// - Parameter signal: The signal.
     /// - Throws: ``SignalError`` for a signal that cannot be ignored (SIGKILL, SIGSTOP).
@@ -137,7 +128,7 @@ public final class SignalHandler: Sendable, BackendComponent {
                 state.pending = []
             }
             backend.logger.error(
-                "signal is not handled", metadata: ["signal": "\(signal)", "error": "\(error)"])
+                "cannot handle signal", metadata: ["signal": "\(signal)", "error": "\(error)"])
         }
     }
 

@@ -34,7 +34,7 @@ struct ContainerTests {
         #expect(try await curl("http://127.0.0.1:8080/crash").status != 0)
         // Names: they are kept when the debugging information goes, and the backtracer works without privileges.
         try await program.waitForErrors(containing: "crashBecauseARequestAskedForIt")
-        try await program.waitForErrors(containing: "worker is started again")
+        try await program.waitForErrors(containing: "restarting worker")
         let metrics = Samples(try await curl("http://127.0.0.1:9917/metrics").output)
         #expect(metrics.restarts == ["signal": 1])
         #expect(try await curl("http://127.0.0.1:9917/livez").output == "ok")

@@ -104,3 +104,13 @@ extension SimulatedWorld {
         }
     }
 }
+
+extension ProcessPhase {
+    /// Whether a process counts as a worker: it serves, or is about to, or is still being ended.
+    fileprivate var isLive: Bool {
+        switch self {
+        case .starting, .ready, .aborting: true
+        case .parked, .stopping: false
+        }
+    }
+}

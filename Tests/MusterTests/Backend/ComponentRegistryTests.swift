@@ -33,7 +33,7 @@ struct ComponentRegistryTests {
         #expect(try components[.dynamicLoopingCall] == DynamicLoopingCall.self)
         #expect(try components[.backOffLoopingCall] == BackOffLoopingCall.self)
         #expect(try components[.retryDecorator] == RetryDecorator.self)
-        #expect(try components[.service] == Service.self)
+        #expect(try components[.service] == ThreadGroupService.self)
         #expect(try components[.services] == Services.self)
         #expect(try components[.launcher] == Launcher.self)
         #expect(try components[.serviceLauncher] == ServiceLauncher.self)
@@ -80,7 +80,7 @@ struct ComponentRegistryTests {
     @Test("A component that is nil counts as missing")
     func isNil() {
         let registry = ComponentRegistry(
-            backend: .threading, components: ["ThreadGroup": nil, "Service": Service.self])
+            backend: .threading, components: ["ThreadGroup": nil, "Service": ThreadGroupService.self])
         #expect(!registry.contains("ThreadGroup"))
         #expect(registry.names == ["Service"])
         #expect(throws: BackendComponentNotAvailable.self) { try registry["ThreadGroup"] }
@@ -88,7 +88,7 @@ struct ComponentRegistryTests {
 
     @Test("Another type under a component's name is not handed out as that component")
     func wrongType() {
-        let registry = ComponentRegistry(backend: .threading, components: ["ThreadGroup": Service.self])
+        let registry = ComponentRegistry(backend: .threading, components: ["ThreadGroup": ThreadGroupService.self])
         #expect(registry.contains("ThreadGroup"))
         #expect(throws: BackendComponentNotAvailable.self) { try registry[.threadGroup] }
     }

@@ -28,7 +28,7 @@ extension ProcessWide {
             Backend.registerDefaultHook { .threading }
             #expect(try Backend.component(.threadGroup) == ThreadGroup.self)
             #expect(Backend.selection == BackendSelection(type: .threading, source: .hook))
-            #expect(try Backend.component(named: "Service") == Service.self)
+            #expect(try Backend.component(named: "Service") == ThreadGroupService.self)
             #expect(throws: BackendComponentNotAvailable.self) { try Backend.component(named: "wsgi") }
         }
 
@@ -56,7 +56,7 @@ extension ProcessWide {
         func lazyUse() async throws {
             defer { Backend.resetForTesting() }
             let group = ThreadGroup(name: "lazy")
-            let service = Service(name: "lazy") { _ in }
+            let service = ThreadGroupService(name: "lazy") { _ in }
             let loop = DynamicLoopingCall(name: "lazy") { nil }
             loop.stop()
             try await group.stop()
@@ -70,7 +70,7 @@ extension ProcessWide {
 
         @Test("A number of workers that cannot be had is refused before anything is selected", arguments: [-1, 0])
         func launchWorkers(workers: Int) {
-            let service = Service(name: "x") { _ in }
+            let service = ThreadGroupService(name: "x") { _ in }
             let error = #expect(throws: LaunchError.self) { try launch(service, workers: workers) }
             #expect(error == .tooFewWorkers(workers))
             #expect(error?.description.contains("\(workers)") == true)
@@ -80,7 +80,7 @@ extension ProcessWide {
         @Test("One worker is launched in this process, more are supervised processes")
         func launcherKinds() throws {
             defer { Backend.resetForTesting() }
-            let service = Service(name: "x") { _ in }
+            let service = ThreadGroupService(name: "x") { _ in }
             let settings = MusterSettings(endpoint: nil)
             #expect(try launch(service, settings: settings) is ServiceLauncher)
             #expect(try launch(service, workers: 1, restartMethod: .mutate, settings: settings) is ServiceLauncher)
@@ -95,7 +95,7 @@ extension ProcessWide {
             defer { Backend.resetForTesting() }
             try Backend.initialize(type)
             let started = Completion<String?>()
-            let service = Service(name: "launched") { group in
+            let service = ThreadGroupService(name: "launched") { group in
                 try await group.addThread(name: "thread") { started.complete(with: Job.current?.group) }
             }
             let launcher = try launch(service, settings: MusterSettings(endpoint: nil))

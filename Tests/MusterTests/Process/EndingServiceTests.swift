@@ -78,7 +78,7 @@ extension ProcessWide {
         func threadFails(type: BackendType) async throws {
             try await TestBackend.with(type) { backend in
                 let program = try LaunchedProgram(backend)
-                let service = Muster.Service(name: "a", backend: backend) { group in
+                let service = ThreadGroupService(name: "a", backend: backend) { group in
                     try await group.addThread(name: "failing") { throw TestFailure() }
                 }
                 try program.launcher.launchService(service)

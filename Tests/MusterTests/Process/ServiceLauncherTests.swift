@@ -123,7 +123,8 @@ extension ProcessWide {
                 gate.complete(with: ())
                 try await backend.engine.shutDown()
                 #expect(program.exits.count == 1)
-                #expect(program.log.metadata("reason", of: "ending at once") == ["graceful shutdown timeout exceeded"])
+                #expect(
+                    program.log.metadata("reason", of: "immediate shutdown") == ["graceful shutdown timeout exceeded"])
             }
         }
 
@@ -155,7 +156,7 @@ extension ProcessWide {
                 kill(getpid(), SIGTERM)
                 #expect(try await program.exits.first(1) == [.failure])
                 #expect(await running.value == .failure)
-                #expect(program.log.metadata("reason", of: "ending at once") == ["second SIGTERM"])
+                #expect(program.log.metadata("reason", of: "immediate shutdown") == ["second SIGTERM"])
                 gate.complete(with: ())
             }
         }
@@ -179,7 +180,7 @@ extension ProcessWide {
                 let program = try LaunchedProgram(backend, timeout: .milliseconds(100))
                 let gate = BlockingGate()
                 let blocking = Completion<Void>()
-                let service = Service(name: "stuck", backend: backend) { group in
+                let service = ThreadGroupService(name: "stuck", backend: backend) { group in
                     try await group.addThread(name: "stuck") {
                         blocking.complete(with: ())
                         gate.pass()

@@ -81,9 +81,9 @@ struct SystemdNotifierTests {
             let name = try NotifySocket(isAbstract: isAbstract).name
             try #require(Self.notifier(["NOTIFY_SOCKET": name], log: log)).ready()
         }
-        #expect(log.messages(.debug) == ["systemd was not notified", "systemd was not notified"])
+        #expect(log.messages(.debug) == ["cannot notify systemd", "cannot notify systemd"])
         #expect(log.messages(.error).isEmpty && log.messages(.warning).isEmpty)
-        #expect(log.metadata("message", of: "systemd was not notified") == ["READY=1", "READY=1"])
+        #expect(log.metadata("message", of: "cannot notify systemd") == ["READY=1", "READY=1"])
     }
 
     @Test("A listener that does not read holds up nobody")
@@ -98,7 +98,7 @@ struct SystemdNotifierTests {
             sent += 1
         }
         #expect(sent < 1_000_000)
-        #expect(log.metadata("error", of: "systemd was not notified").first?.contains("sendto") == true)
+        #expect(log.metadata("error", of: "cannot notify systemd").first?.contains("sendto") == true)
         while socket.receive() != nil {}
         notifier.ready()
         #expect(socket.receive() == "READY=1")
@@ -138,7 +138,6 @@ struct SystemdNotifierTests {
 
     @Test("The environment that counts is the process' own unless another is given")
     func ownEnvironment() {
-        #expect(SystemdNotifier.processEnvironment("PATH") == getenv("PATH").map { String(cString: $0) })
-        #expect(SystemdNotifier.processEnvironment("MUSTER_NO_SUCH_VARIABLE") == nil)
+        #expect((SystemdNotifier() == nil) == (getenv("NOTIFY_SOCKET") == nil))
     }
 }
