@@ -109,17 +109,17 @@ package final class Supervisor: @unchecked Sendable {
 
     private func perform(_ action: SupervisorAction) {
         switch action {
-        case .spawn(let birth, let target): spawn(birth, target)
-        case .promote(let birth, let worker): promote(birth, to: worker)
-        case .stop(let birth):
+        case .spawn(let incarnation, let target): spawn(incarnation, target)
+        case .promote(let incarnation, let worker): promote(incarnation, to: worker)
+        case .stop(let incarnation):
             noteStop()
-            _ = children[birth]?.process.send(SIGTERM)
-        case .abort(let birth): abort(birth)
-        case .kill(let birth):
+            _ = children[incarnation]?.process.send(SIGTERM)
+        case .abort(let incarnation): abort(incarnation)
+        case .kill(let incarnation):
             noteStop()
-            children[birth]?.isKilled = true
-            children[birth]?.process.killGroup()
-        case .reset(let birth): _ = children[birth]?.channel.send(.reset)
+            children[incarnation]?.isKilled = true
+            children[incarnation]?.process.killGroup()
+        case .reset(let incarnation): _ = children[incarnation]?.channel.send(.reset)
         case .arm(let timer, let instant): arm(timer, at: instant)
         case .disarm(let timer): disarm(timer)
         // Told when everything is done: a log line takes longer than waking a warm spare.
@@ -156,8 +156,8 @@ package final class Supervisor: @unchecked Sendable {
         observer?.supervisorStopsWorkers(self)
     }
 
-    private func abort(_ birth: Int) {
-        guard let child = children[birth] else { return }
+    private func abort(_ incarnation: Int) {
+        guard let child = children[incarnation] else { return }
         _ = child.process.send(SIGABRT)
     }
 
@@ -174,11 +174,11 @@ package final class Supervisor: @unchecked Sendable {
     func publish() {
         var report = SupervisorReport(snapshot: state.snapshot(at: .now), livenessLimit: livenessLimit)
         let before = published.withLock { $0.processes }
-        for (birth, child) in children {
-            report.processes[birth] = SupervisorReport.Process(
-                birth: birth, pid: child.process.pid, target: child.target, vitalSigns: child.vitalSigns,
+        for (incarnation, child) in children {
+            report.processes[incarnation] = SupervisorReport.Process(
+                incarnation: incarnation, pid: child.process.pid, target: child.target, vitalSigns: child.vitalSigns,
                 stoppedSince: child.stoppedSince, hungSince: child.hungSince,
-                sampler: before[birth]?.sampler ?? LazySampler(pid: child.process.pid))
+                sampler: before[incarnation]?.sampler ?? LazySampler(pid: child.process.pid))
         }
         for (worker, slot) in slots {
             report.slots[worker] = SupervisorReport.Slot(cpuSeconds: slot.cpuSeconds, source: slot.source)
@@ -191,14 +191,14 @@ extension Supervisor {
     // MARK: What processes do
 
     func watch(_ child: WorkerChild) throws {
-        let birth = child.birth
+        let incarnation = child.incarnation
         child.pidWatch = try loop.watch(child.process.descriptor.rawValue, for: .readable) { [unowned self] _ in
             // What it has started and left behind ends with it. Its number is its own as long as it is not reaped.
-            children[birth]?.process.killGroup()
-            poll(birth)
+            children[incarnation]?.process.killGroup()
+            poll(incarnation)
         }
         child.channelWatch = try loop.watch(child.channel.descriptor.rawValue, for: .readable) { [unowned self] _ in
-            listen(to: birth)
+            listen(to: incarnation)
         }
     }
 
@@ -211,7 +211,7 @@ extension Supervisor {
 
     /// To be called when SIGCHLD has come: a process may have been stopped, or somebody else's has ended.
     package func childrenChanged() {
-        for birth in children.keys.sorted() { poll(birth) }
+        for incarnation in children.keys.sorted() { poll(incarnation) }
         undertaken.removeAll { process in
             while let event = process.poll() { if case .exited = event { return true } }
             return false
@@ -222,8 +222,8 @@ extension Supervisor {
     }
 
     /// Takes up what has become of a process.
-    private func poll(_ birth: Int) {
-        while let child = children[birth], let event = child.process.poll() {
+    private func poll(_ incarnation: Int) {
+        while let child = children[incarnation], let event = child.process.poll() {
             switch event {
             case .exited(let exit): ended(child, exit)
             case .stopped: stopped(child)
@@ -234,22 +234,22 @@ extension Supervisor {
 
     private func ended(_ child: WorkerChild, _ exit: ChildExit) {
         // What it has said before it died counts.
-        listen(to: child.birth)
+        listen(to: child.incarnation)
         unwatch(child)
-        children[child.birth] = nil
+        children[child.incarnation] = nil
         let slot: SlotRecord? = if case .slot(let worker) = child.target { slot(worker) } else { nil }
         slot?.cpuSeconds += exit.cpuSeconds
         let wasKilledByKernel =
             exit.termination == .signaled(SIGKILL) && !child.isKilled && outOfMemory.claimKill() == true
         departed = child
-        handle(.exited(child.birth, exit.termination, isOutOfMemory: wasKilledByKernel))
+        handle(.exited(child.incarnation, exit.termination, isOutOfMemory: wasKilledByKernel))
         departed = nil
         // Its successor is on the way by now: reading an arena takes longer than starting a process.
         slot?.source.processEnded(pid: child.process.pid)
     }
 
-    private func listen(to birth: Int) {
-        while let child = children[birth] {
+    private func listen(to incarnation: Int) {
+        while let child = children[incarnation] {
             switch child.channel.receive() {
             case .message(let message): heard(message, from: child)
             case .nothing: return
@@ -266,13 +266,13 @@ extension Supervisor {
 
     private func heard(_ message: ControlMessage, from child: WorkerChild) {
         switch message {
-        case .parked: handle(.parked(child.birth))
+        case .parked: handle(.parked(child.incarnation))
         case .ready:
-            handle(.ready(child.birth))
+            handle(.ready(child.incarnation))
             look(at: child)
         case .startFailed(let reason):
             child.failure = reason
-            handle(.startFailed(child.birth))
+            handle(.startFailed(child.incarnation))
         case .active: look(at: child, settling: true)
         case .stopping, .takeOver, .reset, .stop: break
         }
@@ -283,7 +283,7 @@ extension Supervisor {
     /// Judges a worker by its signs of life, and looks again when the first of them could have stopped for too long.
     func look(at child: WorkerChild, settling: Bool = false) {
         if let scheduled = child.look.take() { loop.cancel(scheduled) }
-        guard state.isJudged(child.birth) else { return }
+        guard state.isJudged(child.incarnation) else { return }
         switch child.vitalSigns.watch(limit: livenessLimit, now: .now, settling: settling) {
         case .quiet: break
         case .hung(let hang):
@@ -293,9 +293,9 @@ extension Supervisor {
     }
 
     private func scheduleLook(at child: WorkerChild, _ instant: MonotonicInstant, isPatient: Bool = true) {
-        let birth = child.birth
+        let incarnation = child.incarnation
         child.look = loop.schedule(at: instant) { [unowned self] in
-            guard let child = children[birth] else { return }
+            guard let child = children[incarnation] else { return }
             child.look = nil
             let lateness = instant.duration(to: .now)
             guard !isPatient || lateness <= livenessLimit / 4 else {
@@ -334,7 +334,7 @@ extension Supervisor {
                 "limit_seconds": livenessLimit.secondsMetadata,
             ])
         child.hungSince = .now
-        handle(.unresponsive(child.birth, canAbort: canAbort))
+        handle(.unresponsive(child.incarnation, canAbort: canAbort))
     }
 
     private func stopped(_ child: WorkerChild) {
@@ -344,11 +344,11 @@ extension Supervisor {
             "worker suspended",
             metadata: ["worker": "\(name(of: child.target))", "pid": "\(child.process.pid)"])
         publish()
-        let birth = child.birth
+        let incarnation = child.incarnation
         child.stopCheck = loop.schedule(at: .now.advanced(by: livenessLimit)) { [unowned self] in
-            guard let child = children[birth] else { return }
+            guard let child = children[incarnation] else { return }
             child.stopCheck = nil
-            guard child.isStopped, state.isJudged(child.birth) else { return }
+            guard child.isStopped, state.isJudged(child.incarnation) else { return }
             hung(child, reason: "suspended by a signal", canAbort: false)
         }
     }
@@ -363,19 +363,19 @@ extension Supervisor {
 
 extension Supervisor {
     /// Starts a process for a slot, or as a warm spare.
-    func spawn(_ birth: Int, _ target: SpawnTarget) {
+    func spawn(_ incarnation: Int, _ target: SpawnTarget) {
         do {
-            try start(birth, target)
-            handle(.spawned(birth))
+            try start(incarnation, target)
+            handle(.spawned(incarnation))
         } catch {
             logger.error(
                 "cannot start worker process",
                 metadata: ["worker": "\(name(of: target))", "error": "\(error)"])
-            handle(.spawnFailed(birth))
+            handle(.spawnFailed(incarnation))
         }
     }
 
-    private func start(_ birth: Int, _ target: SpawnTarget) throws {
+    private func start(_ incarnation: Int, _ target: SpawnTarget) throws {
         let arena: OwnedDescriptor
         var ownArena: OwnedDescriptor?
         switch target {
@@ -388,7 +388,7 @@ extension Supervisor {
         let (ours, theirs) = try ControlChannel.pair()
         let first = SpawnRequest.firstDescriptor
         let marker = WorkerMarker(
-            group: target.group, name: state.groupName(target.group), slot: target.slot, birth: birth,
+            group: target.group, name: state.groupName(target.group), slot: target.slot, incarnation: incarnation,
             supervisor: getpid(), controlInode: try theirs.inode, arena: first, arenaInode: try arena.inode,
             vitalSigns: first + 1, control: first + 2,
             sockets: plan.sockets.enumerated().map { index, socket in
@@ -405,15 +405,16 @@ extension Supervisor {
         if target.slot == nil { request.titleRoom = request.title.utf8.count + 8 }
         let process = try ChildProcess.spawn(request)
         let child = WorkerChild(
-            birth: birth, process: process, channel: ours, vitalSigns: vitalSigns, ownArena: ownArena, target: target)
-        children[birth] = child
+            incarnation: incarnation, process: process, channel: ours, vitalSigns: vitalSigns, ownArena: ownArena,
+            target: target)
+        children[incarnation] = child
         do {
             try watch(child)
         } catch {
             // Nobody would notice its end, so it must not begin.
             process.killGroup()
             unwatch(child)
-            children[birth] = nil
+            children[incarnation] = nil
             // It is dead, and reaped with the next news of a child.
             undertaken.append(process)
             throw error
@@ -447,8 +448,8 @@ extension Supervisor {
     }
 
     /// Lets a warm spare take over a slot.
-    func promote(_ birth: Int, to worker: WorkerID) {
-        guard let child = children[birth] else { return }
+    func promote(_ incarnation: Int, to worker: WorkerID) {
+        guard let child = children[incarnation] else { return }
         child.target = .slot(worker)
         // Should it be dead already, its end is on the way.
         _ = child.channel.send(.takeOver(slot: worker.slot))
@@ -482,19 +483,9 @@ final class SlotRecord {
     }
 }
 
-extension SpawnTarget {
-    /// The slot's number; nil for a spare.
-    package var slot: Int? {
-        switch self {
-        case .slot(let worker): worker.slot
-        case .spare: nil
-        }
-    }
-}
-
 /// One process of the supervisor's. Belongs to the supervisor's thread.
 final class WorkerChild {
-    let birth: Int
+    let incarnation: Int
     let process: ChildProcess
     let channel: ControlChannel
     let vitalSigns: VitalSignsReader
@@ -518,10 +509,10 @@ final class WorkerChild {
     var failure: String?
 
     init(
-        birth: Int, process: ChildProcess, channel: ControlChannel, vitalSigns: VitalSignsReader,
+        incarnation: Int, process: ChildProcess, channel: ControlChannel, vitalSigns: VitalSignsReader,
         ownArena: OwnedDescriptor?, target: SpawnTarget
     ) {
-        self.birth = birth
+        self.incarnation = incarnation
         self.process = process
         self.channel = channel
         self.vitalSigns = vitalSigns

@@ -4,145 +4,143 @@ package import MusterPlatform
 
 /// What happens to a supervisor.
 package enum SupervisorEvent: Hashable, Sendable {
-    /// The first workers shall start.
+    /// Start the first workers.
     case begin
-    /// A process is there.
+    /// A process was spawned.
     case spawned(Int)
-    /// A process could not be made.
+    /// A process could not be spawned.
     case spawnFailed(Int)
-    /// A spare has come up and waits for a slot.
+    /// A spare has started and waits for a slot.
     case parked(Int)
-    /// A worker serves.
+    /// A worker is ready.
     case ready(Int)
     /// A worker's service did not start; the process will exit by itself.
     case startFailed(Int)
-    /// A process has ended and has been reaped.
+    /// A process exited and was reaped.
     case exited(Int, Termination, isOutOfMemory: Bool)
     /// A worker makes no progress. It cannot be aborted when it is stopped (SIGSTOP): no handler would run.
     case unresponsive(Int, canAbort: Bool)
-    /// SIGTERM: a graceful end; during a graceful end, an end at once.
+    /// SIGTERM: a graceful shutdown; during one, an immediate shutdown.
     case terminate
-    /// The program asks for a graceful end; asking again changes nothing.
+    /// The program requests a graceful shutdown; repeating it changes nothing.
     case end(status: Int32)
-    /// An end at once is asked for (SIGINT).
+    /// SIGINT: an immediate shutdown.
     case interrupt
-    /// All workers shall be replaced, one after the other.
+    /// Replace all workers, one after the other.
     case reload
-    /// All workers shall read their settings again.
+    /// Let all workers read their settings again.
     case mutate
-    /// A reload was asked for whose settings cannot be read.
+    /// A reload was requested, but its settings are invalid.
     case reloadRefused
-    /// A group shall have another number of workers.
+    /// Change a group's number of workers.
     case scale(group: Int, to: Int)
-    /// Every group shall have one worker more (SIGTTIN).
+    /// SIGTTIN: add a worker to each group.
     case addWorker
-    /// Every group shall have one worker less, but not less than one (SIGTTOU).
+    /// SIGTTOU: remove a worker from each group, but not the last one.
     case removeWorker
-    /// The operator wants a new process in a slot.
+    /// The operator requests a new process in a slot.
     case replace(WorkerID)
-    /// The groups' limits are others from now on; the numbers of workers stay as they are.
+    /// Apply other limits; the numbers of workers stay.
     case reconfigure([WorkerGroupConfiguration])
     /// A timer has fired.
     case timer(SupervisorTimer)
 }
 
-/// What a supervisor has to do, in this order. Births that are unknown, because their process could not be made or has
-/// been reaped already, are to be passed over.
+/// What a supervisor has to do, in order. Actions on unknown incarnations are ignored.
 package enum SupervisorAction: Hashable, Sendable {
-    /// Make a process, then tell `spawned` or `spawnFailed`.
+    /// Spawn a process, then send `spawned` or `spawnFailed`.
     case spawn(Int, SpawnTarget)
-    /// Tell a parked spare which slot it takes.
+    /// Assign a slot to a parked spare.
     case promote(Int, WorkerID)
-    /// Ask a process to stop (SIGTERM).
+    /// Stop a process (SIGTERM).
     case stop(Int)
-    /// Have a process write its backtraces and die (SIGABRT).
+    /// Let a process write its backtraces and die (SIGABRT).
     case abort(Int)
-    /// Kill a process and those of its process group (SIGKILL).
+    /// Kill a process and its process group (SIGKILL).
     case kill(Int)
-    /// Have a worker read its settings again.
+    /// Let a worker read its settings again.
     case reset(Int)
-    /// Tell `timer` then.
+    /// Send `timer` at the instant.
     case arm(SupervisorTimer, at: MonotonicInstant)
-    /// Forget a timer.
+    /// Cancel a timer.
     case disarm(SupervisorTimer)
     /// Log and count it.
     case notice(SupervisorNotice)
-    /// Everything is over: `wait` returns this status.
+    /// Finish: `wait` returns this status.
     case finish(status: Int32)
 }
 
-/// What logs and metrics have to know.
+/// What is logged and counted.
 package enum SupervisorNotice: Hashable, Sendable {
-    /// A process was made for a slot, or a spare took it.
-    case started(WorkerID, birth: Int)
-    /// A spare was made.
-    case spareStarted(group: Int, birth: Int)
-    /// A spare has come up.
-    case spareParked(group: Int, birth: Int)
-    /// A worker serves.
-    case ready(WorkerID, birth: Int)
+    /// A process was spawned for a slot, or a spare took it over.
+    case started(WorkerID, incarnation: Int)
+    /// A spare was spawned.
+    case spareStarted(group: Int, incarnation: Int)
+    /// A spare is ready to take over a slot.
+    case spareParked(group: Int, incarnation: Int)
+    /// A worker is ready.
+    case ready(WorkerID, incarnation: Int)
     /// A worker's service did not start.
-    case startFailed(WorkerID, birth: Int)
-    /// A process has ended.
+    case startFailed(WorkerID, incarnation: Int)
+    /// A process exited.
     case died(WorkerDeath)
     /// A slot gets a new process after the delay. Counted once for each that is replaced.
     case restarting(WorkerID, DeathReason, delay: Duration)
-    /// A slot stays empty: its process has done what it was for.
+    /// A slot stays empty: its process completed.
     case completed(WorkerID)
-    /// A process could not be made; it is tried again after the delay, unless the launcher ends or it was a
-    /// successor.
-    case spawnFailed(SpawnTarget, birth: Int, delay: Duration)
-    /// A worker made no progress.
-    case unresponsive(WorkerID, birth: Int)
-    /// A process was not ready, or parked, in time.
-    case startupTimedOut(SpawnTarget, birth: Int)
-    /// A process did not stop in time.
-    case stopTimedOut(birth: Int)
+    /// A process could not be spawned; retried after the delay unless that is zero.
+    case spawnFailed(SpawnTarget, incarnation: Int, delay: Duration)
+    /// A worker hung.
+    case unresponsive(WorkerID, incarnation: Int)
+    /// A process exceeded its startup timeout.
+    case startupTimedOut(SpawnTarget, incarnation: Int)
+    /// A process exceeded its stop timeout.
+    case stopTimedOut(incarnation: Int)
     /// A rolling reload has begun.
     case reloadBegan
     /// A reload is over.
     case reloadEnded(ReloadOutcome)
     /// A group restarts too often.
     case intensityExceeded(group: Int)
-    /// A group no longer restarts too often.
+    /// A group's restarts are back to normal.
     case intensityCalm(group: Int)
     /// A group has another number of workers.
     case scaled(group: Int, to: Int)
-    /// The graceful end has begun.
+    /// A graceful shutdown has begun.
     case shutdownBegan(status: Int32)
-    /// The end at once has begun: every process is killed.
+    /// An immediate shutdown has begun.
     case halted
 }
 
-/// Where a supervisor is.
+/// The phase of a supervisor.
 package enum SupervisorPhase: String, CaseIterable, Hashable, Sendable {
-    /// Workers are started, watched and started again.
+    /// Workers are started, watched and restarted.
     case running
-    /// The graceful end: no worker is started any more.
+    /// Graceful shutdown: no worker is started.
     case stopping
-    /// The end at once: every process has been killed.
+    /// Immediate shutdown: every process has been killed.
     case halting
-    /// Everything is over.
+    /// All processes are gone.
     case finished
 }
 
-/// What a supervisor waits for. There is at most one of each; arming it again moves it.
+/// The timers; arming one again moves it.
 package enum SupervisorTimer: Hashable, Sendable {
-    /// A process has to be ready, or parked, by then.
+    /// The startup timeout of a process.
     case startup(Int)
-    /// A process that was asked to stop has to be gone by then.
+    /// The stop timeout of a process.
     case kill(Int)
-    /// A process that was aborted has to be gone by then.
+    /// The time for an aborted process to exit.
     case abort(Int)
-    /// A slot gets its next process then.
+    /// The back-off of a slot.
     case backoff(WorkerID)
-    /// A group gets its next spare then.
+    /// The back-off of a group's spares.
     case spareBackoff(Int)
-    /// The workers are stopped then.
+    /// The delay before workers are stopped.
     case shutdownDelay
-    /// The end comes then, even if a killed process is still there.
+    /// The time for killed processes to exit.
     case halt
-    /// A group's restarts have calmed down by then.
+    /// When a group's restarts are back to normal.
     case intensity(Int)
 }
 
@@ -152,10 +150,9 @@ package struct SupervisorConfiguration: Hashable, Sendable {
     package var groups: [WorkerGroupConfiguration]
     /// How long the workers go on, no longer ready, before a graceful end stops them.
     package var shutdownDelay: Duration
-    /// What the restart delays' jitter is drawn from.
+    /// The seed of the restart delays' jitter.
     package var jitterSeed: UInt64
 
-    /// Creates a configuration.
     package init(groups: [WorkerGroupConfiguration], shutdownDelay: Duration = .zero, jitterSeed: UInt64) {
         self.groups = groups
         self.shutdownDelay = shutdownDelay
@@ -171,20 +168,19 @@ package struct WorkerGroupConfiguration: Hashable, Sendable {
     package var workers: Int
     /// How many processes are kept parked, ready to take a slot.
     package var warmSpares: Int
-    /// Whether a worker that has ended is started again.
+    /// Whether a worker that exited is restarted.
     package var policy: RestartPolicy
     /// How long a slot waits before its next process is started.
     package var backoff: RestartBackoff
-    /// How many restarts are too many; nil when none are.
+    /// The tolerated restarts; nil for any number.
     package var intensity: RestartIntensity?
-    /// How long a process may take until it is ready; zero for as long as it likes.
+    /// How long a process may take until it is ready; zero for no limit.
     package var startupTimeout: Duration
-    /// How long a process may take to stop before it is killed; zero for as long as it likes.
+    /// How long a process may take to stop before it is killed; zero for no limit.
     package var stopTimeout: Duration
     /// How long an aborted process may take to write its backtraces before it is killed.
     package var abortGrace: Duration
 
-    /// Creates a group's configuration.
     package init(
         name: String, workers: Int, warmSpares: Int = 0, policy: RestartPolicy = .always,
         backoff: RestartBackoff = RestartBackoff(), intensity: RestartIntensity? = RestartIntensity(),
@@ -205,21 +201,18 @@ package struct WorkerGroupConfiguration: Hashable, Sendable {
 
 /// A supervisor at one instant.
 package struct SupervisorSnapshot: Hashable, Sendable {
-    /// Where it is.
     package var phase: SupervisorPhase
     /// Whether a rolling reload is under way.
     package var isReloading: Bool
-    /// Its groups.
     package var groups: [WorkerGroupSnapshot]
 }
 
 /// A group at one instant.
 package struct WorkerGroupSnapshot: Hashable, Sendable {
-    /// Its limits.
     package var configuration: WorkerGroupConfiguration
-    /// How many workers it shall have.
+    /// The desired number of workers.
     package var workers: Int
-    /// All slots there have ever been; those from `workers` on are not wanted at present.
+    /// All slots that ever existed; those from `workers` on are not wanted.
     package var slots: [WorkerSnapshot]
     /// How many spares wait for a slot.
     package var sparesParked: Int
@@ -231,37 +224,35 @@ package struct WorkerGroupSnapshot: Hashable, Sendable {
     package var successors: Int
     /// Whether a worker is ready and restarts are not too many.
     package var isReady: Bool
-    /// Whether restarts are too many.
+    /// Whether it restarts too often.
     package var isOverIntensity: Bool
 }
 
 /// A slot at one instant.
 package struct WorkerSnapshot: Hashable, Sendable {
-    /// What a slot is doing.
+    /// The state of a slot.
     package enum State: String, CaseIterable, Hashable, Sendable {
-        /// Its process is coming up.
+        /// Its process is starting.
         case starting
-        /// Its process serves.
+        /// Its process is ready.
         case ready
-        /// Its process was asked to stop.
+        /// Its process is stopping.
         case stopping
         /// Its process hung and was aborted.
         case aborting
-        /// Its next process waits.
+        /// Its next process is delayed.
         case backoff
-        /// Its process has done what it was for.
+        /// Its process completed.
         case finished
-        /// It is not wanted at present.
+        /// It is not wanted.
         case empty
     }
 
-    /// Which slot it is.
     package var worker: WorkerID
-    /// What it is doing.
     package var state: State
     /// Its process; when it has none, the latest of its former ones that still stops.
-    package var birth: Int?
-    /// When this process took the slot, or was made for it.
+    package var incarnation: Int?
+    /// When this process took over the slot, or was spawned for it.
     package var startedAt: MonotonicInstant?
     /// Since when this process has been ready.
     package var readySince: MonotonicInstant?
@@ -279,12 +270,134 @@ package struct WorkerSnapshot: Hashable, Sendable {
 
 /// How a reload ended: the label `outcome`.
 package enum ReloadOutcome: String, CaseIterable, Hashable, Sendable {
-    /// All workers are new, or have been told to read their settings again.
+    /// All workers were replaced, or told to read their settings again.
     case completed
-    /// A new worker did not get ready; the old ones go on.
+    /// A replacement did not become ready; the current workers stay.
     case aborted
-    /// The settings cannot be read; nothing was done.
+    /// The settings are invalid; nothing was done.
     case refused
-    /// A later reload stands for this one, or the launcher ends.
+    /// A later reload replaces this one, or a shutdown has begun.
     case superseded
+}
+
+/// That a slot's process ended and another one takes its place.
+package struct SlotRestart: Hashable, Sendable {
+    /// Why the former process ended.
+    package var reason: DeathReason
+    /// When it did.
+    package var at: MonotonicInstant
+}
+
+/// A worker's slot, which outlives its processes.
+package struct WorkerID: Hashable, Sendable, Comparable {
+    /// The number of the launched service, from 0 in the order of launching.
+    package var group: Int
+    /// The number of the slot in its group, from 0.
+    package var slot: Int
+
+    package init(group: Int, slot: Int) {
+        self.group = group
+        self.slot = slot
+    }
+
+    package static func < (lhs: WorkerID, rhs: WorkerID) -> Bool {
+        (lhs.group, lhs.slot) < (rhs.group, rhs.slot)
+    }
+}
+
+/// What a process is spawned for.
+package enum SpawnTarget: Hashable, Sendable {
+    /// For a slot: as its process, or as its process' successor.
+    case slot(WorkerID)
+    /// For a group, as a warm spare.
+    case spare(group: Int)
+
+    /// The group's number.
+    package var group: Int {
+        switch self {
+        case .slot(let worker): worker.group
+        case .spare(let group): group
+        }
+    }
+
+    /// The slot's number; nil for a spare.
+    package var slot: Int? {
+        switch self {
+        case .slot(let worker): worker.slot
+        case .spare: nil
+        }
+    }
+}
+
+/// The end of a process.
+package struct WorkerDeath: Hashable, Sendable {
+    /// The slot it was in, or was made for; nil for a spare.
+    package var worker: WorkerID?
+    /// The launched service it belonged to.
+    package var group: Int
+    /// Which process it was.
+    package var incarnation: Int
+    /// Why it ended.
+    package var reason: DeathReason
+    /// How it ended.
+    package var termination: Termination
+    /// How long it had run; for a promoted spare, since it took over its slot.
+    package var uptime: Duration
+    /// Whether it had ever been ready.
+    package var wasReady: Bool
+}
+
+/// Why a worker's process ended: the label `reason`.
+package enum DeathReason: String, CaseIterable, Hashable, Sendable {
+    /// It exited by itself.
+    case exit
+    /// A signal of another process, or a crash.
+    case signal
+    /// The kernel killed it for lack of memory.
+    case outOfMemory = "oom"
+    /// It hung and was aborted.
+    case heartbeat
+    /// It exceeded its startup timeout and was aborted.
+    case startupTimeout = "startup_timeout"
+    /// It was stopped: by the operator, by scaling down, or by a shutdown.
+    case requested
+    /// A rolling reload has replaced it.
+    case reload
+}
+
+/// A count for each reason.
+package struct DeathCounts: Hashable, Sendable {
+    private var counts = [Int](repeating: 0, count: DeathReason.allCases.count)
+
+    /// All zero.
+    package init() {}
+
+    /// The number of one reason.
+    package internal(set) subscript(reason: DeathReason) -> Int {
+        get { counts[Self.index(reason)] }
+        set { counts[Self.index(reason)] = newValue }
+    }
+
+    /// The sum over all reasons.
+    package var total: Int { counts.reduce(0, +) }
+
+    private static func index(_ reason: DeathReason) -> Int {
+        switch reason {
+        case .exit: 0
+        case .signal: 1
+        case .outOfMemory: 2
+        case .heartbeat: 3
+        case .startupTimeout: 4
+        case .requested: 5
+        case .reload: 6
+        }
+    }
+}
+
+/// How a process ended, as reported by the kernel.
+package enum Termination: Hashable, Sendable {
+    /// It exited with a code.
+    case exited(code: Int32)
+    /// A signal ended it.
+    case signaled(Int32)
 }

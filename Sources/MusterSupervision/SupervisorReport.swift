@@ -10,7 +10,7 @@ package struct SupervisorReport: Sendable {
     /// One live process.
     package struct Process: Sendable {
         /// The serial number of its start.
-        package var birth: Int
+        package var incarnation: Int
         /// Its process identifier.
         package var pid: Int32
         /// What it is for.
@@ -35,7 +35,7 @@ package struct SupervisorReport: Sendable {
 
     /// The state machine's picture.
     package var snapshot: SupervisorSnapshot
-    /// The live processes by birth.
+    /// The live processes by incarnation.
     package var processes: [Int: Process] = [:]
     /// The slots that there have been.
     package var slots: [WorkerID: Slot] = [:]
@@ -109,17 +109,17 @@ extension Supervisor {
     /// Tells people what the state machine has noted.
     func log(_ notice: SupervisorNotice) {
         switch notice {
-        case .started(let worker, let birth):
-            logger.info("worker started", metadata: metadata(worker, birth))
-        case .spareStarted(let group, let birth):
-            logger.debug("warm spare started", metadata: metadata(.spare(group: group), birth))
-        case .spareParked(let group, let birth):
-            logger.debug("warm spare ready", metadata: metadata(.spare(group: group), birth))
-        case .ready(let worker, let birth):
-            logger.info("worker ready", metadata: metadata(worker, birth))
-        case .startFailed(let worker, let birth):
-            var details = metadata(worker, birth)
-            details["reason"] = "\(children[birth]?.failure ?? "unknown")"
+        case .started(let worker, let incarnation):
+            logger.info("worker started", metadata: metadata(worker, incarnation))
+        case .spareStarted(let group, let incarnation):
+            logger.debug("warm spare started", metadata: metadata(.spare(group: group), incarnation))
+        case .spareParked(let group, let incarnation):
+            logger.debug("warm spare ready", metadata: metadata(.spare(group: group), incarnation))
+        case .ready(let worker, let incarnation):
+            logger.info("worker ready", metadata: metadata(worker, incarnation))
+        case .startFailed(let worker, let incarnation):
+            var details = metadata(worker, incarnation)
+            details["reason"] = "\(children[incarnation]?.failure ?? "unknown")"
             logger.error("worker's service failed to start", metadata: details)
         case .died(let death): log(death)
         case .restarting(let worker, let reason, let delay):
@@ -135,13 +135,13 @@ extension Supervisor {
             var details = metadata(target, nil)
             details["delay_seconds"] = delay.secondsMetadata
             logger.error("worker failed to start; restarting", metadata: details)
-        case .unresponsive(let worker, let birth):
-            logger.error("terminating hung worker", metadata: metadata(worker, birth))
-        case .startupTimedOut(let target, let birth):
-            logger.error("startup timeout exceeded; terminating worker", metadata: metadata(target, birth))
-        case .stopTimedOut(let birth):
-            guard let child = children[birth] else { break }
-            logger.error("stop timeout exceeded; killing worker", metadata: metadata(child.target, birth))
+        case .unresponsive(let worker, let incarnation):
+            logger.error("terminating hung worker", metadata: metadata(worker, incarnation))
+        case .startupTimedOut(let target, let incarnation):
+            logger.error("startup timeout exceeded; terminating worker", metadata: metadata(target, incarnation))
+        case .stopTimedOut(let incarnation):
+            guard let child = children[incarnation] else { break }
+            logger.error("stop timeout exceeded; killing worker", metadata: metadata(child.target, incarnation))
         case .reloadBegan: logger.info("reload started")
         case .reloadEnded(let outcome): log(outcome)
         case .intensityExceeded(let group):
@@ -170,7 +170,7 @@ extension Supervisor {
 
     private func log(_ death: WorkerDeath) {
         let target: SpawnTarget = death.worker.map { .slot($0) } ?? .spare(group: death.group)
-        var details = metadata(target, death.birth)
+        var details = metadata(target, death.incarnation)
         details["reason"] = "\(death.reason.rawValue)"
         details["uptime_seconds"] = death.uptime.secondsMetadata
         switch death.termination {
@@ -185,13 +185,13 @@ extension Supervisor {
         logger.log(level: level, "worker exited", metadata: details)
     }
 
-    private func metadata(_ worker: WorkerID, _ birth: Int?) -> Logger.Metadata {
-        metadata(.slot(worker), birth)
+    private func metadata(_ worker: WorkerID, _ incarnation: Int?) -> Logger.Metadata {
+        metadata(.slot(worker), incarnation)
     }
 
-    private func metadata(_ target: SpawnTarget, _ birth: Int?) -> Logger.Metadata {
+    private func metadata(_ target: SpawnTarget, _ incarnation: Int?) -> Logger.Metadata {
         var details: Logger.Metadata = ["worker": "\(name(of: target))"]
-        let child = birth.flatMap { children[$0] } ?? (departed?.birth == birth ? departed : nil)
+        let child = incarnation.flatMap { children[$0] } ?? (departed?.incarnation == incarnation ? departed : nil)
         if let pid = child?.process.pid { details["pid"] = "\(pid)" }
         return details
     }

@@ -5,9 +5,9 @@ package import MusterPlatform
 /// The life of a supervisor and its workers: events in, actions out. Pure: no clock, no process, no signal; the same
 /// events at the same instants lead to the same actions, the jitter included.
 ///
-/// The phases of a process, by what happens to it. A successor takes its slot over when it gets ready; its predecessor,
-/// and any process whose slot is no longer wanted or has another one, is a former one from then on and only stops. An
-/// end is counted by the phase it comes in (the last line) and, if the slot wants a process, followed by another one.
+/// The phases of a process, by event. A successor takes over its slot when it is ready. Its predecessor, like any process
+/// whose slot is no longer wanted, is then a former one, which only stops. The reason of an exit follows from the phase
+/// (the last line); if the slot still wants a process, it gets another one.
 ///
 /// |               | starting       | parked    | ready    | stopping   | aborting      |
 /// |---------------|----------------|-----------|----------|------------|---------------|
@@ -19,13 +19,13 @@ package import MusterPlatform
 /// | startup timer | aborting       |           |          |            |               |
 /// | abort timer   |                |           |          |            | killed        |
 /// | kill timer    |                |           |          | killed     |               |
-/// | not wanted    | stopping       | killed    | stopping | –          | –             |
+/// | unwanted      | stopping       | killed    | stopping | –          | –             |
 /// | exited        | exit, signal,  | as        | as       | requested, | heartbeat,    |
 /// |               | oom            | starting  | starting | reload     | startup_timeout |
 ///
 /// ¹ Spares only. ² All but spares. ³ The launcher ends with status 1 if no worker of the group has ever been ready.
 ///
-/// The stages of the supervisor, by what is asked of it:
+/// The stages of the supervisor, by event:
 ///
 /// |                     | running  | delaying | stopping | halting  | finished |
 /// |---------------------|----------|----------|----------|----------|----------|
@@ -38,10 +38,10 @@ package import MusterPlatform
 /// | halt timer          |          |          |          | finished |          |
 /// | reload, mutate, scale, replace | done | –  | –        | –        | –        |
 ///
-/// ⁴ Stopping at once if there is no shutdown delay, or no worker left that could use it.
+/// ⁴ Stopping at once if there is no shutdown delay, or no ready worker.
 ///
-/// Births and timers that are not known, or no longer, are passed over: a process may be reaped before its last message
-/// is read.
+/// Each process has an *incarnation*, a serial number that only grows. Unknown incarnations and timers are ignored: a
+/// process may be reaped before its last message is read.
 package struct SupervisorState: Sendable {
     /// Where the supervisor is.
     enum Stage: Hashable, Sendable {
@@ -53,61 +53,57 @@ package struct SupervisorState: Sendable {
         case finished
     }
 
-    /// How long a killed process may take to be gone before the end comes without it.
-    static let haltGrace = Duration.seconds(1)
+    /// How long killed processes may take to exit before the supervisor finishes without them.
+    private static let haltGrace = Duration.seconds(1)
 
-    let shutdownDelay: Duration
-    var stage = Stage.waiting
-    var groups: [WorkerGroup]
-    var processes = ProcessTable()
-    var nextBirth = 1
-    var timers: [SupervisorTimer: MonotonicInstant] = [:]
-    var roll: RollingReload?
-    /// Whether another roll follows the one under way.
-    var isReloadRemembered = false
-    var random: SplitMix64
+    // Readable for the tests' invariants; written by this file only.
+    private(set) var stage = Stage.waiting
+    private(set) var groups: [Group]
+    private(set) var processes = ProcessTable()
+    private(set) var nextIncarnation = 1
+    private(set) var timers: [SupervisorTimer: MonotonicInstant] = [:]
+    private(set) var rollingReload: RollingReload?
+    /// Whether another rolling reload follows the one in progress.
+    private var isReloadRemembered = false
+    private let shutdownDelay: Duration
+    private var random: SplitMix64
 
     /// Creates a supervisor that waits for `begin`.
     package init(_ configuration: SupervisorConfiguration) {
-        groups = configuration.groups.map { WorkerGroup($0) }
+        groups = configuration.groups.map { Group($0) }
         shutdownDelay = configuration.shutdownDelay
         random = SplitMix64(seed: configuration.jitterSeed)
     }
 
-    /// Takes an event in.
-    ///
-    /// - Parameters:
-    ///   - event: What has happened.
-    ///   - now: When. Never before the instant of an event before.
-    ///   - actions: Where what has to be done is appended.
+    /// Handles an event and appends the actions that follow from it. `now` never goes back.
     package mutating func handle(
         _ event: SupervisorEvent, at now: MonotonicInstant, into actions: inout [SupervisorAction]
     ) {
         guard stage != .finished else { return }
-        var turn = SupervisorTurn(now: now)
+        var turn = Turn(now: now)
         swap(&turn.actions, &actions)
-        take(event, &turn)
+        dispatch(event, &turn)
         settle(&turn)
         swap(&turn.actions, &actions)
     }
 
-    private mutating func take(_ event: SupervisorEvent, _ turn: inout SupervisorTurn) {
+    private mutating func dispatch(_ event: SupervisorEvent, _ turn: inout Turn) {
         switch event {
         case .begin: begin(&turn)
-        case .spawned(let birth): spawned(birth, &turn)
-        case .spawnFailed(let birth): spawnFailed(birth, &turn)
-        case .parked(let birth): parked(birth, &turn)
-        case .ready(let birth): ready(birth, &turn)
-        case .startFailed(let birth): startFailed(birth, &turn)
-        case .exited(let birth, let termination, let isOutOfMemory):
-            exited(birth, termination, isOutOfMemory: isOutOfMemory, &turn)
-        case .unresponsive(let birth, let canAbort): unresponsive(birth, canAbort: canAbort, &turn)
+        case .spawned(let incarnation): spawned(incarnation, &turn)
+        case .spawnFailed(let incarnation): spawnFailed(incarnation, &turn)
+        case .parked(let incarnation): parked(incarnation, &turn)
+        case .ready(let incarnation): ready(incarnation, &turn)
+        case .startFailed(let incarnation): startFailed(incarnation, &turn)
+        case .exited(let incarnation, let termination, let isOutOfMemory):
+            exited(incarnation, termination, isOutOfMemory: isOutOfMemory, &turn)
+        case .unresponsive(let incarnation, let canAbort): unresponsive(incarnation, canAbort: canAbort, &turn)
         case .terminate: terminate(&turn)
         case .end(let status): beginShutdown(status: status, &turn)
         case .interrupt: halt(&turn)
         case .reload: reload(&turn)
         case .mutate: mutate(&turn)
-        case .reloadRefused: turn.notice(.reloadEnded(.refused))
+        case .reloadRefused: turn.notify(.reloadEnded(.refused))
         case .scale(let group, let workers): scale(group, to: workers, &turn)
         case .addWorker: scaleAll(by: 1, &turn)
         case .removeWorker: scaleAll(by: -1, &turn)
@@ -117,16 +113,16 @@ package struct SupervisorState: Sendable {
         }
     }
 
-    private mutating func begin(_ turn: inout SupervisorTurn) {
+    private mutating func begin(_ turn: inout Turn) {
         guard stage == .waiting else { return }
         stage = .running
         for group in groups.indices {
-            for slot in 0..<groups[group].asked { fill(WorkerID(group: group, slot: slot), &turn) }
+            for slot in 0..<groups[group].desired { fill(WorkerID(group: group, slot: slot), &turn) }
         }
     }
 
-    /// What follows from where everything is now, whichever event led there.
-    private mutating func settle(_ turn: inout SupervisorTurn) {
+    /// Does what follows from the present state, whichever event led to it.
+    private mutating func settle(_ turn: inout Turn) {
         switch stage {
         case .waiting, .finished: break
         case .running:
@@ -138,8 +134,8 @@ package struct SupervisorState: Sendable {
         }
     }
 
-    /// Takes other limits over. Timers that are armed keep their instants.
-    private mutating func reconfigure(_ configurations: [WorkerGroupConfiguration], _ turn: inout SupervisorTurn) {
+    /// Applies other limits. Armed timers keep their instants.
+    private mutating func reconfigure(_ configurations: [WorkerGroupConfiguration], _ turn: inout Turn) {
         for (group, configuration) in zip(groups.indices, configurations) {
             groups[group].configuration = configuration
             checkIntensity(of: group, &turn)
@@ -147,197 +143,244 @@ package struct SupervisorState: Sendable {
     }
 }
 
-/// What a process goes through.
+/// Timers.
 extension SupervisorState {
-    /// Asks for a process.
-    @discardableResult
-    mutating func spawn(_ role: WorkerRole, _ turn: inout SupervisorTurn) -> Int {
-        let birth = nextBirth
-        nextBirth += 1
-        processes.append(WorkerProcess(birth: birth, role: role, startedAt: turn.now))
-        turn.actions.append(.spawn(birth, role.target))
-        return birth
+    private mutating func arm(_ timer: SupervisorTimer, at instant: MonotonicInstant, _ turn: inout Turn) {
+        timers[timer] = instant
+        turn.actions.append(.arm(timer, at: instant))
     }
 
-    mutating func spawned(_ birth: Int, _ turn: inout SupervisorTurn) {
-        guard let process = processes[birth], !process.isSpawned else { return }
-        processes[birth]?.isSpawned = true
-        processes[birth]?.startedAt = turn.now
+    private mutating func disarm(_ timer: SupervisorTimer, _ turn: inout Turn) {
+        guard timers.removeValue(forKey: timer) != nil else { return }
+        turn.actions.append(.disarm(timer))
+    }
+
+    /// Disarms the timers of a process.
+    private mutating func disarmAll(of incarnation: Int, _ turn: inout Turn) {
+        disarm(.startup(incarnation), &turn)
+        disarm(.kill(incarnation), &turn)
+        disarm(.abort(incarnation), &turn)
+    }
+
+    private mutating func fired(_ timer: SupervisorTimer, _ turn: inout Turn) {
+        guard let due = timers[timer] else { return }
+        guard turn.now >= due else {
+            // It was rearmed after it had fired.
+            turn.actions.append(.arm(timer, at: due))
+            return
+        }
+        timers[timer] = nil
+        switch timer {
+        case .startup(let incarnation): startupTimedOut(incarnation, &turn)
+        case .kill(let incarnation): stopTimedOut(incarnation, &turn)
+        case .abort(let incarnation): turn.actions.append(.kill(incarnation))
+        case .backoff(let worker):
+            // A slot's timer is disarmed when the slot no longer waits.
+            fill(worker, &turn)
+        case .spareBackoff: break  // settle() starts the spare.
+        case .shutdownDelay: stopAll(&turn)
+        case .halt: finish(status: 1, &turn)
+        case .intensity(let group): checkIntensity(of: group, &turn)
+        }
+    }
+}
+
+/// Processes: from spawn to exit.
+extension SupervisorState {
+    @discardableResult
+    private mutating func spawn(_ role: Role, _ turn: inout Turn) -> Int {
+        let incarnation = nextIncarnation
+        nextIncarnation += 1
+        processes.append(Process(incarnation: incarnation, role: role, startedAt: turn.now))
+        turn.actions.append(.spawn(incarnation, role.target))
+        return incarnation
+    }
+
+    private mutating func spawned(_ incarnation: Int, _ turn: inout Turn) {
+        guard let process = processes[incarnation], !process.isSpawned else { return }
+        processes[incarnation]?.isSpawned = true
+        processes[incarnation]?.startedAt = turn.now
         if process.phase == .starting { armStartup(process, &turn) }
         switch process.role {
-        case .current(let worker), .successor(let worker), .former(let worker): started(worker, birth, &turn)
-        case .spare(let group): turn.notice(.spareStarted(group: group, birth: birth))
+        case .current(let worker), .successor(let worker), .former(let worker): started(worker, incarnation, &turn)
+        case .spare(let group): turn.notify(.spareStarted(group: group, incarnation: incarnation))
         }
     }
 
-    mutating func armStartup(_ process: WorkerProcess, _ turn: inout SupervisorTurn) {
+    private mutating func armStartup(_ process: Process, _ turn: inout Turn) {
         let timeout = groups[process.role.group].configuration.startupTimeout
         guard timeout > .zero else { return }
-        arm(.startup(process.birth), at: turn.now.advanced(by: timeout), &turn)
+        arm(.startup(process.incarnation), at: turn.now.advanced(by: timeout), &turn)
     }
 
-    mutating func started(_ worker: WorkerID, _ birth: Int, _ turn: inout SupervisorTurn) {
-        groups[worker.group].slots[worker.slot].starts += 1
-        turn.notice(.started(worker, birth: birth))
+    private mutating func started(_ worker: WorkerID, _ incarnation: Int, _ turn: inout Turn) {
+        self[worker].starts += 1
+        turn.notify(.started(worker, incarnation: incarnation))
     }
 
-    mutating func parked(_ birth: Int, _ turn: inout SupervisorTurn) {
-        guard let process = processes[birth], process.phase == .starting else { return }
+    private mutating func parked(_ incarnation: Int, _ turn: inout Turn) {
+        guard let process = processes[incarnation], process.phase == .starting else { return }
         switch process.role {
         case .current, .successor, .former: break
         case .spare(let group):
-            disarm(.startup(birth), &turn)
-            processes[birth]?.phase = .parked
-            processes[birth]?.upSince = turn.now
-            turn.notice(.spareParked(group: group, birth: birth))
+            disarm(.startup(incarnation), &turn)
+            processes[incarnation]?.phase = .parked
+            processes[incarnation]?.upSince = turn.now
+            turn.notify(.spareParked(group: group, incarnation: incarnation))
         }
     }
 
-    mutating func ready(_ birth: Int, _ turn: inout SupervisorTurn) {
-        guard let process = processes[birth], process.phase == .starting, let worker = process.role.worker else {
+    private mutating func ready(_ incarnation: Int, _ turn: inout Turn) {
+        guard let process = processes[incarnation], process.phase == .starting, let worker = process.role.worker else {
             return
         }
-        disarm(.startup(birth), &turn)
-        processes[birth]?.phase = .ready
-        processes[birth]?.upSince = turn.now
+        disarm(.startup(incarnation), &turn)
+        processes[incarnation]?.phase = .ready
+        processes[incarnation]?.upSince = turn.now
         groups[worker.group].hasBeenReady = true
-        turn.notice(.ready(worker, birth: birth))
+        turn.notify(.ready(worker, incarnation: incarnation))
         if process.needsReset {
-            processes[birth]?.needsReset = false
-            turn.actions.append(.reset(birth))
+            processes[incarnation]?.needsReset = false
+            turn.actions.append(.reset(incarnation))
         }
-        rollReady(birth, &turn)
+        replacementReady(incarnation, &turn)
     }
 
-    mutating func startFailed(_ birth: Int, _ turn: inout SupervisorTurn) {
-        guard let process = processes[birth], process.phase == .starting else { return }
+    private mutating func startFailed(_ incarnation: Int, _ turn: inout Turn) {
+        guard let process = processes[incarnation], process.phase == .starting else { return }
         switch process.role {
         case .current(let worker):
-            turn.notice(.startFailed(worker, birth: birth))
-            // A program that cannot start at all shall fail visibly, as it does in one process.
+            turn.notify(.startFailed(worker, incarnation: incarnation))
+            // A program that cannot start at all fails visibly, as it does in one process.
             if !groups[worker.group].hasBeenReady { beginShutdown(status: 1, &turn) }
-        case .successor(let worker), .former(let worker): turn.notice(.startFailed(worker, birth: birth))
+        case .successor(let worker), .former(let worker): turn.notify(.startFailed(worker, incarnation: incarnation))
         case .spare: break
         }
     }
 
-    mutating func unresponsive(_ birth: Int, canAbort: Bool, _ turn: inout SupervisorTurn) {
-        guard let process = processes[birth], let worker = process.role.worker else { return }
+    private mutating func unresponsive(_ incarnation: Int, canAbort: Bool, _ turn: inout Turn) {
+        guard let process = processes[incarnation], let worker = process.role.worker else { return }
         switch process.phase {
         case .starting, .ready:
-            turn.notice(.unresponsive(worker, birth: birth))
+            turn.notify(.unresponsive(worker, incarnation: incarnation))
             abort(process, .heartbeat, canAbort: canAbort, &turn)
         case .parked, .stopping, .aborting: break
         }
     }
 
-    mutating func startupTimedOut(_ birth: Int, _ turn: inout SupervisorTurn) {
-        guard let process = processes[birth] else { return }
-        turn.notice(.startupTimedOut(process.role.target, birth: birth))
+    private mutating func startupTimedOut(_ incarnation: Int, _ turn: inout Turn) {
+        guard let process = processes[incarnation] else { return }
+        turn.notify(.startupTimedOut(process.role.target, incarnation: incarnation))
         abort(process, .startupTimeout, canAbort: true, &turn)
     }
 
-    mutating func stopTimedOut(_ birth: Int, _ turn: inout SupervisorTurn) {
-        turn.notice(.stopTimedOut(birth: birth))
-        turn.actions.append(.kill(birth))
+    private mutating func stopTimedOut(_ incarnation: Int, _ turn: inout Turn) {
+        turn.notify(.stopTimedOut(incarnation: incarnation))
+        turn.actions.append(.kill(incarnation))
     }
 
     private mutating func abort(
-        _ process: WorkerProcess, _ cause: ProcessPhase.AbortCause, canAbort: Bool, _ turn: inout SupervisorTurn
+        _ process: Process, _ cause: ProcessPhase.AbortCause, canAbort: Bool, _ turn: inout Turn
     ) {
-        let birth = process.birth
-        disarm(.startup(birth), &turn)
-        processes[birth]?.phase = .aborting(cause)
+        let incarnation = process.incarnation
+        disarm(.startup(incarnation), &turn)
+        processes[incarnation]?.phase = .aborting(cause)
         let grace = groups[process.role.group].configuration.abortGrace
         guard canAbort, grace > .zero else {
-            turn.actions.append(.kill(birth))
+            turn.actions.append(.kill(incarnation))
             return
         }
-        turn.actions.append(.abort(birth))
-        arm(.abort(birth), at: turn.now.advanced(by: grace), &turn)
+        turn.actions.append(.abort(incarnation))
+        arm(.abort(incarnation), at: turn.now.advanced(by: grace), &turn)
     }
 
-    /// Asks a process to stop that serves, or is about to; any other one is on its way out already.
-    mutating func stop(_ birth: Int, _ cause: ProcessPhase.StopCause, _ turn: inout SupervisorTurn) {
-        guard let process = processes[birth] else { return }
+    /// Stops a process that is starting or ready; all others are already ending.
+    private mutating func stop(_ incarnation: Int, _ cause: ProcessPhase.StopCause, _ turn: inout Turn) {
+        guard let process = processes[incarnation] else { return }
         switch process.phase {
         case .starting, .ready:
-            disarm(.startup(birth), &turn)
-            processes[birth]?.phase = .stopping(cause)
-            turn.actions.append(.stop(birth))
+            disarm(.startup(incarnation), &turn)
+            processes[incarnation]?.phase = .stopping(cause)
+            turn.actions.append(.stop(incarnation))
             let timeout = groups[process.role.group].configuration.stopTimeout
-            if timeout > .zero { arm(.kill(birth), at: turn.now.advanced(by: timeout), &turn) }
+            if timeout > .zero { arm(.kill(incarnation), at: turn.now.advanced(by: timeout), &turn) }
         case .parked, .stopping, .aborting: break
         }
-        rollStopping(birth)
+        replacementStopping(incarnation)
     }
 
-    mutating func exited(
-        _ birth: Int, _ termination: Termination, isOutOfMemory: Bool, _ turn: inout SupervisorTurn
+    private mutating func exited(
+        _ incarnation: Int, _ termination: Termination, isOutOfMemory: Bool, _ turn: inout Turn
     ) {
-        guard let process = processes.remove(birth) else { return }
-        disarmAll(of: birth, &turn)
+        guard let process = processes.remove(incarnation) else { return }
+        disarmAll(of: incarnation, &turn)
         let reason = process.phase.reason(termination, isOutOfMemory: isOutOfMemory)
         let worker = process.role.worker
-        if let worker { groups[worker.group].slots[worker.slot].deaths[reason] += 1 }
-        turn.notice(
+        if let worker { self[worker].deaths[reason] += 1 }
+        turn.notify(
             .died(
                 WorkerDeath(
-                    worker: worker, group: process.role.group, birth: birth, reason: reason, termination: termination,
+                    worker: worker, group: process.role.group, incarnation: incarnation, reason: reason,
+                    termination: termination,
                     uptime: process.startedAt.duration(to: turn.now), wasReady: process.readySince != nil)))
         switch process.role {
         case .current(let worker): slotEnded(worker, process, reason, termination, &turn)
         case .successor, .former: break
         case .spare(let group): spareEnded(process, of: group, &turn)
         }
-        rollEnded(birth, &turn)
+        replacementEnded(incarnation, &turn)
     }
 
-    mutating func spawnFailed(_ birth: Int, _ turn: inout SupervisorTurn) {
-        guard let process = processes[birth], !process.isSpawned else { return }
-        processes[birth] = nil
-        disarmAll(of: birth, &turn)
+    private mutating func spawnFailed(_ incarnation: Int, _ turn: inout Turn) {
+        guard let process = processes[incarnation], !process.isSpawned else { return }
+        processes[incarnation] = nil
+        disarmAll(of: incarnation, &turn)
         var delay = Duration.zero
         switch process.role {
         case .current(let worker): delay = slotSpawnFailed(worker, &turn)
         case .successor, .former: break
         case .spare(let group): delay = delaySpare(of: group, afterUp: .zero, &turn)
         }
-        turn.notice(.spawnFailed(process.role.target, birth: birth, delay: delay))
-        rollEnded(birth, &turn)
+        turn.notify(.spawnFailed(process.role.target, incarnation: incarnation, delay: delay))
+        replacementEnded(incarnation, &turn)
     }
 }
 
-/// What a slot gets after its process.
+/// Slots: the next process, back-off, intensity.
 extension SupervisorState {
-    /// The shortest delay after a process could not be made: that fails again at once, whatever the settings say.
+    /// The shortest delay after a failed spawn, whatever the settings say: an immediate retry would fail again.
     private static let shortestSpawnDelay = Duration.milliseconds(10)
 
-    /// Gives a slot its process: a parked spare if there is one, else a new one.
-    mutating func fill(_ worker: WorkerID, _ turn: inout SupervisorTurn) {
-        guard let birth = parkedSpare(of: worker.group) else {
-            groups[worker.group].slots[worker.slot].occupant = .process(spawn(.current(worker), &turn))
+    private subscript(worker: WorkerID) -> Slot {
+        get { groups[worker.group].slots[worker.slot] }
+        set { groups[worker.group].slots[worker.slot] = newValue }
+    }
+
+    /// Fills a slot with a parked spare or a new process.
+    private mutating func fill(_ worker: WorkerID, _ turn: inout Turn) {
+        guard let incarnation = parkedSpare(of: worker.group) else {
+            self[worker].occupant = .process(spawn(.current(worker), &turn))
             return
         }
-        groups[worker.group].slots[worker.slot].occupant = .process(birth)
-        processes[birth]?.role = .current(worker)
-        processes[birth]?.phase = .starting
-        processes[birth]?.startedAt = turn.now
-        processes[birth]?.upSince = nil
-        turn.actions.append(.promote(birth, worker))
-        if let process = processes[birth] { armStartup(process, &turn) }
-        started(worker, birth, &turn)
+        self[worker].occupant = .process(incarnation)
+        processes[incarnation]?.role = .current(worker)
+        processes[incarnation]?.phase = .starting
+        processes[incarnation]?.startedAt = turn.now
+        processes[incarnation]?.upSince = nil
+        turn.actions.append(.promote(incarnation, worker))
+        if let process = processes[incarnation] { armStartup(process, &turn) }
+        started(worker, incarnation, &turn)
     }
 
     /// A slot's process has ended.
-    mutating func slotEnded(
-        _ worker: WorkerID, _ process: WorkerProcess, _ reason: DeathReason, _ termination: Termination,
-        _ turn: inout SupervisorTurn
+    private mutating func slotEnded(
+        _ worker: WorkerID, _ process: Process, _ reason: DeathReason, _ termination: Termination,
+        _ turn: inout Turn
     ) {
-        groups[worker.group].slots[worker.slot].occupant = .empty
+        self[worker].occupant = .empty
         guard stage == .running else { return }
         guard !process.phase.isStopping else {
-            // The operator wanted a new one.
+            // The operator asked for a new one.
             restart(worker, reason, after: .zero, &turn)
             return
         }
@@ -358,11 +401,9 @@ extension SupervisorState {
         restart(worker, reason, after: delay, &turn)
     }
 
-    /// A slot's process could not be made.
-    ///
-    /// - Returns: When it is tried again.
-    mutating func slotSpawnFailed(_ worker: WorkerID, _ turn: inout SupervisorTurn) -> Duration {
-        groups[worker.group].slots[worker.slot].occupant = .empty
+    /// A slot's process could not be spawned. Returns the delay until the next attempt.
+    private mutating func slotSpawnFailed(_ worker: WorkerID, _ turn: inout Turn) -> Duration {
+        self[worker].occupant = .empty
         guard stage == .running else { return .zero }
         let delay = max(nextDelay(worker, afterReady: .zero), Self.shortestSpawnDelay)
         guard !escalates(worker.group, &turn) else { return .zero }
@@ -372,62 +413,62 @@ extension SupervisorState {
 
     private mutating func nextDelay(_ worker: WorkerID, afterReady uptime: Duration) -> Duration {
         let settings = groups[worker.group].configuration.backoff
-        groups[worker.group].slots[worker.slot].backoff.died(afterReady: uptime, settings)
-        return groups[worker.group].slots[worker.slot].backoff.delay(settings, using: &random)
+        self[worker].backoff.died(afterReady: uptime, settings)
+        return self[worker].backoff.delay(settings, using: &random)
     }
 
     private mutating func restart(
-        _ worker: WorkerID, _ reason: DeathReason, after delay: Duration, _ turn: inout SupervisorTurn
+        _ worker: WorkerID, _ reason: DeathReason, after delay: Duration, _ turn: inout Turn
     ) {
         let successor = successor(of: worker)
-        groups[worker.group].slots[worker.slot].noteRestart(reason, at: turn.now)
-        turn.notice(.restarting(worker, reason, delay: successor == nil ? delay : .zero))
+        self[worker].recordRestart(reason, at: turn.now)
+        turn.notify(.restarting(worker, reason, delay: successor == nil ? delay : .zero))
         refill(worker, after: delay, &turn)
     }
 
-    /// Gives an empty slot its next process: the successor that is coming up already, or one after the delay.
-    private mutating func refill(_ worker: WorkerID, after delay: Duration, _ turn: inout SupervisorTurn) {
+    /// Gives an empty slot its next process: its starting successor, or a new one after the delay.
+    private mutating func refill(_ worker: WorkerID, after delay: Duration, _ turn: inout Turn) {
         if let successor = successor(of: worker) {
             processes[successor]?.role = .current(worker)
-            groups[worker.group].slots[worker.slot].occupant = .process(successor)
-            groups[worker.group].slots[worker.slot].latestDelay = .zero
+            self[worker].occupant = .process(successor)
+            self[worker].latestDelay = .zero
             return
         }
-        groups[worker.group].slots[worker.slot].latestDelay = delay
+        self[worker].latestDelay = delay
         guard delay > .zero else { return fill(worker, &turn) }
-        groups[worker.group].slots[worker.slot].occupant = .backoff
+        self[worker].occupant = .backoff
         arm(.backoff(worker), at: turn.now.advanced(by: delay), &turn)
     }
 
-    private mutating func slotCompleted(_ worker: WorkerID, _ turn: inout SupervisorTurn) {
-        groups[worker.group].slots[worker.slot].occupant = .finished
-        turn.notice(.completed(worker))
+    private mutating func slotCompleted(_ worker: WorkerID, _ turn: inout Turn) {
+        self[worker].occupant = .finished
+        turn.notify(.completed(worker))
         if let successor = successor(of: worker) { stopAsFormer(successor, .requested, &turn) }
         finishIfCompleted(&turn)
     }
 
     /// Ends the launcher when no slot wants a process any more.
-    mutating func finishIfCompleted(_ turn: inout SupervisorTurn) {
+    private mutating func finishIfCompleted(_ turn: inout Turn) {
         guard groups.allSatisfy({ $0.isFinished }), groups.contains(where: { $0.hasFinishedSlot }) else { return }
         beginShutdown(status: 0, &turn)
     }
 
-    /// Stops a process whose slot is no longer wanted, or has another one.
-    mutating func stopAsFormer(_ birth: Int, _ cause: ProcessPhase.StopCause, _ turn: inout SupervisorTurn) {
-        guard let worker = processes[birth]?.role.worker else { return }
-        processes[birth]?.role = .former(worker)
-        stop(birth, cause, &turn)
+    /// Stops a process that has lost its slot.
+    private mutating func stopAsFormer(_ incarnation: Int, _ cause: ProcessPhase.StopCause, _ turn: inout Turn) {
+        guard let worker = processes[incarnation]?.role.worker else { return }
+        processes[incarnation]?.role = .former(worker)
+        stop(incarnation, cause, &turn)
     }
 
-    /// Puts a new process into a slot, at the operator's wish.
-    mutating func replace(_ worker: WorkerID, _ turn: inout SupervisorTurn) {
+    /// Replaces a slot's process on the operator's request.
+    private mutating func replace(_ worker: WorkerID, _ turn: inout Turn) {
         guard stage == .running, groups.indices.contains(worker.group),
-            (0..<groups[worker.group].asked).contains(worker.slot), successor(of: worker) == nil
+            (0..<groups[worker.group].desired).contains(worker.slot), successor(of: worker) == nil
         else { return }
-        switch groups[worker.group].slots[worker.slot].occupant {
-        case .process(let birth): stop(birth, .requested, &turn)
+        switch self[worker].occupant {
+        case .process(let incarnation): stop(incarnation, .requested, &turn)
         case .backoff:
-            // A new one is due anyway: then now.
+            // The next process is due anyway; start it now.
             disarm(.backoff(worker), &turn)
             fill(worker, &turn)
         case .empty, .finished: break
@@ -436,15 +477,13 @@ extension SupervisorState {
 
     // MARK: Intensity
 
-    /// Takes a restart of a slot, or another attempt at its process, in.
-    ///
-    /// - Returns: Whether the launcher ends for it.
-    private mutating func escalates(_ group: Int, _ turn: inout SupervisorTurn) -> Bool {
+    /// Counts a restart, or another attempt at a spawn. Returns whether the launcher ends because of it.
+    private mutating func escalates(_ group: Int, _ turn: inout Turn) -> Bool {
         guard let intensity = groups[group].configuration.intensity else { return false }
         let wasExceeded = groups[group].window.isExceeded
         groups[group].window.record(at: turn.now, intensity)
         guard groups[group].window.isExceeded else { return false }
-        if !wasExceeded { turn.notice(.intensityExceeded(group: group)) }
+        if !wasExceeded { turn.notify(.intensityExceeded(group: group)) }
         switch intensity.whenExceeded {
         case .absorb:
             checkIntensity(of: group, &turn)
@@ -455,9 +494,9 @@ extension SupervisorState {
         }
     }
 
-    /// Looks whether a group that has restarted too often has calmed down.
-    mutating func checkIntensity(of group: Int, _ turn: inout SupervisorTurn) {
-        // An end that is under way arms no timer that it does not need.
+    /// Checks whether a group that restarted too often is back to normal.
+    private mutating func checkIntensity(of group: Int, _ turn: inout Turn) {
+        // A shutdown arms no timer that it does not need.
         guard stage == .running, groups[group].window.isExceeded else { return }
         let intensity = groups[group].configuration.intensity
         groups[group].window.check(at: turn.now, intensity)
@@ -465,59 +504,59 @@ extension SupervisorState {
             arm(.intensity(group), at: calm, &turn)
         } else {
             disarm(.intensity(group), &turn)
-            turn.notice(.intensityCalm(group: group))
+            turn.notify(.intensityCalm(group: group))
         }
     }
 }
 
-/// Reloads: one new process after the other, or the same ones with new settings.
+/// Reloads: a rolling restart, or new settings for the present processes.
 extension SupervisorState {
-    mutating func reload(_ turn: inout SupervisorTurn) {
+    private mutating func reload(_ turn: inout Turn) {
         guard stage == .running else { return }
-        guard roll != nil else { return beginRoll(&turn) }
-        // One more roll reads the latest settings, however often it was asked for.
-        if isReloadRemembered { turn.notice(.reloadEnded(.superseded)) }
+        guard rollingReload != nil else { return beginRollingReload(&turn) }
+        // One more rolling reload reads the latest settings, however many were requested.
+        if isReloadRemembered { turn.notify(.reloadEnded(.superseded)) }
         isReloadRemembered = true
     }
 
-    mutating func mutate(_ turn: inout SupervisorTurn) {
+    private mutating func mutate(_ turn: inout Turn) {
         guard stage == .running else { return }
-        turn.notice(.reloadBegan)
+        turn.notify(.reloadBegan)
         for process in processes.all {
             switch (process.role, process.phase) {
-            case (.current, .ready), (.successor, .ready): turn.actions.append(.reset(process.birth))
-            case (.current, .starting), (.successor, .starting): processes[process.birth]?.needsReset = true
+            case (.current, .ready), (.successor, .ready): turn.actions.append(.reset(process.incarnation))
+            case (.current, .starting), (.successor, .starting): processes[process.incarnation]?.needsReset = true
             case (.spare, _): discard(process, .reload, &turn)
             case (.current, _), (.successor, _), (.former, _): break
             }
         }
-        turn.notice(.reloadEnded(.completed))
+        turn.notify(.reloadEnded(.completed))
     }
 
-    private mutating func beginRoll(_ turn: inout SupervisorTurn) {
-        turn.notice(.reloadBegan)
-        roll = RollingReload(youngest: nextBirth)
+    private mutating func beginRollingReload(_ turn: inout Turn) {
+        turn.notify(.reloadBegan)
+        rollingReload = RollingReload(youngest: nextIncarnation)
         for process in processes.all {
             switch process.role {
             case .spare: discard(process, .reload, &turn)
             case .current, .successor, .former: break
             }
         }
-        advanceRoll(&turn)
+        advanceRollingReload(&turn)
     }
 
-    /// Goes on to the next slot with a process from before the roll.
-    private mutating func advanceRoll(_ turn: inout SupervisorTurn) {
-        guard let roll else { return }
+    /// Continues with the next slot whose process is older than the reload.
+    private mutating func advanceRollingReload(_ turn: inout Turn) {
+        guard let rollingReload else { return }
         for group in groups.indices {
-            for slot in 0..<groups[group].asked {
-                guard let birth = groups[group].slots[slot].birth, birth < roll.youngest,
-                    let process = processes[birth]
+            for slot in 0..<groups[group].desired {
+                guard let incarnation = groups[group].slots[slot].incarnation, incarnation < rollingReload.youngest,
+                    let process = processes[incarnation]
                 else { continue }
                 switch process.phase {
                 case .starting, .ready:
                     let successor = spawn(.successor(WorkerID(group: group, slot: slot)), &turn)
-                    self.roll?.step = .starting(successor)
+                    self.rollingReload?.step = .starting(successor)
                     return
                 case .parked, .stopping, .aborting:
                     // The slot's next process is new anyway.
@@ -525,95 +564,95 @@ extension SupervisorState {
                 }
             }
         }
-        endRoll(.completed, &turn)
+        endRollingReload(.completed, &turn)
     }
 
-    private mutating func endRoll(_ outcome: ReloadOutcome, _ turn: inout SupervisorTurn) {
-        roll = nil
-        turn.notice(.reloadEnded(outcome))
+    private mutating func endRollingReload(_ outcome: ReloadOutcome, _ turn: inout Turn) {
+        rollingReload = nil
+        turn.notify(.reloadEnded(outcome))
         guard isReloadRemembered else { return }
         isReloadRemembered = false
-        beginRoll(&turn)
+        beginRollingReload(&turn)
     }
 
-    /// Gives up the roll, and the one after it, because the launcher ends.
-    mutating func abandonRoll(_ turn: inout SupervisorTurn) {
-        if roll != nil { turn.notice(.reloadEnded(.superseded)) }
-        if isReloadRemembered { turn.notice(.reloadEnded(.superseded)) }
-        roll = nil
+    /// Abandons the rolling reload, and the remembered one, because of a shutdown.
+    private mutating func abandonRollingReload(_ turn: inout Turn) {
+        if rollingReload != nil { turn.notify(.reloadEnded(.superseded)) }
+        if isReloadRemembered { turn.notify(.reloadEnded(.superseded)) }
+        rollingReload = nil
         isReloadRemembered = false
     }
 
-    /// The process that is coming up to replace a slot's.
-    func successor(of worker: WorkerID) -> Int? {
-        switch roll?.step {
-        case .starting(let birth): processes[birth]?.role == .successor(worker) ? birth : nil
+    /// The process that starts as a slot's replacement.
+    private func successor(of worker: WorkerID) -> Int? {
+        switch rollingReload?.step {
+        case .starting(let incarnation): processes[incarnation]?.role == .successor(worker) ? incarnation : nil
         case .next, .draining, nil: nil
         }
     }
 
-    /// A process is ready: it may be what the roll waits for.
-    mutating func rollReady(_ birth: Int, _ turn: inout SupervisorTurn) {
-        guard roll?.step == .starting(birth), let process = processes[birth] else { return }
+    /// A process is ready: the rolling reload may be waiting for it.
+    private mutating func replacementReady(_ incarnation: Int, _ turn: inout Turn) {
+        guard rollingReload?.step == .starting(incarnation), let process = processes[incarnation] else { return }
         switch process.role {
         case .successor(let worker): takeOver(worker, process, &turn)
         case .current, .former, .spare:
-            // Its predecessor died before.
-            roll?.step = .next
-            advanceRoll(&turn)
+            // Its predecessor has died meanwhile.
+            rollingReload?.step = .next
+            advanceRollingReload(&turn)
         }
     }
 
-    private mutating func takeOver(_ worker: WorkerID, _ successor: WorkerProcess, _ turn: inout SupervisorTurn) {
-        let predecessor = groups[worker.group].slots[worker.slot].birth
-        processes[successor.birth]?.role = .current(worker)
-        groups[worker.group].slots[worker.slot].occupant = .process(successor.birth)
-        groups[worker.group].slots[worker.slot].noteRestart(.reload, at: turn.now)
-        groups[worker.group].slots[worker.slot].latestDelay = .zero
-        turn.notice(.restarting(worker, .reload, delay: .zero))
+    private mutating func takeOver(_ worker: WorkerID, _ successor: Process, _ turn: inout Turn) {
+        let predecessor = self[worker].incarnation
+        processes[successor.incarnation]?.role = .current(worker)
+        self[worker].occupant = .process(successor.incarnation)
+        self[worker].recordRestart(.reload, at: turn.now)
+        self[worker].latestDelay = .zero
+        turn.notify(.restarting(worker, .reload, delay: .zero))
         if let predecessor {
             stopAsFormer(predecessor, .reload, &turn)
-            roll?.step = .draining(predecessor)
+            rollingReload?.step = .draining(predecessor)
         }
     }
 
-    /// A process is asked to stop: if it was to get ready for the roll, the roll waits for its end instead.
-    mutating func rollStopping(_ birth: Int) {
-        if roll?.step == .starting(birth) { roll?.step = .draining(birth) }
+    /// A process is being stopped: if the rolling reload waits for it to be ready, it waits for its exit instead.
+    private mutating func replacementStopping(_ incarnation: Int) {
+        if rollingReload?.step == .starting(incarnation) { rollingReload?.step = .draining(incarnation) }
     }
 
-    /// A process is gone, or could not be made.
-    mutating func rollEnded(_ birth: Int, _ turn: inout SupervisorTurn) {
+    /// A process has exited, or could not be spawned.
+    private mutating func replacementEnded(_ incarnation: Int, _ turn: inout Turn) {
         guard stage == .running else { return }
-        switch roll?.step {
-        case .starting(birth): endRoll(.aborted, &turn)
-        case .draining(birth):
-            roll?.step = .next
-            advanceRoll(&turn)
+        switch rollingReload?.step {
+        case .starting(incarnation): endRollingReload(.aborted, &turn)
+        case .draining(incarnation):
+            rollingReload?.step = .next
+            advanceRollingReload(&turn)
         case .starting, .draining, .next, nil: break
         }
     }
 }
 
-/// Other numbers of workers.
+/// Scaling.
 extension SupervisorState {
-    mutating func scaleAll(by difference: Int, _ turn: inout SupervisorTurn) {
+    private mutating func scaleAll(by difference: Int, _ turn: inout Turn) {
         for group in groups.indices {
-            let asked = groups[group].asked
-            // A signal shall not be able to take a service away.
-            guard difference > 0 || asked > 1 else { continue }
-            scale(group, to: asked + difference, &turn)
+            let desired = groups[group].desired
+            // A signal never scales a service to zero.
+            guard difference > 0 || desired > 1 else { continue }
+            scale(group, to: desired + difference, &turn)
         }
     }
 
-    mutating func scale(_ group: Int, to workers: Int, _ turn: inout SupervisorTurn) {
+    private mutating func scale(_ group: Int, to workers: Int, _ turn: inout Turn) {
         guard stage == .running, groups.indices.contains(group) else { return }
-        let before = groups[group].asked
+        let before = groups[group].desired
         let after = max(0, workers)
         guard before != after else { return }
-        groups[group].asked = after
-        while groups[group].slots.count < after { groups[group].slots.append(WorkerSlot()) }
-        turn.notice(.scaled(group: group, to: after))
+        groups[group].desired = after
+        while groups[group].slots.count < after { groups[group].slots.append(Slot()) }
+        turn.notify(.scaled(group: group, to: after))
         if after > before {
             for slot in before..<after { fill(WorkerID(group: group, slot: slot), &turn) }
         } else {
@@ -622,28 +661,27 @@ extension SupervisorState {
         }
     }
 
-    private mutating func clear(_ worker: WorkerID, _ turn: inout SupervisorTurn) {
+    private mutating func clear(_ worker: WorkerID, _ turn: inout Turn) {
         let successor = successor(of: worker)
-        switch groups[worker.group].slots[worker.slot].occupant {
-        case .process(let birth): stopAsFormer(birth, .requested, &turn)
+        switch self[worker].occupant {
+        case .process(let incarnation): stopAsFormer(incarnation, .requested, &turn)
         case .backoff: disarm(.backoff(worker), &turn)
         case .empty, .finished: break
         }
-        groups[worker.group].slots[worker.slot].occupant = .empty
+        self[worker].occupant = .empty
         if let successor { stopAsFormer(successor, .requested, &turn) }
     }
 }
 
-/// Processes that wait for a slot.
+/// Warm spares: processes that wait for a slot.
 extension SupervisorState {
-    /// A spare that has come up.
-    func parkedSpare(of group: Int) -> Int? {
-        processes.all.first { $0.role == .spare(group: group) && $0.phase == .parked }?.birth
+    private func parkedSpare(of group: Int) -> Int? {
+        processes.all.first { $0.role == .spare(group: group) && $0.phase == .parked }?.incarnation
     }
 
-    /// Makes the spares that are missing, and does away with those that are too many.
-    mutating func settleSpares(of group: Int, _ turn: inout SupervisorTurn) {
-        let wanted = groups[group].asked > 0 && groups[group].isFinished ? 0 : groups[group].configuration.warmSpares
+    /// Starts missing spares and kills surplus ones.
+    private mutating func settleSpares(of group: Int, _ turn: inout Turn) {
+        let wanted = groups[group].desired > 0 && groups[group].isFinished ? 0 : groups[group].configuration.warmSpares
         var present = 0
         var staying = 0
         var isComingUp = false
@@ -658,7 +696,7 @@ extension SupervisorState {
             case .former: break
             }
         }
-        // Its start would compete with the one that is waited for.
+        // Its start would compete with that of the worker.
         guard !isComingUp, timers[.spareBackoff(group)] == nil else { return }
         while present < wanted {
             spawn(.spare(group: group), &turn)
@@ -666,39 +704,39 @@ extension SupervisorState {
         }
     }
 
-    /// Kills a spare: it has nothing to finish.
-    mutating func discard(_ process: WorkerProcess, _ cause: ProcessPhase.StopCause, _ turn: inout SupervisorTurn) {
+    /// Kills a spare, which has no work to finish.
+    private mutating func discard(_ process: Process, _ cause: ProcessPhase.StopCause, _ turn: inout Turn) {
         switch process.phase {
         case .starting, .parked, .ready, .aborting:
-            disarmAll(of: process.birth, &turn)
-            processes[process.birth]?.phase = .stopping(cause)
-            turn.actions.append(.kill(process.birth))
+            disarmAll(of: process.incarnation, &turn)
+            processes[process.incarnation]?.phase = .stopping(cause)
+            turn.actions.append(.kill(process.incarnation))
         case .stopping: break
         }
     }
 
-    mutating func spareEnded(_ process: WorkerProcess, of group: Int, _ turn: inout SupervisorTurn) {
+    private mutating func spareEnded(_ process: Process, of group: Int, _ turn: inout Turn) {
         guard stage == .running, !process.phase.isStopping else { return }
         let uptime = process.upSince.map { $0.duration(to: turn.now) } ?? .zero
         _ = delaySpare(of: group, afterUp: uptime, &turn)
     }
 
-    /// Lets the group's next spare wait, by the rule for slots.
-    mutating func delaySpare(of group: Int, afterUp uptime: Duration, _ turn: inout SupervisorTurn) -> Duration {
+    /// Delays the group's next spare, by the rule for slots.
+    private mutating func delaySpare(of group: Int, afterUp uptime: Duration, _ turn: inout Turn) -> Duration {
         guard stage == .running else { return .zero }
         let settings = groups[group].configuration.backoff
         groups[group].spareBackoff.died(afterReady: uptime, settings)
         var delay = groups[group].spareBackoff.delay(settings, using: &random)
-        // A spare that never comes up is made again at once by no setting: settling would go round and round.
+        // Never retry at once after a spare that did not come up: settle() would loop.
         if uptime == .zero { delay = max(delay, .milliseconds(10)) }
         if delay > .zero { arm(.spareBackoff(group), at: turn.now.advanced(by: delay), &turn) }
         return delay
     }
 }
 
-/// The end, graceful or at once.
+/// Shutdown, graceful or immediate.
 extension SupervisorState {
-    mutating func terminate(_ turn: inout SupervisorTurn) {
+    private mutating func terminate(_ turn: inout Turn) {
         switch stage {
         case .waiting, .running: beginShutdown(status: 0, &turn)
         case .delaying, .stopping: halt(&turn)
@@ -706,17 +744,17 @@ extension SupervisorState {
         }
     }
 
-    /// Begins the graceful end, unless an end is under way.
-    mutating func beginShutdown(status: Int32, _ turn: inout SupervisorTurn) {
+    /// Begins the graceful shutdown, unless a shutdown has begun.
+    private mutating func beginShutdown(status: Int32, _ turn: inout Turn) {
         guard stage == .running || stage == .waiting else { return }
         stage = .delaying(status: status)
-        turn.notice(.shutdownBegan(status: status))
+        turn.notify(.shutdownBegan(status: status))
         giveUpPlans(&turn)
         var isServing = false
         for process in processes.all {
             switch process.role {
             case .current: isServing = isServing || process.phase == .ready
-            case .successor: stopAsFormer(process.birth, .requested, &turn)
+            case .successor: stopAsFormer(process.incarnation, .requested, &turn)
             case .spare: discard(process, .requested, &turn)
             case .former: break
             }
@@ -728,36 +766,35 @@ extension SupervisorState {
         }
     }
 
-    /// Asks every worker to stop.
-    mutating func stopAll(_ turn: inout SupervisorTurn) {
+    private mutating func stopAll(_ turn: inout Turn) {
         guard case .delaying(let status) = stage else { return }
         stage = .stopping(status: status)
-        for process in processes.all { stop(process.birth, .requested, &turn) }
+        for process in processes.all { stop(process.incarnation, .requested, &turn) }
     }
 
-    /// Kills everything, unless that has been done.
-    mutating func halt(_ turn: inout SupervisorTurn) {
+    /// Begins the immediate shutdown.
+    private mutating func halt(_ turn: inout Turn) {
         guard stage != .halting else { return }
         stage = .halting
-        turn.notice(.halted)
+        turn.notify(.halted)
         giveUpPlans(&turn)
         disarm(.shutdownDelay, &turn)
         for process in processes.all {
-            disarmAll(of: process.birth, &turn)
-            // It will never be its slot's process.
-            if case .successor(let worker) = process.role { processes[process.birth]?.role = .former(worker) }
+            disarmAll(of: process.incarnation, &turn)
+            // It will never take over its slot.
+            if case .successor(let worker) = process.role { processes[process.incarnation]?.role = .former(worker) }
             switch process.phase {
-            case .starting, .parked, .ready: processes[process.birth]?.phase = .stopping(.requested)
+            case .starting, .parked, .ready: processes[process.incarnation]?.phase = .stopping(.requested)
             case .stopping, .aborting: break
             }
-            turn.actions.append(.kill(process.birth))
+            turn.actions.append(.kill(process.incarnation))
         }
         arm(.halt, at: turn.now.advanced(by: Self.haltGrace), &turn)
     }
 
-    /// Gives up what would lead to further processes.
-    private mutating func giveUpPlans(_ turn: inout SupervisorTurn) {
-        abandonRoll(&turn)
+    /// Cancels everything that would start further processes.
+    private mutating func giveUpPlans(_ turn: inout Turn) {
+        abandonRollingReload(&turn)
         for group in groups.indices {
             disarm(.spareBackoff(group), &turn)
             disarm(.intensity(group), &turn)
@@ -768,59 +805,17 @@ extension SupervisorState {
         }
     }
 
-    mutating func finish(status: Int32, _ turn: inout SupervisorTurn) {
+    private mutating func finish(status: Int32, _ turn: inout Turn) {
         stage = .finished
-        for process in processes.all { disarmAll(of: process.birth, &turn) }
+        for process in processes.all { disarmAll(of: process.incarnation, &turn) }
         disarm(.shutdownDelay, &turn)
         disarm(.halt, &turn)
         turn.actions.append(.finish(status: status))
     }
 }
 
+/// Queries.
 extension SupervisorState {
-    mutating func arm(_ timer: SupervisorTimer, at instant: MonotonicInstant, _ turn: inout SupervisorTurn) {
-        timers[timer] = instant
-        turn.actions.append(.arm(timer, at: instant))
-    }
-
-    mutating func disarm(_ timer: SupervisorTimer, _ turn: inout SupervisorTurn) {
-        guard timers.removeValue(forKey: timer) != nil else { return }
-        turn.actions.append(.disarm(timer))
-    }
-
-    /// Disarms what a process that is gone, or does something else from now on, was waited for with.
-    mutating func disarmAll(of birth: Int, _ turn: inout SupervisorTurn) {
-        disarm(.startup(birth), &turn)
-        disarm(.kill(birth), &turn)
-        disarm(.abort(birth), &turn)
-    }
-
-    mutating func fired(_ timer: SupervisorTimer, _ turn: inout SupervisorTurn) {
-        guard let due = timers[timer] else { return }
-        guard turn.now >= due else {
-            // It was moved after it had fired.
-            turn.actions.append(.arm(timer, at: due))
-            return
-        }
-        timers[timer] = nil
-        switch timer {
-        case .startup(let birth): startupTimedOut(birth, &turn)
-        case .kill(let birth): stopTimedOut(birth, &turn)
-        case .abort(let birth): turn.actions.append(.kill(birth))
-        case .backoff(let worker):
-            // A slot's timer is disarmed when the slot no longer waits.
-            fill(worker, &turn)
-        case .spareBackoff: break  // Settling makes the spare.
-        case .shutdownDelay: stopAll(&turn)
-        case .halt: finish(status: 1, &turn)
-        case .intensity(let group): checkIntensity(of: group, &turn)
-        }
-    }
-}
-
-/// What can be asked.
-extension SupervisorState {
-    /// Where the supervisor is.
     package var phase: SupervisorPhase {
         switch stage {
         case .waiting, .running: .running
@@ -830,13 +825,13 @@ extension SupervisorState {
         }
     }
 
-    /// Whether every slot that wants a process has one that is ready, and no end has been asked for.
+    /// Whether every slot that wants a process has one that is ready, and no shutdown has begun.
     package var isEveryWorkerReady: Bool {
         guard stage == .running else { return false }
         return groups.allSatisfy { group in
-            group.slots[..<group.asked].allSatisfy { slot in
+            group.slots[..<group.desired].allSatisfy { slot in
                 switch slot.occupant {
-                case .process(let birth): processes[birth]?.phase == .ready
+                case .process(let incarnation): processes[incarnation]?.phase == .ready
                 case .finished: true
                 case .empty, .backoff: false
                 }
@@ -844,7 +839,7 @@ extension SupervisorState {
         }
     }
 
-    /// Whether a group has a ready worker and does not restart too often, and no end has been asked for.
+    /// Whether a group has a ready worker and does not restart too often, and no shutdown has begun.
     package func isReady(group: Int) -> Bool {
         guard stage == .running, groups.indices.contains(group) else { return false }
         return !groups[group].window.isExceeded
@@ -856,13 +851,10 @@ extension SupervisorState {
             }
     }
 
-    /// What a process is there for; nil when it is gone.
-    package func role(of birth: Int) -> WorkerRole? { processes[birth]?.role }
-
-    /// Everything, at one instant.
+    /// The state for reports.
     package func snapshot(at now: MonotonicInstant) -> SupervisorSnapshot {
         SupervisorSnapshot(
-            phase: phase, isReloading: roll != nil, groups: groups.indices.map { snapshot(of: $0, at: now) })
+            phase: phase, isReloading: rollingReload != nil, groups: groups.indices.map { snapshot(of: $0, at: now) })
     }
 
     private func snapshot(of group: Int, at now: MonotonicInstant) -> WorkerGroupSnapshot {
@@ -884,19 +876,19 @@ extension SupervisorState {
         }
         let slots = groups[group].slots.indices.map { snapshot(of: WorkerID(group: group, slot: $0), at: now) }
         return WorkerGroupSnapshot(
-            configuration: groups[group].configuration, workers: groups[group].asked, slots: slots,
+            configuration: groups[group].configuration, workers: groups[group].desired, slots: slots,
             sparesParked: parked, sparesStarting: starting, surplus: surplus, successors: successors,
             isReady: isReady(group: group),
             isOverIntensity: groups[group].window.isExceeded)
     }
 
     private func snapshot(of worker: WorkerID, at now: MonotonicInstant) -> WorkerSnapshot {
-        let slot = groups[worker.group].slots[worker.slot]
-        let process: WorkerProcess?
+        let slot = self[worker]
+        let process: Process?
         let state: WorkerSnapshot.State
         switch slot.occupant {
-        case .process(let birth):
-            process = processes[birth]
+        case .process(let incarnation):
+            process = processes[incarnation]
             state = process?.phase.snapshotState ?? .empty
         case .empty:
             process = processes.all.last { $0.role == .former(worker) }
@@ -911,43 +903,30 @@ extension SupervisorState {
         let settings = groups[worker.group].configuration.backoff
         let isStable = process?.readySince.map { $0.duration(to: now) >= settings.stableTime } ?? false
         return WorkerSnapshot(
-            worker: worker, state: state, birth: process?.birth, startedAt: process?.startedAt,
+            worker: worker, state: state, incarnation: process?.incarnation, startedAt: process?.startedAt,
             readySince: process?.readySince, starts: slot.starts, restartsByReason: slot.restarts,
             latestRestart: slot.latestRestart,
             deathsByReason: slot.deaths, currentDelay: isStable ? .zero : slot.latestDelay)
     }
 }
 
-extension ProcessPhase {
-    fileprivate var snapshotState: WorkerSnapshot.State {
-        switch self {
-        case .starting, .parked: .starting
-        case .ready: .ready
-        case .stopping: .stopping
-        case .aborting: .aborting
-        }
-    }
-}
-
-/// What the driver has to know of the processes that it owns.
+/// Queries of the driver.
 extension SupervisorState {
-    /// A group's name.
     package func groupName(_ group: Int) -> String {
         groups.indices.contains(group) ? groups[group].configuration.name : "\(group)"
     }
 
-    /// How long an aborted process of a group has for its backtraces.
+    /// How long an aborted process may take to write its backtraces.
     package func abortGrace(ofGroup group: Int) -> Duration {
         groups.indices.contains(group) ? groups[group].configuration.abortGrace : .zero
     }
 
-    /// Whether a process is judged by its signs of life: a slot's worker that is ready. One that starts has the
-    /// start-up time-out, one that stops the stop's.
-    package func isJudged(_ birth: Int) -> Bool {
-        processes[birth]?.phase == .ready
+    /// Whether hangs of a process are detected: only of ready workers. Starting and stopping ones have their timeouts.
+    package func isJudged(_ incarnation: Int) -> Bool {
+        processes[incarnation]?.phase == .ready
     }
 
-    /// Whether the end has come to the point where workers are stopped: the shutdown delay is over.
+    /// Whether a shutdown has reached the point where workers are stopped.
     package var isStoppingWorkers: Bool {
         switch stage {
         case .waiting, .running, .delaying: false
@@ -956,159 +935,239 @@ extension SupervisorState {
     }
 }
 
-/// The processes by birth, oldest first. Births only grow, so a sorted array it is.
-struct ProcessTable: Sendable {
-    private(set) var all: [WorkerProcess] = []
+/// What the state consists of.
+extension SupervisorState {
+    /// The processes, sorted by incarnation.
+    struct ProcessTable: Sendable {
+        private(set) var all: [Process] = []
 
-    var isEmpty: Bool { all.isEmpty }
+        var isEmpty: Bool { all.isEmpty }
 
-    /// The process of a birth. Setting it to nil takes it out; a birth that is not there cannot be set.
-    subscript(birth: Int) -> WorkerProcess? {
-        get { index(of: birth).map { all[$0] } }
-        set {
-            guard let index = index(of: birth) else { return }
-            if let newValue { all[index] = newValue } else { all.remove(at: index) }
+        /// Setting nil removes the process; an unknown incarnation cannot be set.
+        subscript(incarnation: Int) -> Process? {
+            get { index(of: incarnation).map { all[$0] } }
+            set {
+                guard let index = index(of: incarnation) else { return }
+                if let newValue { all[index] = newValue } else { all.remove(at: index) }
+            }
+        }
+
+        mutating func append(_ process: Process) {
+            all.append(process)
+        }
+
+        mutating func remove(_ incarnation: Int) -> Process? {
+            index(of: incarnation).map { all.remove(at: $0) }
+        }
+
+        private func index(of incarnation: Int) -> Int? {
+            var range = all.startIndex..<all.endIndex
+            while !range.isEmpty {
+                let middle = range.lowerBound + range.count / 2
+                if all[middle].incarnation == incarnation { return middle }
+                range =
+                    all[middle].incarnation < incarnation ? middle + 1..<range.upperBound : range.lowerBound..<middle
+            }
+            return nil
         }
     }
 
-    mutating func append(_ process: WorkerProcess) {
-        all.append(process)
-    }
+    /// A process that has not been reaped.
+    struct Process: Hashable, Sendable {
+        let incarnation: Int
+        var role: Role
+        var phase = ProcessPhase.starting
+        /// Whether it exists; until then, its spawn is only requested.
+        var isSpawned = false
+        /// When it was spawned, or took over its slot.
+        var startedAt: MonotonicInstant
+        /// When it became ready, or was parked.
+        var upSince: MonotonicInstant?
+        /// Whether it may have read its settings before they were changed.
+        var needsReset = false
 
-    mutating func remove(_ birth: Int) -> WorkerProcess? {
-        index(of: birth).map { all.remove(at: $0) }
-    }
-
-    private func index(of birth: Int) -> Int? {
-        var range = all.startIndex..<all.endIndex
-        while !range.isEmpty {
-            let middle = range.lowerBound + range.count / 2
-            if all[middle].birth == birth { return middle }
-            range = all[middle].birth < birth ? middle + 1..<range.upperBound : range.lowerBound..<middle
-        }
-        return nil
-    }
-}
-
-/// A process of ours that has not been reaped.
-struct WorkerProcess: Hashable, Sendable {
-    let birth: Int
-    var role: WorkerRole
-    var phase = ProcessPhase.starting
-    /// Whether it is there; until then it has only been asked for.
-    var isSpawned = false
-    /// When it was made, or took its slot.
-    var startedAt: MonotonicInstant
-    /// When it got ready, or was parked.
-    var upSince: MonotonicInstant?
-    /// Whether it may have read its settings before they were changed.
-    var needsReset = false
-
-    /// Since when it has served.
-    var readySince: MonotonicInstant? {
-        switch role {
-        case .current, .successor, .former: upSince
-        case .spare: nil
+        /// Since when it has been ready as a worker.
+        var readySince: MonotonicInstant? {
+            switch role {
+            case .current, .successor, .former: upSince
+            case .spare: nil
+            }
         }
     }
-}
 
-/// A worker's place and its history.
-struct WorkerSlot: Hashable, Sendable {
-    /// What is in it.
-    enum Occupant: Hashable, Sendable {
-        case empty
-        case process(Int)
-        /// The next process waits.
-        case backoff
-        /// The policy wants no process here any more.
-        case finished
-    }
+    /// A worker's slot and its history.
+    struct Slot: Hashable, Sendable {
+        enum Occupant: Hashable, Sendable {
+            case empty
+            case process(Int)
+            /// The next process is delayed.
+            case backoff
+            /// By the policy, it needs no further process.
+            case finished
+        }
 
-    var occupant = Occupant.empty
-    var backoff = RestartBackoffState()
-    var starts = 0
-    private(set) var restarts = DeathCounts()
-    /// Why it got its latest process, and when; nil while it has its first one.
-    private(set) var latestRestart: SlotRestart?
-    var deaths = DeathCounts()
-    /// How long the latest restart was delayed.
-    var latestDelay = Duration.zero
+        var occupant = Occupant.empty
+        var backoff = RestartBackoffState()
+        var starts = 0
+        private(set) var restarts = DeathCounts()
+        /// Nil while it has its first process.
+        private(set) var latestRestart: SlotRestart?
+        var deaths = DeathCounts()
+        /// How long the latest restart was delayed.
+        var latestDelay = Duration.zero
 
-    /// Counts that it gets another process.
-    mutating func noteRestart(_ reason: DeathReason, at now: MonotonicInstant) {
-        restarts[reason] += 1
-        latestRestart = SlotRestart(reason: reason, at: now)
-    }
+        mutating func recordRestart(_ reason: DeathReason, at now: MonotonicInstant) {
+            restarts[reason] += 1
+            latestRestart = SlotRestart(reason: reason, at: now)
+        }
 
-    /// Its process.
-    var birth: Int? {
-        switch occupant {
-        case .process(let birth): birth
-        case .empty, .backoff, .finished: nil
+        var incarnation: Int? {
+            switch occupant {
+            case .process(let incarnation): incarnation
+            case .empty, .backoff, .finished: nil
+            }
         }
     }
-}
 
-/// A launched service's workers.
-struct WorkerGroup: Sendable {
-    var configuration: WorkerGroupConfiguration
-    /// How many workers there shall be: the slots from 0 on.
-    var asked: Int
-    /// All slots there have ever been, so that their counts go on.
-    var slots: [WorkerSlot]
-    var spareBackoff = RestartBackoffState()
-    var window = RestartWindow()
-    var hasBeenReady = false
+    /// A launched service's workers.
+    struct Group: Sendable {
+        var configuration: WorkerGroupConfiguration
+        /// The desired number of workers: the slots from 0 on.
+        var desired: Int
+        /// All slots that ever existed, so that their counts continue.
+        var slots: [Slot]
+        var spareBackoff = RestartBackoffState()
+        var window = RestartWindow()
+        var hasBeenReady = false
 
-    init(_ configuration: WorkerGroupConfiguration) {
-        self.configuration = configuration
-        asked = max(0, configuration.workers)
-        slots = Array(repeating: WorkerSlot(), count: asked)
+        init(_ configuration: WorkerGroupConfiguration) {
+            self.configuration = configuration
+            desired = max(0, configuration.workers)
+            slots = Array(repeating: Slot(), count: desired)
+        }
+
+        /// Whether no slot wants a process any more.
+        var isFinished: Bool {
+            slots[..<desired].allSatisfy { $0.occupant == .finished } && configuration.policy == .onFailure
+        }
+
+        /// Whether a slot is finished.
+        var hasFinishedSlot: Bool {
+            slots[..<desired].contains { $0.occupant == .finished }
+        }
     }
 
-    /// Whether no slot wants a process any more.
-    var isFinished: Bool {
-        slots[..<asked].allSatisfy { $0.occupant == .finished } && configuration.policy == .onFailure
+    /// A rolling reload in progress.
+    struct RollingReload: Hashable, Sendable {
+        enum Step: Hashable, Sendable {
+            /// To continue with the next slot.
+            case next
+            /// Waiting for a new process to be ready: a successor, or already its slot's process.
+            case starting(Int)
+            /// Waiting for an old process to exit, so that there is never more than one surplus process.
+            case draining(Int)
+        }
+
+        /// Processes from this incarnation on need no replacement.
+        let youngest: Int
+        var step = Step.next
     }
 
-    /// Whether a slot is finished.
-    var hasFinishedSlot: Bool {
-        slots[..<asked].contains { $0.occupant == .finished }
-    }
-}
+    /// The handling of one event.
+    struct Turn {
+        let now: MonotonicInstant
+        var actions: [SupervisorAction] = []
 
-/// A rolling reload under way.
-struct RollingReload: Hashable, Sendable {
-    /// What is waited for.
-    enum Step: Hashable, Sendable {
-        /// Nothing: the next slot is looked for.
-        case next
-        /// A new process has to get ready: the successor of a slot's process, or already the slot's own.
-        case starting(Int)
-        /// An old process has to be gone, so that there is never more than one too many.
-        case draining(Int)
+        mutating func notify(_ notice: SupervisorNotice) {
+            actions.append(.notice(notice))
+        }
     }
 
-    /// The birth from which on processes are young enough.
-    let youngest: Int
-    var step = Step.next
-}
+    /// What a process is for.
+    enum Role: Hashable, Sendable {
+        /// It is its slot's process.
+        case current(WorkerID)
+        /// It takes over its slot when it is ready.
+        case successor(WorkerID)
+        /// It has lost its slot and only has to exit.
+        case former(WorkerID)
+        /// It waits for a slot.
+        case spare(group: Int)
 
-/// That a slot's process ended and another one takes its place.
-package struct SlotRestart: Hashable, Sendable {
-    /// Why the former process ended.
-    package var reason: DeathReason
-    /// When it did.
-    package var at: MonotonicInstant
-}
+        /// The slot it is in, or was spawned for.
+        var worker: WorkerID? {
+            switch self {
+            case .current(let worker), .successor(let worker), .former(let worker): worker
+            case .spare: nil
+            }
+        }
 
-/// What is known, and gathered, while one event is handled.
-struct SupervisorTurn {
-    let now: MonotonicInstant
-    var actions: [SupervisorAction] = []
+        var group: Int {
+            switch self {
+            case .current(let worker), .successor(let worker), .former(let worker): worker.group
+            case .spare(let group): group
+            }
+        }
 
-    mutating func notice(_ notice: SupervisorNotice) {
-        actions.append(.notice(notice))
+        /// What it was spawned for.
+        var target: SpawnTarget {
+            switch self {
+            case .current(let worker), .successor(let worker), .former(let worker): .slot(worker)
+            case .spare(let group): .spare(group: group)
+            }
+        }
+    }
+
+    /// The phase of a process.
+    enum ProcessPhase: Hashable, Sendable {
+        /// Why a process was asked to stop.
+        enum StopCause: Hashable, Sendable {
+            case requested
+            case reload
+        }
+
+        /// Why a process was aborted.
+        enum AbortCause: Hashable, Sendable {
+            case heartbeat
+            case startupTimeout
+        }
+
+        case starting
+        /// A spare that has come up.
+        case parked
+        case ready
+        case stopping(StopCause)
+        case aborting(AbortCause)
+
+        var isStopping: Bool {
+            switch self {
+            case .stopping: true
+            case .starting, .parked, .ready, .aborting: false
+            }
+        }
+
+        /// The reason of an exit in this phase.
+        func reason(_ termination: Termination, isOutOfMemory: Bool) -> DeathReason {
+            switch self {
+            case .aborting(.heartbeat): .heartbeat
+            case .aborting(.startupTimeout): .startupTimeout
+            case .stopping(.reload): .reload
+            case .stopping(.requested): .requested
+            case .starting, .parked, .ready:
+                switch termination {
+                case .signaled: isOutOfMemory ? .outOfMemory : .signal
+                case .exited: .exit
+                }
+            }
+        }
+
+        var snapshotState: WorkerSnapshot.State {
+            switch self {
+            case .starting, .parked: .starting
+            case .ready: .ready
+            case .stopping: .stopping
+            case .aborting: .aborting
+            }
+        }
     }
 }

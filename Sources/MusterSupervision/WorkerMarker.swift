@@ -28,7 +28,7 @@ package struct WorkerMarker: Hashable, Sendable {
     /// The slot that the process fills; `nil` for a spare.
     package var slot: Int?
     /// The process' serial number.
-    package var birth: Int
+    package var incarnation: Int
     /// The supervisor's process number.
     package var supervisor: Int32
     /// The inode of the worker's end of the control channel: what proves that the descriptors are meant.
@@ -41,13 +41,13 @@ package struct WorkerMarker: Hashable, Sendable {
     package var sockets: [Socket]
 
     package init(
-        group: Int, name: String, slot: Int?, birth: Int, supervisor: Int32, controlInode: UInt64, arena: Int32,
+        group: Int, name: String, slot: Int?, incarnation: Int, supervisor: Int32, controlInode: UInt64, arena: Int32,
         arenaInode: UInt64, vitalSigns: Int32, control: Int32, sockets: [Socket] = []
     ) {
         self.group = group
         self.name = name
         self.slot = slot
-        self.birth = birth
+        self.incarnation = incarnation
         self.supervisor = supervisor
         self.controlInode = controlInode
         self.arena = arena
@@ -62,7 +62,7 @@ package struct WorkerMarker: Hashable, Sendable {
     /// The environment variable's value: `KEY=VALUE` pairs with `;` between them.
     package var encoded: String {
         var text = "group=\(group);name=\(Self.escape(name));slot=\(slot.map(String.init) ?? "spare")"
-        text += ";birth=\(birth);supervisor=\(supervisor)"
+        text += ";incarnation=\(incarnation);supervisor=\(supervisor)"
         text += ";inode=\(controlInode);arena=\(arena);arena-inode=\(arenaInode);vital=\(vitalSigns);control=\(control)"
         for socket in sockets { text += ";socket=\(socket.descriptor):\(Self.escape(socket.name))" }
         return text
@@ -86,7 +86,7 @@ package struct WorkerMarker: Hashable, Sendable {
         }
         guard fields.count == 10, let name = fields["name"].flatMap({ Self.unescape($0) }),
             let arenaInode = fields["arena-inode"].flatMap({ UInt64($0) }), let group = Self.number(fields["group"]),
-            let birth = Self.number(fields["birth"]),
+            let incarnation = Self.number(fields["incarnation"]),
             let supervisor = Self.number(fields["supervisor"]).flatMap({ Int32(exactly: $0) }), supervisor > 0,
             let inode = fields["inode"].flatMap({ UInt64($0) }), let arena = Self.descriptor(fields["arena"]),
             let vitalSigns = Self.descriptor(fields["vital"]), let control = Self.descriptor(fields["control"]),
@@ -100,7 +100,7 @@ package struct WorkerMarker: Hashable, Sendable {
         let numbers = [arena, vitalSigns, control] + sockets.map(\.descriptor)
         guard Set(numbers).count == numbers.count else { return nil }
         self.init(
-            group: group, name: name, slot: slot, birth: birth, supervisor: supervisor, controlInode: inode,
+            group: group, name: name, slot: slot, incarnation: incarnation, supervisor: supervisor, controlInode: inode,
             arena: arena, arenaInode: arenaInode, vitalSigns: vitalSigns, control: control, sockets: sockets)
     }
 

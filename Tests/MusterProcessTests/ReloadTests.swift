@@ -62,7 +62,7 @@ struct ReloadTests {
             try program.pullTrigger()
             program.signal(SIGHUP)
             try await program.logged("reload aborted")
-            try await program.logged("did not start", "told to fail")
+            try await program.logged("failed to start", "told to fail")
             try await program.metric("muster_reloads_total", ["outcome": "aborted"], is: 1)
             try await program.metric("muster_reloads_total", is: 1)
             try await program.metric("muster_worker_restarts_total", is: 0)

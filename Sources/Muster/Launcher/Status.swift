@@ -251,7 +251,7 @@ final class SupervisorStatus: StatusSource {
                     continue
                 }
                 var worker = WorkerStatus(group: group.configuration.name, slot: slot.worker.slot, state: state)
-                worker.take(slot, slot.birth.flatMap { report.processes[$0] }, report.slots[slot.worker], now)
+                worker.take(slot, slot.incarnation.flatMap { report.processes[$0] }, report.slots[slot.worker], now)
                 if let kept = report.slots[slot.worker] {
                     collector.add(kept.source, limit: limit, to: &worker)
                 }

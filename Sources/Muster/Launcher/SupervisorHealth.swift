@@ -94,7 +94,7 @@ final class SupervisorHealth: Sendable {
         let limit = settings.abortGrace + Self.replacementMargin
         for group in report.snapshot.groups {
             for slot in group.slots where slot.state == .aborting {
-                guard let since = slot.birth.flatMap({ report.processes[$0]?.hungSince }),
+                guard let since = slot.incarnation.flatMap({ report.processes[$0]?.hungSince }),
                     since.duration(to: now) > limit
                 else { continue }
                 return .fail(
@@ -150,7 +150,9 @@ final class SupervisorHealth: Sendable {
 
     /// Whether a worker has started and none of its checks of readiness fails.
     private func isReady(_ slot: WorkerSnapshot, _ report: SupervisorReport) -> Bool {
-        guard slot.state == .ready, let process = slot.birth.flatMap({ report.processes[$0] }) else { return false }
+        guard slot.state == .ready, let process = slot.incarnation.flatMap({ report.processes[$0] }) else {
+            return false
+        }
         let now = MonotonicInstant.now
         return process.vitalSigns.health.allSatisfy { entry in
             !entry.levels.contains(.ready) || entry.isPassing(at: now)
@@ -175,7 +177,7 @@ final class SupervisorHealth: Sendable {
         var passing = 0
         for group in report.snapshot.groups {
             for slot in group.slots where slot.state == .ready {
-                guard let process = slot.birth.flatMap({ report.processes[$0] }),
+                guard let process = slot.incarnation.flatMap({ report.processes[$0] }),
                     let entry = process.vitalSigns.health.first(where: { $0.name == name })
                 else { continue }
                 let who = "worker \(group.configuration.name)/\(slot.worker.slot)"

@@ -41,7 +41,7 @@ final class SupervisorMetrics: MetricSource {
         var families = WorkerFamilies()
         for group in report.snapshot.groups {
             for slot in group.slots {
-                let process = slot.birth.flatMap { report.processes[$0] }
+                let process = slot.incarnation.flatMap { report.processes[$0] }
                 families.add(
                     slot, group: group.configuration.name, process: process, kept: report.slots[slot.worker])
             }

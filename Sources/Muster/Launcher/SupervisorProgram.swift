@@ -300,7 +300,7 @@ struct SupervisorSummary {
             lines.append("\(name): \(ready) of \(group.workers) workers ready, \(group.sparesParked) warm spares")
             for slot in group.slots {
                 var line = "\(name)/\(slot.worker.slot): \(slot.state)"
-                if let birth = slot.birth, let process = report.processes[birth] {
+                if let incarnation = slot.incarnation, let process = report.processes[incarnation] {
                     line += ", pid \(process.pid)\(process.stoppedSince != nil ? " (stopped)" : "")"
                 }
                 line += ", started \(slot.starts) times"

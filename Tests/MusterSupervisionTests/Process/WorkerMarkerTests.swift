@@ -11,7 +11,8 @@ import Testing
 struct WorkerMarkerTests {
     private func marker(slot: Int? = 3) -> WorkerMarker {
         WorkerMarker(
-            group: 1, name: "ä b", slot: slot, birth: 17, supervisor: 4711, controlInode: 123_456_789_012, arena: 3,
+            group: 1, name: "ä b", slot: slot, incarnation: 17, supervisor: 4711, controlInode: 123_456_789_012,
+            arena: 3,
             arenaInode: 987, vitalSigns: 4, control: 5,
             sockets: [.init(name: "web", descriptor: 6), .init(name: "ö;=: %\n\u{0}", descriptor: 7)])
     }
@@ -30,8 +31,9 @@ struct WorkerMarkerTests {
             ("arena=3", "arena=2"), ("arena=3", "arena=4"), ("control=5", "control=4294967299"),
             ("supervisor=4711", "supervisor=0"), ("supervisor=4711", "supervisor=99999999999"),
             (";inode=1", ";inode=-1"), ("arena-inode=9", "arena-inode=x"), ("name=", "title="), ("name=%", "name="),
-            ("birth=17", "birth=17;birth=18"), ("birth=17", "more=1;birth=17"),
-            ("birth=17", "birth"), ("6:web", "6web"), ("6:web", "5:web"), ("6:web", "6:%"), ("6:web", "6:%4"),
+            ("incarnation=17", "incarnation=17;incarnation=18"), ("incarnation=17", "more=1;incarnation=17"),
+            ("incarnation=17", "incarnation"), ("6:web", "6web"), ("6:web", "5:web"), ("6:web", "6:%"),
+            ("6:web", "6:%4"),
             ("6:web", "6:%FF"), ("6:web", "6:a b"), ("6:web", "x:web"), (";socket=6", ";;socket=6"),
         ])
     func hostile(part: String, replacement: String) {
@@ -75,7 +77,7 @@ struct WorkerMarkerTests {
             arena = try VitalSignsReader.create(name: "arena")
             socket = try Pipe()
             marker = WorkerMarker(
-                group: 0, name: "web", slot: 0, birth: 1, supervisor: getppid(), controlInode: try channel.inode,
+                group: 0, name: "web", slot: 0, incarnation: 1, supervisor: getppid(), controlInode: try channel.inode,
                 arena: arena.descriptor.rawValue, arenaInode: 1, vitalSigns: vital.descriptor.rawValue,
                 control: channel.descriptor.rawValue, sockets: [.init(name: "web", descriptor: socket.writing)])
         }

@@ -27,14 +27,16 @@ extension SimulatedWorld {
         var replaced = 0
         var current: [WorkerID] = []
         for process in state.processes.all {
-            guard let known = processes[process.birth] else {
+            guard let known = processes[process.incarnation] else {
                 require(false, "a process that is gone")
                 continue
             }
             switch process.role {
             case .current(let worker):
                 require(!current.contains(worker), "two processes in a slot")
-                require(state.groups[worker.group].slots[worker.slot].birth == process.birth, "a slot lost its process")
+                require(
+                    state.groups[worker.group].slots[worker.slot].incarnation == process.incarnation,
+                    "a slot lost its process")
                 current.append(worker)
                 if process.phase.isLive { live[worker.group] += 1 }
             case .successor(let worker):
@@ -48,11 +50,11 @@ extension SimulatedWorld {
                 if !known.isLeaving { stayingSpares[group] += 1 }
             }
         }
-        require(successors <= (state.roll == nil ? 0 : 1), "too many successors")
+        require(successors <= (state.rollingReload == nil ? 0 : 1), "too many successors")
         require(successors + replaced <= 1, "a slot is rolled before the one before is done")
         for group in configurations.indices {
-            let surplus = state.roll == nil ? 0 : 1
-            require(live[group] <= state.groups[group].asked + surplus, "too many live")
+            let surplus = state.rollingReload == nil ? 0 : 1
+            require(live[group] <= state.groups[group].desired + surplus, "too many live")
             require(spares[group] <= mostSpares[group], "too many spares")
             require(stayingSpares[group] <= configurations[group].warmSpares, "too many spares stay")
         }
@@ -80,10 +82,10 @@ extension SimulatedWorld {
 
     mutating func checkTimer(_ timer: SupervisorTimer) {
         switch timer {
-        case .startup(let birth):
-            require(processes[birth]?.isLeaving == false, "armed of what is not coming up", timer)
-        case .kill(let birth), .abort(let birth):
-            require(processes[birth]?.isLeaving == true, "armed of what is not leaving", timer)
+        case .startup(let incarnation):
+            require(processes[incarnation]?.isLeaving == false, "armed of what is not coming up", timer)
+        case .kill(let incarnation), .abort(let incarnation):
+            require(processes[incarnation]?.isLeaving == true, "armed of what is not leaving", timer)
         case .backoff(let worker):
             require(!isEnding, "armed after the end began", timer)
             require(state.groups[worker.group].slots[worker.slot].occupant == .backoff, "armed without back-off", timer)
@@ -105,7 +107,7 @@ extension SimulatedWorld {
     }
 }
 
-extension ProcessPhase {
+extension SupervisorState.ProcessPhase {
     /// Whether a process counts as a worker: it serves, or is about to, or is still being ended.
     fileprivate var isLive: Bool {
         switch self {

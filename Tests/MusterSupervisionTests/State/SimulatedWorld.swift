@@ -118,7 +118,7 @@ struct SimulatedWorld {
             let spares = isFinished ? 0 : configurations[index].warmSpares
             require(group.sparesParked == spares && group.sparesStarting == 0, "calm, but spares are missing")
         }
-        require(state.roll == nil, "calm, but a roll is under way")
+        require(state.rollingReload == nil, "calm, but a roll is under way")
     }
 
     mutating func end() {
@@ -143,8 +143,8 @@ struct SimulatedWorld {
         future.append((soon(milliseconds), .event(event)))
     }
 
-    mutating func die(_ birth: Int, _ milliseconds: ClosedRange<Int>, _ termination: Termination) {
-        future.append((soon(milliseconds), .death(birth, termination)))
+    mutating func die(_ incarnation: Int, _ milliseconds: ClosedRange<Int>, _ termination: Termination) {
+        future.append((soon(milliseconds), .death(incarnation, termination)))
     }
 
     /// Lets the next thing happen that is due to.
@@ -165,18 +165,18 @@ struct SimulatedWorld {
         now = max(now, instant)
         switch what {
         case .event(let event): tell(event)
-        case .death(let birth, let termination):
+        case .death(let incarnation, let termination):
             // Only the first of its deaths is one.
-            guard let process = processes.removeValue(forKey: birth) else { return true }
+            guard let process = processes.removeValue(forKey: incarnation) else { return true }
             exits += process.isSpare ? 0 : 1
-            tell(.exited(birth, termination, isOutOfMemory: termination == .signaled(9) && chance(1, 5)))
+            tell(.exited(incarnation, termination, isOutOfMemory: termination == .signaled(9) && chance(1, 5)))
         }
         return true
     }
 
     /// Something that somebody wants, or a message from nowhere.
     mutating func request() -> SupervisorEvent {
-        let birth = Int.random(in: 1...max(1, state.nextBirth), using: &random)
+        let incarnation = Int.random(in: 1...max(1, state.nextIncarnation), using: &random)
         let group = Int.random(in: 0...configurations.count, using: &random)
         let worker = WorkerID(group: group, slot: Int.random(in: 0...3, using: &random))
         switch Int.random(in: 0..<40, using: &random) {
@@ -187,11 +187,13 @@ struct SimulatedWorld {
         case 11: return .addWorker
         case 12: return .removeWorker
         case 13..<16: return .replace(worker)
-        case 16..<20: return .unresponsive(birth, canAbort: chance(3, 4))
-        case 20: return .ready(state.nextBirth + 1)
+        case 16..<20: return .unresponsive(incarnation, canAbort: chance(3, 4))
+        case 20: return .ready(state.nextIncarnation + 1)
         case 21: return .timer(.backoff(worker))
         case 22:
-            return .timer([.startup(birth), .kill(birth), .abort(birth), .halt].randomElement(using: &random) ?? .halt)
+            return .timer(
+                [.startup(incarnation), .kill(incarnation), .abort(incarnation), .halt].randomElement(using: &random)
+                    ?? .halt)
         case 23:
             for index in configurations.indices {
                 configurations[index].warmSpares = Int.random(in: 0...5, using: &random) / 3
@@ -199,71 +201,73 @@ struct SimulatedWorld {
                 mostSpares[index] = max(mostSpares[index], configurations[index].warmSpares)
             }
             return .reconfigure(configurations)
-        case 24: return .parked(birth)
+        case 24: return .parked(incarnation)
         case 25 where chance(1, 4): return .interrupt
         case 26 where chance(1, 2): return .terminate
         case 27 where chance(1, 2): return .end(status: 3)
         default:
             // Somebody kills a process.
-            die(birth, 0...5, chance(1, 4) ? .exited(code: Int32.random(in: 0...1, using: &random)) : .signaled(9))
+            die(
+                incarnation, 0...5, chance(1, 4) ? .exited(code: Int32.random(in: 0...1, using: &random)) : .signaled(9)
+            )
             return .timer(.shutdownDelay)
         }
     }
 
     /// What a worker does when it gets its slot.
-    mutating func comeUp(_ birth: Int) {
+    mutating func comeUp(_ incarnation: Int) {
         switch isCalm ? 0 : Int.random(in: 0..<20, using: &random) {
-        case 0..<15: later(1...300, .ready(birth))
+        case 0..<15: later(1...300, .ready(incarnation))
         case 15:
-            later(1...100, .startFailed(birth))
-            die(birth, 100...200, .exited(code: 1))
-        case 16: die(birth, 0...200, .signaled(11))
-        case 17: die(birth, 0...200, .exited(code: 0))
-        case 18: later(1900...2100, .ready(birth))  // At the time-out.
+            later(1...100, .startFailed(incarnation))
+            die(incarnation, 100...200, .exited(code: 1))
+        case 16: die(incarnation, 0...200, .signaled(11))
+        case 17: die(incarnation, 0...200, .exited(code: 0))
+        case 18: later(1900...2100, .ready(incarnation))  // At the time-out.
         default: break  // It hangs.
         }
     }
 
     mutating func act(_ action: SupervisorAction) {
         switch action {
-        case .spawn(let birth, let target):
+        case .spawn(let incarnation, let target):
             require(!isEnding, "spawned after the end began")
-            require(processes[birth] == nil, "born twice")
+            require(processes[incarnation] == nil, "born twice")
             let isSpare = target == .spare(group: target.group)
             require(!isSpare || !isComingUp(target.group), "a spare competes with a start")
-            processes[birth] = Process(group: target.group, isSpare: isSpare)
-            guard isCalm || !chance(1, 20) else { return pending.append(.spawnFailed(birth)) }
-            pending.append(.spawned(birth))
-            if !isSpare { return comeUp(birth) }
+            processes[incarnation] = Process(group: target.group, isSpare: isSpare)
+            guard isCalm || !chance(1, 20) else { return pending.append(.spawnFailed(incarnation)) }
+            pending.append(.spawned(incarnation))
+            if !isSpare { return comeUp(incarnation) }
             switch isCalm ? 0 : Int.random(in: 0..<8, using: &random) {
-            case 0..<6: later(1...100, .parked(birth))
-            case 6: die(birth, 0...300, .signaled(9))
+            case 0..<6: later(1...100, .parked(incarnation))
+            case 6: die(incarnation, 0...300, .signaled(9))
             default: break
             }
-        case .promote(let birth, _):
+        case .promote(let incarnation, _):
             require(!isEnding, "promoted after the end began")
             starts += 1
-            require(processes[birth]?.isSpare == true, "promoted what is no spare")
-            processes[birth]?.isSpare = false
-            comeUp(birth)
-        case .stop(let birth):
-            require(processes[birth]?.isLeaving == false, "stopped what is not there, or leaving")
-            processes[birth]?.isLeaving = true
+            require(processes[incarnation]?.isSpare == true, "promoted what is no spare")
+            processes[incarnation]?.isSpare = false
+            comeUp(incarnation)
+        case .stop(let incarnation):
+            require(processes[incarnation]?.isLeaving == false, "stopped what is not there, or leaving")
+            processes[incarnation]?.isLeaving = true
             // Where there is no deadline every process goes in the end.
-            let isEndless = processes[birth].map { configurations[$0.group].stopTimeout == .zero } ?? true
+            let isEndless = processes[incarnation].map { configurations[$0.group].stopTimeout == .zero } ?? true
             if isCalm || isEndless || !chance(1, 8) {
-                die(birth, 0...1000, chance(1, 5) ? .signaled(15) : .exited(code: 0))
+                die(incarnation, 0...1000, chance(1, 5) ? .signaled(15) : .exited(code: 0))
             }
-        case .abort(let birth):
-            require(processes[birth]?.isLeaving == false, "aborted what is not there, or leaving")
-            processes[birth]?.isLeaving = true
-            if chance(4, 5) { die(birth, 0...300, .signaled(6)) }
-        case .kill(let birth):
-            require(processes[birth] != nil, "killed what is not there")
-            processes[birth]?.isLeaving = true
-            die(birth, 0...(chance(1, 20) ? 3000 : 3), .signaled(9))
-        case .reset(let birth):
-            require(processes[birth]?.isLeaving == false, "reset what is not there, or leaving")
+        case .abort(let incarnation):
+            require(processes[incarnation]?.isLeaving == false, "aborted what is not there, or leaving")
+            processes[incarnation]?.isLeaving = true
+            if chance(4, 5) { die(incarnation, 0...300, .signaled(6)) }
+        case .kill(let incarnation):
+            require(processes[incarnation] != nil, "killed what is not there")
+            processes[incarnation]?.isLeaving = true
+            die(incarnation, 0...(chance(1, 20) ? 3000 : 3), .signaled(9))
+        case .reset(let incarnation):
+            require(processes[incarnation]?.isLeaving == false, "reset what is not there, or leaving")
         case .arm(let timer, let instant):
             require(instant >= now, "armed in the past", timer)
             timers.removeAll { $0.timer == timer }
@@ -303,8 +307,8 @@ struct SimulatedWorld {
     mutating func handle(_ event: SupervisorEvent) {
         log.append(event)
         switch event {
-        case .spawned(let birth): starts += processes[birth]?.isSpare == false ? 1 : 0
-        case .spawnFailed(let birth): processes[birth] = nil
+        case .spawned(let incarnation): starts += processes[incarnation]?.isSpare == false ? 1 : 0
+        case .spawnFailed(let incarnation): processes[incarnation] = nil
         case .reload, .mutate: reloadsAsked += state.stage == .running ? 1 : 0
         case .reloadRefused: reloadsAsked += 1
         // Also one that is told out of turn has fired, if it is due.

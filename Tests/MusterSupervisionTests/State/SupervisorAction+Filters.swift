@@ -20,10 +20,10 @@ extension [SupervisorAction] {
         }
     }
 
-    /// The births of new processes.
+    /// The incarnations of new processes.
     var spawned: [Int] {
         compactMap { action in
-            if case .spawn(let birth, _) = action { birth } else { nil }
+            if case .spawn(let incarnation, _) = action { incarnation } else { nil }
         }
     }
 

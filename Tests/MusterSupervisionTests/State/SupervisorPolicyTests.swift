@@ -109,13 +109,13 @@ struct SupervisorPolicyTests {
     func absorb() throws {
         let intensity = RestartIntensity(maximum: 2, period: .seconds(60), whenExceeded: .absorb)
         var rig = SupervisorRig.ready(Self.group("web", workers: 2, intensity: intensity), Self.group("other"))
-        var birth = 1
+        var incarnation = 1
         for count in 1...4 {
-            let actions = rig.kill(birth)
+            let actions = rig.kill(incarnation)
             #expect(actions.notices.contains(.intensityExceeded(group: 0)) == (count == 3))
             #expect(actions.restarts == [.signal])
-            birth = try #require(rig.advance(.seconds(1)).spawned.first)
-            rig.send(.ready(birth))
+            incarnation = try #require(rig.advance(.seconds(1)).spawned.first)
+            rig.send(.ready(incarnation))
             #expect(rig.state.isReady(group: 0) == (count < 3))
         }
         #expect(rig.state.isReady(group: 1))
@@ -141,11 +141,11 @@ struct SupervisorPolicyTests {
     func requestedIsNoRestart() throws {
         let intensity = RestartIntensity(maximum: 0, period: .seconds(60), whenExceeded: .escalate)
         var rig = SupervisorRig.ready(Self.group("web", intensity: intensity))
-        var birth = 1
+        var incarnation = 1
         for _ in 0..<10 {
             rig.send(.replace(WorkerID(group: 0, slot: 0)))
-            birth = try #require(rig.exit(birth).spawned.first)
-            rig.send(.ready(birth))
+            incarnation = try #require(rig.exit(incarnation).spawned.first)
+            rig.send(.ready(incarnation))
         }
         #expect(rig.state.isEveryWorkerReady)
     }

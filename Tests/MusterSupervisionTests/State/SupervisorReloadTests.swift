@@ -16,23 +16,23 @@ struct SupervisorReloadTests {
     @Test("One slot after the other: the new process is ready before the old one stops, over all groups")
     func roll() {
         var rig = SupervisorRig.ready(Self.web(), WorkerGroupConfiguration(name: "jobs", workers: 1))
-        var birth = 4
+        var incarnation = 4
         let workers = [Self.first, Self.second, WorkerID(group: 1, slot: 0)]
         var actions = rig.send(.reload)
         #expect(actions.notices.first == .reloadBegan)
         for (old, worker) in zip(1..., workers) {
-            #expect(actions.deeds == [.spawn(birth, .slot(worker))])
-            #expect(rig.state.role(of: birth) == .successor(worker))
+            #expect(actions.deeds == [.spawn(incarnation, .slot(worker))])
+            #expect(rig.state.processes[incarnation]?.role == .successor(worker))
             #expect(rig.state.snapshot(at: rig.now).groups[worker.group].surplus == 1)
-            actions = rig.send(.ready(birth))
+            actions = rig.send(.ready(incarnation))
             #expect(actions.deeds == [.stop(old)])
             #expect(actions.restarts == [.reload])
-            #expect(rig.state.role(of: birth) == .current(worker))
-            #expect(rig.state.role(of: old) == .former(worker))
+            #expect(rig.state.processes[incarnation]?.role == .current(worker))
+            #expect(rig.state.processes[old]?.role == .former(worker))
             #expect(rig.state.isEveryWorkerReady)
             actions = rig.exit(old)
             #expect(actions.reasons == [.reload])
-            birth += 1
+            incarnation += 1
         }
         #expect(actions.deeds == [])
         #expect(actions.reloads == [.completed])
@@ -50,7 +50,7 @@ struct SupervisorReloadTests {
         rig.send(.ready(3))
         #expect(rig.advance(.seconds(60)).deeds == [.kill(1)])
         #expect(rig.kill(1).reasons == [.reload])
-        #expect(rig.state.role(of: 4) == .successor(Self.second))
+        #expect(rig.state.processes[4]?.role == .successor(Self.second))
     }
 
     @Test(
@@ -70,7 +70,7 @@ struct SupervisorReloadTests {
         #expect(actions.reloads == [.aborted])
         #expect(actions.restarts == [])
         #expect(rig.states() == [.ready, .ready])
-        #expect(rig.slot(0).birth == 1 && rig.slot(1).birth == 2)
+        #expect(rig.slot(0).incarnation == 1 && rig.slot(1).incarnation == 2)
         #expect(rig.timers.isEmpty)
         #expect(rig.state.phase == .running)
     }
@@ -92,7 +92,8 @@ struct SupervisorReloadTests {
         rig.spawnsThemselves = false
         rig.send(.reload)
         let actions = rig.send(.spawnFailed(3))
-        #expect(actions.notices == [.spawnFailed(.slot(Self.first), birth: 3, delay: .zero), .reloadEnded(.aborted)])
+        #expect(
+            actions.notices == [.spawnFailed(.slot(Self.first), incarnation: 3, delay: .zero), .reloadEnded(.aborted)])
         #expect(rig.timers.isEmpty)
     }
 
@@ -103,7 +104,7 @@ struct SupervisorReloadTests {
         rig.send(.ready(3))
         rig.exit(1)
         #expect(rig.exit(4, code: 1).reloads == [.aborted])
-        #expect(rig.slot(0).birth == 3 && rig.slot(1).birth == 2)
+        #expect(rig.slot(0).incarnation == 3 && rig.slot(1).incarnation == 2)
     }
 
     @Test("The old process dies while its successor comes up: the successor is its restart, the only one")
@@ -113,7 +114,7 @@ struct SupervisorReloadTests {
         let actions = rig.kill(1)
         #expect(actions.deeds == [])
         #expect(actions.restarts == [.signal])
-        #expect(rig.state.role(of: 3) == .current(Self.first))
+        #expect(rig.state.processes[3]?.role == .current(Self.first))
         #expect(rig.timers[.backoff(Self.first)] == nil)
         #expect(rig.send(.ready(3)).deeds == [.spawn(4, .slot(Self.second))])
         #expect(rig.slot(0).restartsByReason.total == 1)
@@ -152,7 +153,7 @@ struct SupervisorReloadTests {
         #expect(actions.reasons == [.heartbeat])
         #expect(actions.restarts == [])
         #expect(rig.slot(0).restartsByReason.total == 1)
-        #expect(rig.state.role(of: 4) == .successor(Self.second))
+        #expect(rig.state.processes[4]?.role == .successor(Self.second))
     }
 
     @Test("Slots that got, or get, a new process anyway are passed over")
@@ -227,7 +228,7 @@ struct SupervisorReloadTests {
         #expect(rig.exit(1).deeds == [.spawn(6, .slot(Self.second))])
         rig.send(.ready(6))
         #expect(rig.exit(2).reloads == [.completed])
-        #expect(rig.state.role(of: 5) == .spare(group: 0))
+        #expect(rig.state.processes[5]?.role == .spare(group: 0))
     }
 
     @Test("Scaled down below the slot that is being rolled, the roll goes on without it")
@@ -262,7 +263,7 @@ struct SupervisorReloadTests {
         var rig = SupervisorRig.ready(Self.web(workers: 3, spares: 1))
         rig.kill(3)
         rig.kill(4)
-        rig.advance(.seconds(1))  // Slot 2 has got birth 5; the spare waits until it is ready.
+        rig.advance(.seconds(1))  // Slot 2 has got incarnation 5; the spare waits until it is ready.
         let actions = rig.send(.mutate)
         #expect(actions.deeds == [.reset(1), .reset(2)])
         #expect(actions.notices == [.reloadBegan, .reloadEnded(.completed)])

@@ -22,10 +22,11 @@ struct SupervisorRestartTests {
         #expect(rig.send(.begin) == [])
         #expect(
             rig.send(.spawned(1)) == [
-                .arm(.startup(1), at: rig.now.advanced(by: .seconds(60))), .notice(.started(Self.first, birth: 1)),
+                .arm(.startup(1), at: rig.now.advanced(by: .seconds(60))),
+                .notice(.started(Self.first, incarnation: 1)),
             ])
         #expect(rig.send(.spawned(1)) == [])
-        #expect(rig.send(.ready(1)) == [.disarm(.startup(1)), .notice(.ready(Self.first, birth: 1))])
+        #expect(rig.send(.ready(1)) == [.disarm(.startup(1)), .notice(.ready(Self.first, incarnation: 1))])
         #expect(rig.send(.ready(1)) == [])
         #expect(rig.states() == [.ready, .starting])
         #expect(rig.state.isReady(group: 0) && !rig.state.isReady(group: 1) && !rig.state.isEveryWorkerReady)
@@ -41,7 +42,7 @@ struct SupervisorRestartTests {
             actions.notices.first
                 == .died(
                     WorkerDeath(
-                        worker: Self.first, group: 0, birth: 1, reason: .signal, termination: .signaled(11),
+                        worker: Self.first, group: 0, incarnation: 1, reason: .signal, termination: .signaled(11),
                         uptime: .seconds(10), wasReady: true)))
         #expect(actions.restarts == [.signal])
         for event: SupervisorEvent in [
@@ -62,23 +63,23 @@ struct SupervisorRestartTests {
     @Test("Each further death waits longer, and the slot is in back-off meanwhile")
     func delays() throws {
         var rig = SupervisorRig.ready(Self.web)
-        var birth = 1
+        var incarnation = 1
         for (nominal, count) in zip([10, 20, 40, 80, 160], 1...) {
-            rig.exit(birth, code: 3)
+            rig.exit(incarnation, code: 3)
             #expect(rig.states() == [.backoff, .ready])
             let delay = try #require(rig.delay(.backoff(Self.first)))
             #expect(delay > .milliseconds(nominal) * 0.9 && delay < .milliseconds(nominal) * 1.1)
             #expect(rig.slot(0).currentDelay == delay)
             #expect(rig.advance(delay - .nanoseconds(1)).deeds == [])
-            birth = try #require(rig.advance(.nanoseconds(1)).spawned.first)
+            incarnation = try #require(rig.advance(.nanoseconds(1)).spawned.first)
             #expect(rig.states() == [.starting, .ready])
             #expect(rig.slot(0).restartsByReason[.exit] == count)
         }
-        rig.send(.ready(birth))
+        rig.send(.ready(incarnation))
         #expect(rig.slot(0).currentDelay > .zero)
         rig.advance(.seconds(10))
         #expect(rig.slot(0).currentDelay == .zero)
-        #expect(rig.exit(birth).deeds.count == 1)
+        #expect(rig.exit(incarnation).deeds.count == 1)
     }
 
     @Test(
@@ -109,7 +110,7 @@ struct SupervisorRestartTests {
         #expect(rig.advance(.seconds(60) - .nanoseconds(1)).deeds == [])
         let actions = rig.advance(.nanoseconds(1))
         #expect(actions.deeds == [.abort(1)])
-        #expect(actions.notices == [.startupTimedOut(.slot(Self.first), birth: 1)])
+        #expect(actions.notices == [.startupTimedOut(.slot(Self.first), incarnation: 1)])
         #expect(rig.send(.ready(1)) == [])
         #expect(rig.states() == [.aborting])
         #expect(rig.advance(.seconds(15)).deeds == [.kill(1)])
@@ -122,7 +123,7 @@ struct SupervisorRestartTests {
         var rig = SupervisorRig(WorkerGroupConfiguration(name: "web", workers: 1, startupTimeout: .zero))
         #expect(rig.timers.isEmpty)
         #expect(rig.advance(.seconds(100_000)) == [])
-        #expect(rig.send(.ready(1)).notices == [.ready(Self.first, birth: 1)])
+        #expect(rig.send(.ready(1)).notices == [.ready(Self.first, incarnation: 1)])
     }
 
     @Test("A hung worker is aborted, then killed; a stopped one is killed at once")
@@ -173,7 +174,7 @@ struct SupervisorRestartTests {
         var rig = SupervisorRig.ready(Self.web)
         rig.kill(1)
         rig.advance(.seconds(1))
-        #expect(rig.send(.startFailed(3)).notices == [.startFailed(Self.first, birth: 3)])
+        #expect(rig.send(.startFailed(3)).notices == [.startFailed(Self.first, incarnation: 3)])
         #expect(rig.exit(3, code: 1).restarts == [.exit])
         #expect(rig.state.phase == .running)
     }
@@ -189,22 +190,22 @@ struct SupervisorRestartTests {
     func spawnFails() throws {
         var rig = SupervisorRig(
             WorkerGroupConfiguration(name: "web", workers: 1, intensity: nil), spawnsThemselves: false)
-        var birth = 1
+        var incarnation = 1
         for nominal in [10, 20, 40, 80] {
-            let actions = rig.send(.spawnFailed(birth))
+            let actions = rig.send(.spawnFailed(incarnation))
             let delay = try #require(rig.delay(.backoff(Self.first)))
             #expect(delay >= .milliseconds(nominal) * 0.9 && delay <= .milliseconds(nominal) * 1.1)
-            #expect(actions.notices == [.spawnFailed(.slot(Self.first), birth: birth, delay: delay)])
-            birth = try #require(rig.advance(delay).spawned.first)
+            #expect(actions.notices == [.spawnFailed(.slot(Self.first), incarnation: incarnation, delay: delay)])
+            incarnation = try #require(rig.advance(delay).spawned.first)
         }
         for _ in 0..<100 {
-            rig.send(.spawnFailed(birth))
-            birth = try #require(rig.advance(.seconds(33)).spawned.first)
+            rig.send(.spawnFailed(incarnation))
+            incarnation = try #require(rig.advance(.seconds(33)).spawned.first)
         }
         #expect(rig.slot(0).restartsByReason.total == 0 && rig.slot(0).deathsByReason.total == 0)
         #expect(rig.slot(0).starts == 0)
-        rig.send(.spawned(birth))
-        rig.send(.ready(birth))
+        rig.send(.spawned(incarnation))
+        rig.send(.ready(incarnation))
         #expect(rig.state.isEveryWorkerReady)
     }
 
@@ -238,7 +239,7 @@ struct SupervisorRestartTests {
         rig.send(.replace(Self.first))
         let actions = rig.advance(.seconds(60))
         #expect(actions.deeds == [.kill(1)])
-        #expect(actions.notices == [.stopTimedOut(birth: 1)])
+        #expect(actions.notices == [.stopTimedOut(incarnation: 1)])
         #expect(rig.kill(1).restarts == [.requested])
     }
 

@@ -22,13 +22,15 @@ struct SupervisorRig {
         if begins { send(.begin) }
     }
 
-    /// One whose first workers, with births 1, 2, …, are all ready; spares are parked.
+    /// One whose first workers, with incarnations 1, 2, …, are all ready; spares are parked.
     static func ready(_ groups: WorkerGroupConfiguration..., shutdownDelay: Duration = .zero) -> SupervisorRig {
         var rig = SupervisorRig(shutdownDelay: shutdownDelay, begins: false)
         rig.state = SupervisorState(
             SupervisorConfiguration(groups: groups, shutdownDelay: shutdownDelay, jitterSeed: 1))
-        for birth in rig.send(.begin).spawned { rig.send(.ready(birth)) }
-        for process in rig.state.processes.all where process.role.worker == nil { rig.send(.parked(process.birth)) }
+        for incarnation in rig.send(.begin).spawned { rig.send(.ready(incarnation)) }
+        for process in rig.state.processes.all where process.role.worker == nil {
+            rig.send(.parked(process.incarnation))
+        }
         return rig
     }
 
@@ -43,7 +45,7 @@ struct SupervisorRig {
             switch action {
             case .arm(let timer, let instant): timers[timer] = instant
             case .disarm(let timer): timers[timer] = nil
-            case .spawn(let birth, _): if spawnsThemselves { actions += send(.spawned(birth)) }
+            case .spawn(let incarnation, _): if spawnsThemselves { actions += send(.spawned(incarnation)) }
             case .promote, .stop, .abort, .kill, .reset, .notice, .finish: break
             }
         }
@@ -52,14 +54,14 @@ struct SupervisorRig {
 
     /// Tells that a process was ended by a signal.
     @discardableResult
-    mutating func kill(_ birth: Int, signal: Int32 = 9) -> [SupervisorAction] {
-        send(.exited(birth, .signaled(signal), isOutOfMemory: false))
+    mutating func kill(_ incarnation: Int, signal: Int32 = 9) -> [SupervisorAction] {
+        send(.exited(incarnation, .signaled(signal), isOutOfMemory: false))
     }
 
     /// Tells that a process has exited.
     @discardableResult
-    mutating func exit(_ birth: Int, code: Int32 = 0) -> [SupervisorAction] {
-        send(.exited(birth, .exited(code: code), isOutOfMemory: false))
+    mutating func exit(_ incarnation: Int, code: Int32 = 0) -> [SupervisorAction] {
+        send(.exited(incarnation, .exited(code: code), isOutOfMemory: false))
     }
 
     /// Lets time go by; what is due fires in order.

@@ -47,7 +47,7 @@ struct SupervisorScalingTests {
         #expect(rig.states() == [.ready, .ready])
         #expect(rig.state.snapshot(at: rig.now).groups[0].surplus == 1)
         #expect(rig.exit(2).deeds == [])
-        #expect(rig.slot(1).birth == 3)
+        #expect(rig.slot(1).incarnation == 3)
         #expect(rig.slot(1).starts == 2)
     }
 
@@ -59,7 +59,7 @@ struct SupervisorScalingTests {
             rig.send(.scale(group: 0, to: 2))
         }
         #expect(rig.states() == [.starting, .starting])
-        for process in rig.state.processes.all where process.phase.isStopping { rig.exit(process.birth) }
+        for process in rig.state.processes.all where process.phase.isStopping { rig.exit(process.incarnation) }
         #expect(rig.state.processes.all.count == 2)
     }
 

@@ -10,7 +10,7 @@ struct SupervisorSpareTests {
     private static let web = WorkerGroupConfiguration(name: "web", workers: 2, warmSpares: 1)
     private static let first = WorkerID(group: 0, slot: 0)
 
-    /// Both workers are ready and have been for long; the spare, birth 3, is parked.
+    /// Both workers are ready and have been for long; the spare, incarnation 3, is parked.
     private func rig() -> SupervisorRig {
         var rig = SupervisorRig.ready(Self.web)
         rig.advance(.seconds(20))
@@ -25,7 +25,7 @@ struct SupervisorSpareTests {
         #expect(rig.timers[.startup(3)] != nil)
         #expect(rig.send(.ready(3)) == [])
         let actions = rig.send(.parked(3))
-        #expect(actions.notices == [.spareParked(group: 0, birth: 3)])
+        #expect(actions.notices == [.spareParked(group: 0, incarnation: 3)])
         #expect(rig.timers.isEmpty)
         #expect(rig.state.snapshot(at: rig.now).groups[0].sparesParked == 1)
         #expect(rig.send(.parked(3)) == [] && rig.send(.parked(1)) == [])
@@ -36,10 +36,10 @@ struct SupervisorSpareTests {
         var rig = rig()
         let actions = rig.kill(1)
         #expect(actions.deeds == [.promote(3, Self.first)])
-        #expect(actions.notices.contains(.started(Self.first, birth: 3)))
+        #expect(actions.notices.contains(.started(Self.first, incarnation: 3)))
         #expect(rig.timers[.startup(3)] != nil)
         #expect(rig.slot(0).startedAt == rig.now && rig.slot(0).readySince == nil)
-        #expect(rig.state.role(of: 3) == .current(Self.first))
+        #expect(rig.state.processes[3]?.role == .current(Self.first))
         #expect(rig.send(.ready(3)).deeds == [.spawn(4, .spare(group: 0))])
         #expect(rig.slot(0).starts == 2)
     }
@@ -81,13 +81,13 @@ struct SupervisorSpareTests {
     func spareDies() throws {
         var rig = rig()
         #expect(rig.kill(3).deeds == [.spawn(4, .spare(group: 0))])
-        var birth = 4
+        var incarnation = 4
         for nominal in [10, 20, 40] {
-            let actions = rig.kill(birth)
+            let actions = rig.kill(incarnation)
             #expect(actions.restarts == [])
             let delay = try #require(rig.delay(.spareBackoff(0)))
             #expect(delay >= .milliseconds(nominal) * 0.9 && delay <= .milliseconds(nominal) * 1.1)
-            birth = try #require(rig.advance(delay).spawned.first)
+            incarnation = try #require(rig.advance(delay).spawned.first)
         }
         #expect(rig.slot(0).deathsByReason.total == 0 && rig.slot(1).deathsByReason.total == 0)
         #expect(rig.states() == [.ready, .ready])
@@ -99,7 +99,7 @@ struct SupervisorSpareTests {
         rig.send(.ready(1))
         rig.send(.ready(2))
         let actions = rig.advance(.seconds(60))
-        #expect(actions.notices == [.startupTimedOut(.spare(group: 0), birth: 3)])
+        #expect(actions.notices == [.startupTimedOut(.spare(group: 0), incarnation: 3)])
         #expect(actions.deeds == [.abort(3)])
         #expect(rig.advance(.seconds(15)).deeds == [.kill(3)])
         #expect(rig.kill(3).reasons == [.startupTimeout])

@@ -128,13 +128,13 @@ struct SupervisorStoppingTests {
             var rig = SupervisorRig(configuration)
             for event in way.events { rig.send(event) }
             let actions = rig.send(isInterrupt ? .interrupt : .terminate)
-            let stopped = actions.deeds.compactMap { if case .stop(let birth) = $0 { birth } else { nil } }
-            let killed = actions.deeds.compactMap { if case .kill(let birth) = $0 { birth } else { nil } }
+            let stopped = actions.deeds.compactMap { if case .stop(let incarnation) = $0 { incarnation } else { nil } }
+            let killed = actions.deeds.compactMap { if case .kill(let incarnation) = $0 { incarnation } else { nil } }
             #expect(stopped.sorted() == (isInterrupt ? [] : way.stopped), "\(way.name)")
             if isInterrupt { #expect(Set(killed) == way.left, "\(way.name)") }
-            #expect(Set(rig.state.processes.all.map(\.birth)) == way.left, "\(way.name)")
+            #expect(Set(rig.state.processes.all.map(\.incarnation)) == way.left, "\(way.name)")
             var rest: [SupervisorAction] = []
-            for birth in way.left.sorted() { rest += rig.exit(birth) }
+            for incarnation in way.left.sorted() { rest += rig.exit(incarnation) }
             #expect(rest.deeds == [.finish(status: isInterrupt ? 1 : 0)], "\(way.name)")
             #expect(rig.timers.isEmpty, "\(way.name)")
         }
@@ -169,7 +169,7 @@ struct SupervisorStoppingTests {
         var rig = SupervisorRig(Self.web, spawnsThemselves: false)
         rig.send(.terminate)
         #expect(rig.send(.spawnFailed(1)).deeds == [])
-        #expect(rig.send(.spawned(2)).notices == [.started(WorkerID(group: 0, slot: 1), birth: 2)])
+        #expect(rig.send(.spawned(2)).notices == [.started(WorkerID(group: 0, slot: 1), incarnation: 2)])
         #expect(rig.exit(2).deeds == [.finish(status: 0)])
         #expect(rig.timers.isEmpty)
     }
