@@ -288,7 +288,7 @@ final class ServiceManagerLink: @unchecked Sendable {
         watchdog?.begin(on: supervisor.loop)
     }
 
-    func note(_ notice: SupervisorNotice, _ supervisor: Supervisor) {
+    func record(_ notice: SupervisorNotice, _ supervisor: Supervisor) {
         guard let notifier else { return }
         switch notice {
         case .reloadBegan:

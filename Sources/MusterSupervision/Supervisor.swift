@@ -133,7 +133,7 @@ package final class Supervisor: @unchecked Sendable {
         notices.removeAll(keepingCapacity: true)
         for notice in told {
             log(notice)
-            observer?.supervisor(self, notes: notice)
+            observer?.supervisor(self, records: notice)
         }
     }
 

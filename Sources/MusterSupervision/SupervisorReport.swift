@@ -93,7 +93,7 @@ package struct SupervisorPlan: Sendable {
 /// Who hears what becomes of the workers. Called on the supervisor's thread; it must not block.
 package protocol SupervisorObserver: AnyObject, Sendable {
     /// Something has happened that people and metrics are told.
-    func supervisor(_ supervisor: Supervisor, notes notice: SupervisorNotice)
+    func supervisor(_ supervisor: Supervisor, records notice: SupervisorNotice)
 
     /// The supervisor's picture of its workers has changed.
     func supervisorDidChange(_ supervisor: Supervisor)

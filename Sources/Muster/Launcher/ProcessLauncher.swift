@@ -133,14 +133,14 @@ public final class ProcessLauncher: MainLauncher, BackendComponent {
     ///
     /// - Parameter action: What to do; it must not block.
     public func whenReady(_ action: @escaping @Sendable () -> Void) {
-        if case .supervisor(let supervisor) = role { supervisor.whenReady(action) }
+        if case .supervisor(let supervisor) = role { supervisor.life.whenReady(action) }
     }
 
     /// What has ended the launcher, when something has.
     public var failure: (any Error)? {
         switch role {
-        case .supervisor(let supervisor): supervisor.failure
-        case .worker(let worker): worker.failure
+        case .supervisor(let supervisor): supervisor.life.failure
+        case .worker(let worker): worker.life.failure
         }
     }
 
@@ -175,8 +175,8 @@ public final class ProcessLauncher: MainLauncher, BackendComponent {
     /// - Parameter status: What the process should exit with.
     public func stop(_ status: ExitStatus = .success) {
         switch role {
-        case .supervisor(let supervisor): supervisor.submit(.end(status: status.rawValue))
-        case .worker(let worker): worker.stop(status)
+        case .supervisor(let supervisor): supervisor.life.submit(.end(status: status.rawValue))
+        case .worker(let worker): worker.life.submit(.end(status))
         }
     }
 
@@ -184,7 +184,7 @@ public final class ProcessLauncher: MainLauncher, BackendComponent {
     public func restart() {
         switch role {
         case .supervisor(let supervisor): supervisor.reload()
-        case .worker(let worker): worker.restart()
+        case .worker(let worker): worker.life.submit(.hangUp)
         }
     }
 
@@ -201,7 +201,7 @@ public final class ProcessLauncher: MainLauncher, BackendComponent {
             throw .notLaunched(service, launched: launched.names)
         }
         if case .supervisor(let supervisor) = role {
-            supervisor.submit(.replace(WorkerID(group: group, slot: slot)))
+            supervisor.life.submit(.replace(WorkerID(group: group, slot: slot)))
         }
     }
 
@@ -218,7 +218,7 @@ public final class ProcessLauncher: MainLauncher, BackendComponent {
         guard let group = launched.index(of: service) else {
             throw .notLaunched(service, launched: launched.names)
         }
-        if case .supervisor(let supervisor) = role { supervisor.submit(.scale(group: group, to: workers)) }
+        if case .supervisor(let supervisor) = role { supervisor.life.submit(.scale(group: group, to: workers)) }
     }
 }
 

@@ -21,6 +21,7 @@ public final class ServiceLauncher: MainLauncher, BackendComponent {
     /// The metrics and health checks of the process; where applications register checks of their own.
     public let monitoring: Monitoring
 
+    private let life: ServiceRunner.Life
     private let runner: ServiceRunner
 
     /// Creates a launcher without services.
@@ -50,20 +51,20 @@ public final class ServiceLauncher: MainLauncher, BackendComponent {
         self.monitoring = monitoring
         let notifier = SystemdNotifier(logger: logger)
         let watchdog = notifier.map { SystemdWatchdog(notifier: $0, health: monitoring.health, logger: logger) }
-        var surroundings = ServiceRunner.Surroundings(exitNow: exitNow)
-        surroundings.begin = {
+        var dependencies = ServiceRunner.Dependencies(exitNow: exitNow)
+        dependencies.begin = {
             try monitoring.start()
             watchdog?.begin(on: .auxiliary)
         }
-        surroundings.running = { notifier?.ready(status: "All services running") }
-        surroundings.restarting = { notifier?.reloading(status: "Restarting services") }
-        surroundings.stopping = { notifier?.stopping(status: "Stopping services") }
-        surroundings.finished = {
+        dependencies.running = { notifier?.ready(status: "All services running") }
+        dependencies.restarting = { notifier?.reloading(status: "Restarting services") }
+        dependencies.stopping = { notifier?.stopping(status: "Stopping services") }
+        dependencies.finished = {
             watchdog?.end()
             monitoring.stop()
         }
-        runner = try ServiceRunner(
-            backend: backend, settings: settings, logger: { logger }, surroundings: surroundings)
+        life = ServiceRunner.Life(logger: { logger })
+        runner = try ServiceRunner(life, backend: backend, settings: settings, dependencies: dependencies)
         monitoring.show { [weak runner] in runner?.workerState ?? .finished }
         try monitoring.health.register(
             .probe("services", .ready, .startup) { [weak runner] in
@@ -93,11 +94,11 @@ public final class ServiceLauncher: MainLauncher, BackendComponent {
     ///
     /// - Parameter action: What to do; it must not block.
     public func whenReady(_ action: @escaping @Sendable () -> Void) {
-        runner.whenReady(action)
+        life.whenReady(action)
     }
 
     /// What kept the services from starting, or the endpoint from serving.
-    public var failure: (any Error)? { runner.failure }
+    public var failure: (any Error)? { life.failure }
 
     // MARK: Running
 
@@ -123,11 +124,11 @@ public final class ServiceLauncher: MainLauncher, BackendComponent {
     ///
     /// - Parameter status: What the process should exit with.
     public func stop(_ status: ExitStatus = .success) {
-        runner.stop(status)
+        life.submit(.end(status))
     }
 
     /// Restarts the services or lets them take up new settings, as SIGHUP does.
     public func restart() {
-        runner.restart()
+        life.submit(.hangUp)
     }
 }

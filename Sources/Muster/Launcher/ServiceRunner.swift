@@ -2,99 +2,78 @@
 
 import Glibc
 import Logging
-import MusterEndpoint
 import MusterExecution
 import MusterHealth
 import MusterMetrics
 import MusterPlatform
 
-/// Runs services in this process until it is told to end: signals, a graceful end, an exit status. What a launcher in
-/// one process and a supervised worker have in common.
+/// Runs services in this process until it is told to stop: what a launcher in one process and a supervised worker have
+/// in common.
 final class ServiceRunner: Sendable {
     /// What differs between the two.
-    struct Surroundings: Sendable {
+    struct Dependencies: Sendable {
         /// Called before the services start, for example to serve the endpoint.
         var begin: @Sendable () throws -> Void = {}
-        /// Called when something has failed, with the first error.
-        var failed: @Sendable (any Error) -> Void = { _ in }
-        /// Called each time that all services run: after the start, and after a restart.
+        /// Called whenever all services run: after the start, and after a restart.
         var running: @Sendable () -> Void = {}
         /// Called when a restart begins.
         var restarting: @Sendable () -> Void = {}
         /// Called with settings that were read again.
         var settingsChanged: @Sendable (MusterSettings) -> Void = { _ in }
-        /// Called when the end begins, before anything stops.
+        /// Called when the shutdown begins, before anything stops.
         var stopping: @Sendable () -> Void = {}
-        /// Called at the end, before ``wait()`` returns.
+        /// Called at the end, before ``wait(prepare:)`` returns.
         var finished: @Sendable () -> Void = {}
         /// Ends the process at once.
         var exitNow: @Sendable (ExitStatus) -> Void
     }
 
-    /// Whose threads take signals and deadlines.
+    /// Which thread receives signals and deadlines.
     enum Watch {
-        /// A thread that runs no job: they hold although every job hangs.
+        /// One that runs no job: it works even if every job hangs.
         case auxiliary
-        /// The loop of the waiting thread: no further thread, for a process that is watched by another one.
+        /// The waiting thread: no further thread, for a supervised process.
         case ownLoop
-        /// No signals are taken: it ends by itself.
-        case nobody
+        /// None: the runner stops by itself.
+        case none
     }
+
+    typealias Life = ProgramLife<LaunchState.Event>
 
     private struct State {
         var machine = LaunchState()
-        var hasBegun = false
-        /// What has happened before it had begun; `nil` once it has.
-        var early: [LaunchState.Event]? = []
-        var subscriptions: [SignalCenter.Subscription] = []
         var deadline: EventLoop.ScheduledAction?
-        var failure: (any Error)?
-        var onReady: [@Sendable () -> Void] = []
         var watchLoop = EventLoop.auxiliary
     }
 
     let services: Services
 
+    private let life: Life
     private let backend: Backend
     private let currentSettings: Locked<MusterSettings>
-    private let makeLogger: @Sendable () -> Logger
     private let watch: Watch
-    private let surroundings: Surroundings
+    private let dependencies: Dependencies
     private let signals: CounterFamily
     private let state = Locked(State())
-    private let over = Completion<ExitStatus>()
 
     init(
-        backend: Backend, settings: MusterSettings, logger: @escaping @Sendable () -> Logger,
-        watch: Watch = .auxiliary, surroundings: Surroundings
+        _ life: Life, backend: Backend, settings: MusterSettings, watch: Watch = .auxiliary, dependencies: Dependencies
     ) throws {
+        self.life = life
         self.backend = backend
         currentSettings = Locked(settings)
-        makeLogger = logger
         self.watch = watch
-        self.surroundings = surroundings
+        self.dependencies = dependencies
         services = try Services(backend: backend)
         signals = try backend.metrics.counterFamily(
             "muster_signals_total", help: "Signals received.", labelNames: ["signal"])
-        for signal in [UnixSignal.terminate, .interrupt, .hangUp] {
-            signals.labels(signal.description).increment(by: 0)
-        }
         services.whenEnded { [weak self] service, end in self?.ended(service, end) }
     }
 
-    /// Asked each time: in a warm spare it changes with the slot.
-    private var logger: Logger { makeLogger() }
+    private var logger: Logger { life.logger }
     private var settings: MusterSettings { currentSettings.withLock { $0 } }
 
-    // MARK: Asked from outside
-
-    func whenReady(_ action: @escaping @Sendable () -> Void) {
-        let isReady = state.withLock { state in
-            if !state.machine.isReady { state.onReady.append(action) }
-            return state.machine.isReady
-        }
-        if isReady { action() }
-    }
+    // MARK: Called from outside
 
     var readiness: HealthResult {
         switch state.withLock({ $0.machine.phase }) {
@@ -116,73 +95,44 @@ final class ServiceRunner: Sendable {
         }
     }
 
-    var failure: (any Error)? { state.withLock { $0.failure } }
-
-    func stop(_ status: ExitStatus) {
-        handle(.end(status))
-    }
-
-    func restart() {
-        handle(.hangUp)
-    }
-
     /// Lets the services take up new settings, in place.
     func reset() {
-        do {
-            try readSettings()
-        } catch {
-            logger.error("invalid settings; keeping the previous ones", metadata: ["error": "\(error)"])
-        }
+        readSettings()
         transition("reset") { [self] in try await services.restart(.mutate) }
     }
 
-    private func readSettings() throws {
+    /// Reads the settings again; returns whether they are valid.
+    @discardableResult
+    private func readSettings() -> Bool {
         let source = settings.source
-        guard var settings = try source?() else { return }
-        // Where they come from stays what the program has made of it.
-        settings.source = source
-        currentSettings.withLock { [settings] in $0 = settings }
-        surroundings.settingsChanged(settings)
+        do {
+            guard var settings = try source?() else { return true }
+            // Where they come from stays what the program has made of it.
+            settings.source = source
+            currentSettings.withLock { [settings] in $0 = settings }
+            dependencies.settingsChanged(settings)
+            return true
+        } catch {
+            logger.error("invalid settings; keeping the previous ones", metadata: ["error": "\(error)"])
+            return false
+        }
     }
 
     // MARK: Running
 
     func wait(prepare: (EventLoop) throws -> Void = { _ in }) -> ExitStatus {
-        guard takeUp() else { return refuse(ServicesError.alreadyStarted) }
-        do {
-            let loop = try loopForThisThread()
-            if NativeThread.isMain { try loop.serveMainQueue() }
+        life.wait(on: loopForThisThread) { loop in
             if case .ownLoop = watch {
                 SignalCenter.shared.deliver(on: loop)
                 state.withLock { $0.watchLoop = loop }
             }
             try prepare(loop)
             begin()
-            over.whenComplete { _ in loop.leave() }
-            try loop.run()
-        } catch {
-            return refuse(error)
         }
-        return over.value ?? .failure
     }
 
-    /// Runs without a thread of the caller's, for an asynchronous `main`.
     func run() async -> ExitStatus {
-        guard takeUp() else { return refuse(ServicesError.alreadyStarted) }
-        begin()
-        return await withTaskCancellationHandler {
-            // Its own end is what is waited for, however the task fares: a cancelled task stops the launcher.
-            await withCheckedContinuation { continuation in
-                over.whenComplete { continuation.resume(returning: $0) }
-            }
-        } onCancel: {
-            stop(.success)
-        }
-    }
-
-    private func refuse(_ error: any Error) -> ExitStatus {
-        note(error)
-        return .failure
+        await life.run(end: .end(.success)) { begin() }
     }
 
     private func loopForThisThread() throws -> EventLoop {
@@ -190,62 +140,48 @@ final class ServiceRunner: Sendable {
         return try EventLoop(name: "muster-main")
     }
 
-    private func takeUp() -> Bool {
-        state.withLock { state in
-            defer { state.hasBegun = true }
-            return !state.hasBegun
-        }
-    }
-
     private func begin() {
         if settings.logOptions { logger.debug("settings", metadata: ["settings": "\(settings)"]) }
+        let problem: (any Error)?
         do {
             try subscribe()
-            try surroundings.begin()
+            try dependencies.begin()
+            problem = nil
         } catch {
-            takeUpEarly()
-            return fail(error)
+            problem = error
         }
-        takeUpEarly()
+        // An early request to shut down is handled before anything starts.
+        life.open { [weak self] in self?.handle($0) }
+        if let problem { return fail(problem) }
         transition("start") { [self] in
             try await services.start()
-            handle(.started)
+            life.submit(.started)
         }
-    }
-
-    /// An end that was asked for before the begin comes after it, so that nothing is begun that has ended.
-    private func takeUpEarly() {
-        let events = state.withLock { $0.early.take() } ?? []
-        for event in events { handle(event) }
     }
 
     private func subscribe() throws {
-        if case .nobody = watch { return }
-        // A supervised worker may be sent SIGTERM twice, by its supervisor and by whoever ends a whole control group:
-        // that is no impatience, and the supervisor has a deadline.
-        let terminate: LaunchState.Event = if case .ownLoop = watch { .end(.success) } else { .terminate }
+        let terminate: LaunchState.Event
+        switch watch {
+        case .none: return
+        case .auxiliary: terminate = .terminate
+        case .ownLoop:
+            // A supervised worker may receive SIGTERM twice, from its supervisor and from whatever ends a whole control
+            // group: no reason for an immediate shutdown, and the supervisor has a deadline.
+            terminate = .end(.success)
+            // Signals for the supervisor must not stop or kill a worker that receives them by mistake.
+            for number in [SIGTTIN, SIGTTOU, SIGUSR2] {
+                let signal = UnixSignal(rawValue: number)
+                try life.subscribe(signal) { [weak life] in
+                    life?.logger.notice(
+                        "ignoring signal meant for the supervisor", metadata: ["signal": "\(signal)"])
+                }
+            }
+        }
         let events: [(UnixSignal, LaunchState.Event)] = [
             (.terminate, terminate), (.interrupt, .interrupt), (.hangUp, .hangUp),
         ]
-        if case .ownLoop = watch { try subscribeToSupervisorsSignals() }
         for (signal, event) in events {
-            let counter = signals.labels(signal.description)
-            let subscription = try SignalCenter.shared.subscribe(signal) { [weak self, logger] signal in
-                counter.increment()
-                logger.info("received signal", metadata: ["signal": "\(signal)"])
-                self?.handle(event)
-            }
-            state.withLock { $0.subscriptions.append(subscription) }
-        }
-    }
-
-    /// What means something to a supervisor only shall not stop or kill a worker that it is sent to by mistake.
-    private func subscribeToSupervisorsSignals() throws {
-        for number in [SIGTTIN, SIGTTOU, SIGUSR2] {
-            let subscription = try SignalCenter.shared.subscribe(UnixSignal(rawValue: number)) { [logger] signal in
-                logger.notice("ignoring signal meant for the supervisor", metadata: ["signal": "\(signal)"])
-            }
-            state.withLock { $0.subscriptions.append(subscription) }
+            try life.subscribe(signal, countedBy: signals) { [weak life] in life?.submit(event) }
         }
     }
 
@@ -256,7 +192,7 @@ final class ServiceRunner: Sendable {
                 do {
                     try await body()
                 } catch ServicesError.stoppedWhileStarting {
-                    // The end was asked for meanwhile: nothing has failed.
+                    // A shutdown was requested meanwhile: nothing has failed.
                 } catch {
                     fail(error)
                 }
@@ -267,18 +203,8 @@ final class ServiceRunner: Sendable {
     }
 
     private func fail(_ error: any Error) {
-        note(error)
-        handle(.startFailed)
-    }
-
-    private func note(_ error: any Error) {
-        logger.critical("cannot run", metadata: ["error": "\(error)"])
-        let isFirst = state.withLock { state in
-            guard state.failure == nil else { return false }
-            state.failure = error
-            return true
-        }
-        if isFirst { surroundings.failed(error) }
+        life.refuse(error)
+        life.submit(.startFailed)
     }
 
     /// A service has ended without being stopped.
@@ -286,17 +212,17 @@ final class ServiceRunner: Sendable {
         switch end {
         case .finished:
             logger.notice("service finished", metadata: ["service": "\(service)"])
-            handle(.end(.success))
+            life.submit(.end(.success))
         case .failed(let error):
-            let isStarting = state.withLock { $0.machine.phase == .starting }
-            if isStarting {
-                note(ServicesError.failed(service: service, error))
+            let failure = ServicesError.failed(service: service, error)
+            if state.withLock({ $0.machine.phase == .starting }) {
+                life.refuse(failure)
             } else {
-                // No failed start: the supervisor looks at the process' end.
+                // Not a failed start: the supervisor goes by the exit status.
                 logger.critical("service failed", metadata: ["service": "\(service)", "error": "\(error)"])
-                state.withLock { $0.failure = $0.failure ?? ServicesError.failed(service: service, error) }
+                life.record(failure)
             }
-            handle(.end(.failure))
+            life.submit(.end(.failure))
         }
     }
 
@@ -304,19 +230,13 @@ final class ServiceRunner: Sendable {
 
     private func handle(_ event: LaunchState.Event) {
         let (action, onReady, hasBecomeReady) = state.withLock { state in
-            guard state.early == nil else {
-                state.early?.append(event)
-                return (LaunchState.Action?.none, [@Sendable () -> Void](), false)
-            }
             let wasReady = state.machine.isReady
             let action = state.machine.handle(event)
-            // As one with the change of phase, so that a start under way starts nothing after it.
+            // Atomically with the change of phase, so that a start in progress starts nothing after it.
             if action == .stop { services.refuseStarts() }
-            guard state.machine.isReady else { return (action, [@Sendable () -> Void](), false) }
-            defer { state.onReady = [] }
-            return (action, state.onReady, !wasReady)
+            return (action, life.setReady(state.machine.isReady), !wasReady && state.machine.isReady)
         }
-        if hasBecomeReady { surroundings.running() }
+        if hasBecomeReady { dependencies.running() }
         for action in onReady { action() }
         switch action {
         case nil: break
@@ -325,24 +245,19 @@ final class ServiceRunner: Sendable {
         case .finish(let status): finish(status)
         case .exitNow(let status, let reason):
             logger.critical("immediate shutdown", metadata: ["reason": "\(reason)", "exit_code": "\(status)"])
-            surroundings.exitNow(status)
+            dependencies.exitNow(status)
             finish(status)
         }
     }
 
     private func restartServices() {
-        surroundings.restarting()
-        do {
-            try readSettings()
-        } catch {
-            logger.error("invalid settings; keeping the previous ones", metadata: ["error": "\(error)"])
-            return handle(.restarted)
-        }
+        dependencies.restarting()
+        guard readSettings() else { return life.submit(.restarted) }
         let method = settings.restartMethod
         logger.info("restarting services", metadata: ["method": "\(method.rawValue)"])
         transition("restart") { [self] in
             try await services.restart(method, until: shutdownDeadline)
-            handle(.restarted)
+            life.submit(.restarted)
         }
     }
 
@@ -353,29 +268,29 @@ final class ServiceRunner: Sendable {
 
     private func stopServices() {
         logger.info("stopping services")
-        surroundings.stopping()
+        dependencies.stopping()
         let timeout = settings.gracefulShutdownTimeout
         if timeout > .zero {
-            // Where a supervisor has the same deadline it acts first; this one is for whoever else has asked.
+            // A supervisor with the same deadline acts first; this one is for other causes of the shutdown.
             let patience: Duration = if case .ownLoop = watch { .seconds(1) } else { .zero }
             let loop = state.withLock { $0.watchLoop }
             loop.submit { [self] in
-                let deadline = loop.schedule(at: .now.advanced(by: timeout + patience)) { [weak self] in
-                    self?.handle(.deadline)
+                let deadline = loop.schedule(at: .now.advanced(by: timeout + patience)) { [weak life] in
+                    life?.submit(.deadline)
                 }
                 state.withLock { $0.deadline = deadline }
-                if over.value != nil { disarm() }
+                if life.isOver { disarm() }
             }
         }
         do {
             try backend.engine.spawn(name: "muster-stop") { [self] in
-                // Waits for the start or restart under way, which starts no further service.
+                // Waits for the start or restart in progress, which starts no further service.
                 await services.stop(graceful: true, until: nil)
-                handle(.stopped)
+                life.submit(.stopped)
             }
         } catch {
             logger.error("cannot stop services", metadata: ["error": "\(error)"])
-            handle(.stopped)
+            life.submit(.stopped)
         }
     }
 
@@ -385,16 +300,10 @@ final class ServiceRunner: Sendable {
     }
 
     private func finish(_ status: ExitStatus) {
-        let subscriptions = state.withLock { state in
-            defer { state.subscriptions = [] }
-            return state.subscriptions
-        }
-        for subscription in subscriptions { SignalCenter.shared.unsubscribe(subscription) }
-        surroundings.finished()
-        logger.info("stopped", metadata: ["exit_code": "\(status)"])
+        dependencies.finished()
         let loop = state.withLock { $0.deadline == nil ? nil : $0.watchLoop }
         loop?.submit { [self] in disarm() }
-        over.complete(with: status)
+        life.finish(status)
     }
 }
 

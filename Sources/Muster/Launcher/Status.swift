@@ -220,19 +220,16 @@ final class SingleProcessStatus: StatusSource {
 /// that hangs is shown as quickly as one that does not.
 final class SupervisorStatus: StatusSource {
     private let launched: LaunchedServices
-    private let supervisor = Locked<Supervisor?>(nil)
+    private let published: PublishedSupervisor
     private let sampler = ProcessSampler()
 
-    init(launched: LaunchedServices) {
+    init(of published: PublishedSupervisor, launched: LaunchedServices) {
+        self.published = published
         self.launched = launched
     }
 
-    func show(_ supervisor: Supervisor) {
-        self.supervisor.withLock { $0 = supervisor }
-    }
-
     func look() -> StatusLook {
-        let report = supervisor.withLock { $0 }?.report
+        let report = published.report
         let now = WallClock.secondsSinceEpoch
         var status = StatusReport(
             at: now, name: launched.all.map(\.service.name).joined(separator: ", "), mode: .supervisor,

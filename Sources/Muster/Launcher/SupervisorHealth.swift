@@ -23,16 +23,17 @@ final class SupervisorHealth: Sendable {
 
     private struct State {
         var settings: MusterSettings
-        var supervisor: Supervisor?
         var registry: HealthRegistry?
         var known: Set<String> = []
     }
 
     private static let gone = HealthResult.fail("the launcher is gone")
 
+    private let published: PublishedSupervisor
     private let state: Locked<State>
 
-    init(settings: MusterSettings) {
+    init(of published: PublishedSupervisor, settings: MusterSettings) {
+        self.published = published
         state = Locked(State(settings: settings))
     }
 
@@ -50,10 +51,8 @@ final class SupervisorHealth: Sendable {
         try registry.register(.probe("workers", .ready, .startup) { [weak self] in self?.workers ?? Self.gone })
     }
 
-    /// From now on the checks are about this supervisor. Checks that the program has announced are there from the
-    /// start, others once a worker has shown them.
-    func show(_ supervisor: Supervisor, expecting announced: HealthRegistry) {
-        state.withLock { $0.supervisor = supervisor }
+    /// Adds the checks that the program has announced; others are added once a worker has reported them.
+    func expect(_ announced: HealthRegistry) {
         announced.onRegistration { [weak self] check in self?.add(check.name, levels: check.levels) }
     }
 
@@ -82,14 +81,14 @@ final class SupervisorHealth: Sendable {
     // MARK: The supervisor
 
     private var supervisorTurns: HealthResult {
-        let (supervisor, limit) = state.withLock { ($0.supervisor, $0.settings.livenessLimit) }
-        guard let busy = supervisor?.busyTime, busy > limit else { return .pass }
+        let limit = state.withLock { $0.settings.livenessLimit }
+        guard let busy = published.supervisor?.busyTime, busy > limit else { return .pass }
         return .fail("the supervisor has been at one thing for \(busy); the limit is \(limit)")
     }
 
     private var hungWorkers: HealthResult {
-        let (supervisor, settings) = state.withLock { ($0.supervisor, $0.settings) }
-        guard settings.liveCondition == .noHungWorker, let report = supervisor?.report else { return .pass }
+        let settings = state.withLock { $0.settings }
+        guard settings.liveCondition == .noHungWorker, let report = published.report else { return .pass }
         let now = MonotonicInstant.now
         let limit = settings.abortGrace + Self.replacementMargin
         for group in report.snapshot.groups {
@@ -105,7 +104,7 @@ final class SupervisorHealth: Sendable {
     }
 
     private var shutdown: HealthResult {
-        switch state.withLock({ $0.supervisor })?.report.snapshot.phase {
+        switch published.report?.snapshot.phase {
         case nil, .running: .pass
         case .stopping, .halting: .fail("shutdown has begun")
         case .finished: .fail("shutdown is over")
@@ -115,8 +114,8 @@ final class SupervisorHealth: Sendable {
     // MARK: The workers
 
     private var workers: HealthResult {
-        let (supervisor, settings) = state.withLock { ($0.supervisor, $0.settings) }
-        guard let report = supervisor?.report else { return .fail("the workers have not been started") }
+        let settings = state.withLock { $0.settings }
+        guard let report = published.report else { return .fail("the workers have not been started") }
         lookForChecks(report)
         var problems: [String] = []
         for group in report.snapshot.groups {
@@ -169,8 +168,8 @@ final class SupervisorHealth: Sendable {
     }
 
     private func verdict(onCheck name: String) -> HealthResult {
-        let (supervisor, settings) = state.withLock { ($0.supervisor, $0.settings) }
-        guard let report = supervisor?.report else { return .fail("the workers have not been started") }
+        let settings = state.withLock { $0.settings }
+        guard let report = published.report else { return .fail("the workers have not been started") }
         let now = MonotonicInstant.now
         var failures: [String] = []
         var warnings: [String] = []

@@ -8,9 +8,10 @@ import MusterSupervision
 final class SupervisorMetrics: MetricSource {
     let signals: CounterFamily
     private let reloads: CounterFamily
-    private let supervisor = Locked<Supervisor?>(nil)
+    private let published: PublishedSupervisor
 
-    init(registry: MetricRegistry) throws {
+    init(of published: PublishedSupervisor, registry: MetricRegistry) throws {
+        self.published = published
         signals = try registry.counterFamily(
             "muster_signals_total", help: "Signals received.", labelNames: ["signal"])
         reloads = try registry.counterFamily(
@@ -22,10 +23,6 @@ final class SupervisorMetrics: MetricSource {
         }
     }
 
-    func show(_ supervisor: Supervisor) {
-        self.supervisor.withLock { $0 = supervisor }
-    }
-
     func reloadEnded(_ outcome: ReloadOutcome, method: RestartMethod) {
         reloads.labels(method.rawValue, outcome.rawValue).increment()
     }
@@ -33,7 +30,7 @@ final class SupervisorMetrics: MetricSource {
     // MARK: At a scrape
 
     func prepare() -> any PreparedMetrics {
-        guard let report = supervisor.withLock({ $0 })?.report else { return CollectorSource { [] }.prepare() }
+        guard let report = published.report else { return CollectorSource { [] }.prepare() }
         return CollectorSource { Self.families(report) }.prepare()
     }
 

@@ -1,10 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import CMuster
 import Glibc
 import Logging
-import MusterEndpoint
-import MusterExecution
 import MusterHealth
 import MusterMetrics
 import MusterPlatform
@@ -15,18 +12,11 @@ import MusterSupervision
 final class SupervisorProgram: Sendable {
     private struct State {
         var settings: MusterSettings
-        var hasBegun = false
-        var supervisor: Supervisor?
-        var subscriptions: [SignalCenter.Subscription] = []
-        var failure: (any Error)?
-        var isReady = false
-        var onReady: [@Sendable () -> Void] = []
-        /// What was asked for before there was a supervisor.
-        var early: [SupervisorEvent] = []
-        /// What is being reloaded by, for the count of its outcome.
+        /// The method of the reload in progress, for the count of its outcome.
         var method = RestartMethod.reload
     }
 
+    let life: ProgramLife<SupervisorEvent>
     let monitoring: Monitoring
     /// The application's checks; the supervisor runs none of them.
     let announcedHealth = HealthRegistry(runner: { _, _ in })
@@ -35,12 +25,11 @@ final class SupervisorProgram: Sendable {
     private let launched: LaunchedServices
     private let sockets: SocketTable
     private let logger: Logger
+    private let published = PublishedSupervisor()
     private let metrics: SupervisorMetrics
     private let health: SupervisorHealth
-    private let status: SupervisorStatus
     private let manager: ServiceManagerLink
     private let state: Locked<State>
-    private let over = Completion<ExitStatus>()
 
     init(
         settings: MusterSettings, source: (@Sendable () throws -> MusterSettings)?, launched: LaunchedServices,
@@ -50,84 +39,40 @@ final class SupervisorProgram: Sendable {
         self.launched = launched
         self.sockets = sockets
         self.logger = logger
+        life = ProgramLife(logger: { logger })
         state = Locked(State(settings: settings))
         let registry = MetricRegistry.shared
-        metrics = try SupervisorMetrics(registry: registry)
-        let health = SupervisorHealth(settings: settings)
-        self.health = health
-        let status = SupervisorStatus(launched: launched)
-        self.status = status
+        metrics = try SupervisorMetrics(of: published, registry: registry)
+        health = SupervisorHealth(of: published, settings: settings)
         monitoring = try Monitoring(
-            supervisor: metrics, health: health, status: status, registry: registry, settings: settings,
-            logger: logger)
+            supervisor: metrics, health: health, status: SupervisorStatus(of: published, launched: launched),
+            registry: registry, settings: settings, logger: logger)
         manager = ServiceManagerLink(health: monitoring.health, logger: logger)
-    }
-
-    var failure: (any Error)? { state.withLock { $0.failure } }
-
-    func whenReady(_ action: @escaping @Sendable () -> Void) {
-        let isReady = state.withLock { state in
-            if !state.isReady { state.onReady.append(action) }
-            return state.isReady
-        }
-        if isReady { action() }
-    }
-
-    /// Hands an event in from any thread.
-    func submit(_ event: SupervisorEvent) {
-        let supervisor = state.withLock { state in
-            if state.supervisor == nil { state.early.append(event) }
-            return state.supervisor
-        }
-        if let supervisor { supervisor.loop.submit { supervisor.handle(event) } }
     }
 
     // MARK: Running
 
     func wait() -> ExitStatus {
-        do {
-            let loop = try EventLoop(name: "muster-supervisor", parking: .descriptors)
-            if NativeThread.isMain { try loop.serveMainQueue() }
-            over.whenComplete { _ in loop.leave() }
+        life.wait(on: makeLoop) { loop in
             loop.submit { [self] in begin(on: loop) }
-            try loop.run()
-        } catch {
-            return refuse(error)
         }
-        return over.value ?? .failure
     }
 
     func run() async -> ExitStatus {
-        do {
-            let loop = try EventLoop(name: "muster-supervisor", parking: .descriptors)
+        await life.run(end: .end(status: ExitStatus.success.rawValue)) {
+            let loop = try makeLoop()
             // For as long as the process lives: the workers die with the thread that has started them.
             try loop.attachThread(name: "muster-super")
             loop.submit { [self] in begin(on: loop) }
-        } catch {
-            return refuse(error)
-        }
-        return await withTaskCancellationHandler {
-            await withCheckedContinuation { continuation in
-                over.whenComplete { continuation.resume(returning: $0) }
-            }
-        } onCancel: {
-            submit(.end(status: ExitStatus.success.rawValue))
         }
     }
 
-    private func refuse(_ error: any Error) -> ExitStatus {
-        logger.critical("cannot run", metadata: ["error": "\(error)"])
-        state.withLock { $0.failure = $0.failure ?? error }
-        return .failure
+    private func makeLoop() throws -> EventLoop {
+        try EventLoop(name: "muster-supervisor", parking: .descriptors)
     }
 
     private func begin(on loop: EventLoop) {
         do {
-            let isFirst = state.withLock { state in
-                defer { state.hasBegun = true }
-                return !state.hasBegun
-            }
-            guard isFirst else { throw ServicesError.alreadyStarted }
             let settings = state.withLock { $0.settings }
             let services = launched.all
             guard !services.isEmpty else { throw LaunchError.nothingLaunched }
@@ -137,21 +82,16 @@ final class SupervisorProgram: Sendable {
                 plan: plan(services, settings), loop: loop, registry: .shared, logger: logger,
                 addSource: { exposition.add($0) })
             supervisor.setObserver(self)
-            metrics.show(supervisor)
-            status.show(supervisor)
-            health.show(supervisor, expecting: announcedHealth)
+            published.publish(supervisor)
+            health.expect(announcedHealth)
             SignalCenter.shared.deliver(on: loop)
             try subscribe(supervisor)
             try monitoring.start()
-            let early = state.withLock { state in
-                state.supervisor = supervisor
-                return state.early
-            }
             supervisor.handle(.begin)
-            for event in early { supervisor.handle(event) }
+            life.open { event in loop.submit { supervisor.handle(event) } }
             manager.watch(supervisor)
         } catch {
-            end(refuse(error))
+            end(life.refuse(error))
         }
     }
 
@@ -170,39 +110,34 @@ final class SupervisorProgram: Sendable {
     // MARK: Signals
 
     private func subscribe(_ supervisor: Supervisor) throws {
-        let loop = supervisor.loop
-        try subscribe(SIGCHLD, loop, isCounted: false) { [unowned supervisor] in supervisor.childrenChanged() }
-        try subscribe(SIGTERM, loop) { [unowned supervisor] in supervisor.handle(.terminate) }
-        try subscribe(SIGINT, loop) { [unowned supervisor] in supervisor.handle(.interrupt) }
-        try subscribe(SIGHUP, loop) { [unowned self] in reload() }
-        try subscribe(SIGTTIN, loop) { [unowned supervisor] in supervisor.handle(.addWorker) }
-        try subscribe(SIGTTOU, loop) { [unowned supervisor] in supervisor.handle(.removeWorker) }
-        try subscribe(SIGUSR2, loop) { [unowned self, unowned supervisor] in report(supervisor) }
+        try subscribe(SIGCHLD, supervisor.loop, isCounted: false) { [unowned supervisor] in
+            supervisor.childrenChanged()
+        }
+        let events: [(Int32, SupervisorEvent)] = [
+            (SIGTERM, .terminate), (SIGINT, .interrupt), (SIGTTIN, .addWorker), (SIGTTOU, .removeWorker),
+        ]
+        for (number, event) in events {
+            try subscribe(number, supervisor.loop) { [unowned supervisor] in supervisor.handle(event) }
+        }
+        try subscribe(SIGHUP, supervisor.loop) { [unowned self] in reload() }
+        try subscribe(SIGUSR2, supervisor.loop) { [unowned self, unowned supervisor] in report(supervisor) }
     }
 
     private func subscribe(
         _ number: Int32, _ loop: EventLoop, isCounted: Bool = true, _ body: @escaping @Sendable () -> Void
     ) throws {
-        let signal = UnixSignal(rawValue: number)
-        let counter = isCounted ? metrics.signals.labels(signal.description) : nil
-        counter?.increment(by: 0)
-        let subscription = try SignalCenter.shared.subscribe(signal) { [logger] signal in
-            if let counter {
-                counter.increment()
-                logger.info("received signal", metadata: ["signal": "\(signal)"])
-            }
-            // Signals may be taken on another loop's thread when the program has handlers of its own.
+        try life.subscribe(UnixSignal(rawValue: number), countedBy: isCounted ? metrics.signals : nil) {
+            // Another loop's thread receives the signals when the program has handlers of its own.
             if loop.isCurrent { body() } else { loop.submit(body) }
         }
-        state.withLock { $0.subscriptions.append(subscription) }
     }
 
     /// Re-reads the settings and, when they can be used, reloads as they say.
     func reload() {
-        guard let supervisor = state.withLock({ $0.supervisor }) else { return }
+        guard let supervisor = published.supervisor else { return }
         guard supervisor.loop.isCurrent else { return supervisor.loop.submit { [self] in reload() } }
         do {
-            if let settings = try source?() { take(settings, supervisor) }
+            if let settings = try source?() { apply(settings, supervisor) }
         } catch {
             logger.error("invalid settings; keeping the previous ones", metadata: ["error": "\(error)"])
             return handle(.reloadRefused, by: state.withLock { $0.settings.restartMethod }, supervisor)
@@ -220,7 +155,7 @@ final class SupervisorProgram: Sendable {
         state.withLock { $0.method = .reload }
     }
 
-    private func take(_ read: MusterSettings, _ supervisor: Supervisor) {
+    private func apply(_ read: MusterSettings, _ supervisor: Supervisor) {
         let settings = state.withLock { state in
             state.settings = state.settings.takingUp(read)
             return state.settings
@@ -236,35 +171,37 @@ final class SupervisorProgram: Sendable {
     }
 
     private func end(_ status: ExitStatus) {
-        let subscriptions = state.withLock { state in
-            defer { state.subscriptions = [] }
-            return state.subscriptions
-        }
-        for subscription in subscriptions { SignalCenter.shared.unsubscribe(subscription) }
         sockets.close()
         monitoring.stop()
-        logger.info("stopped", metadata: ["exit_code": "\(status)"])
-        over.complete(with: status)
+        life.finish(status)
     }
 }
 
+/// The supervisor, once there is one, for its metrics, health checks and status.
+final class PublishedSupervisor: Sendable {
+    private let state = Locked<Supervisor?>(nil)
+
+    func publish(_ supervisor: Supervisor) {
+        state.withLock { $0 = supervisor }
+    }
+
+    var supervisor: Supervisor? { state.withLock { $0 } }
+
+    var report: SupervisorReport? { supervisor?.report }
+}
+
 extension SupervisorProgram: SupervisorObserver {
-    func supervisor(_ supervisor: Supervisor, notes notice: SupervisorNotice) {
+    func supervisor(_ supervisor: Supervisor, records notice: SupervisorNotice) {
         if case .reloadEnded(let outcome) = notice {
             metrics.reloadEnded(outcome, method: state.withLock { $0.method })
         }
-        manager.note(notice, supervisor)
+        manager.record(notice, supervisor)
     }
 
     func supervisorDidChange(_ supervisor: Supervisor) {
         manager.update(supervisor)
         guard supervisor.isEveryWorkerReady else { return }
-        let actions = state.withLock { state in
-            state.isReady = true
-            defer { state.onReady = [] }
-            return state.onReady
-        }
-        for action in actions { action() }
+        for action in life.setReady(true) { action() }
     }
 
     func supervisorStopsWorkers(_ supervisor: Supervisor) {

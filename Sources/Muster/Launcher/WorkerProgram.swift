@@ -10,8 +10,9 @@ import MusterMetrics
 import MusterPlatform
 import MusterSupervision
 
-/// What a ``ProcessLauncher`` does in a worker: it runs one launched service, and tells the supervisor how it fares.
+/// What a ``ProcessLauncher`` does in a worker: it runs one launched service and reports to the supervisor.
 final class WorkerProgram: Sendable {
+    let life: ServiceRunner.Life
     let health: HealthRegistry
     let monitoring: Monitoring
 
@@ -20,7 +21,6 @@ final class WorkerProgram: Sendable {
     private let launched: LaunchedServices
     private let sockets: SocketTable
     private let chosenBackend: Backend?
-    private let baseLogger: Logger
     private let channel: ControlChannel
     private let vitalSigns: VitalSignsWriter?
     private let runner = Locked<ServiceRunner?>(nil)
@@ -39,10 +39,17 @@ final class WorkerProgram: Sendable {
         self.backend = current
         var logger = logger
         logger[metadataKey: "worker"] = "\(marker.name)/\(marker.slot.map { "\($0)" } ?? "spare")"
-        self.baseLogger = logger
-        let checkLogger = logger
-        channel = ControlChannel(descriptor: OwnedDescriptor(marker.control))
-        let channel = channel
+        let channel = ControlChannel(descriptor: OwnedDescriptor(marker.control))
+        self.channel = channel
+        life = ServiceRunner.Life(
+            logger: { [logger] in
+                // A warm spare gets its slot late.
+                guard let worker = Worker.current else { return logger }
+                var logger = logger
+                logger[metadataKey: "worker"] = "\(worker)"
+                return logger
+            }, failed: { channel.send(.startFailed(reason: "\($0)")) })
+        let life = life
         do {
             vitalSigns = try VitalSignsWriter(descriptor: marker.vitalSigns) { channel.send(.active) }
         } catch {
@@ -56,7 +63,7 @@ final class WorkerProgram: Sendable {
                     let backend = try current.withLock { $0 } ?? Backend.current
                     try backend.engine.spawn(name: name, work)
                 } catch {
-                    checkLogger.warning("cannot run health check", metadata: ["check": "\(name)", "error": "\(error)"])
+                    life.logger.warning("cannot run health check", metadata: ["check": "\(name)", "error": "\(error)"])
                 }
             }, logger: logger)
         self.health = health
@@ -69,23 +76,7 @@ final class WorkerProgram: Sendable {
         }
     }
 
-    /// A warm spare gets its slot late.
-    private var logger: Logger {
-        guard let worker = Worker.current else { return baseLogger }
-        var logger = baseLogger
-        logger[metadataKey: "worker"] = "\(worker)"
-        return logger
-    }
-
-    var failure: (any Error)? { runner.withLock { $0 }?.failure }
-
-    func stop(_ status: ExitStatus) {
-        runner.withLock { $0 }?.stop(status)
-    }
-
-    func restart() {
-        runner.withLock { $0 }?.restart()
-    }
+    private var logger: Logger { life.logger }
 
     // MARK: Running
 
@@ -97,7 +88,7 @@ final class WorkerProgram: Sendable {
                 HealthPublisher(health: health, vitalSigns: vitalSigns, loop: loop, logger: logger).begin()
             }
         } catch {
-            return refuse(error)
+            return life.refuse(error)
         }
     }
 
@@ -118,14 +109,8 @@ final class WorkerProgram: Sendable {
             }
             return await runner.run()
         } catch {
-            return refuse(error)
+            return life.refuse(error)
         }
-    }
-
-    private func refuse(_ error: any Error) -> ExitStatus {
-        logger.critical("cannot run", metadata: ["error": "\(error)"])
-        _ = channel.send(.startFailed(reason: "\(error)"))
-        return .failure
     }
 
     /// Waits for a slot if it is a warm spare, and sets up what the service runs on.
@@ -141,7 +126,7 @@ final class WorkerProgram: Sendable {
         }
         setTitle("\(marker.name)/spare")
         _ = MetricRegistry.shared
-        Rehearsal.run(
+        DryRun.run(
             service: marker.name, on: chosenBackend?.type ?? Backend.selection?.type, settings: settings)
         // As much as can be done without knowing the slot.
         let backend = try chosenBackend ?? BackendSelector.shared.backendUnlessWorkerMatters()
@@ -162,17 +147,15 @@ final class WorkerProgram: Sendable {
         let sockets = sockets
         let vitalSigns = vitalSigns
         if let vitalSigns { backend.loops.publish(to: vitalSigns, limit: settings.livenessLimit) }
-        var surroundings = ServiceRunner.Surroundings(exitNow: { cmuster_exit_now($0.rawValue) })
-        surroundings.failed = { channel.send(.startFailed(reason: "\($0)")) }
-        surroundings.stopping = { sockets.retire() }
-        surroundings.settingsChanged = { settings in
+        var dependencies = ServiceRunner.Dependencies(exitNow: { cmuster_exit_now($0.rawValue) })
+        dependencies.stopping = { sockets.retire() }
+        dependencies.settingsChanged = { settings in
             if let vitalSigns { backend.loops.publish(to: vitalSigns, limit: settings.livenessLimit) }
         }
         let runner = try ServiceRunner(
-            backend: backend, settings: settings, logger: { [unowned self] in logger }, watch: .ownLoop,
-            surroundings: surroundings)
+            life, backend: backend, settings: settings, watch: .ownLoop, dependencies: dependencies)
         try runner.services.register(service)
-        runner.whenReady { _ = channel.send(.ready) }
+        life.whenReady { channel.send(.ready) }
         self.runner.withLock { $0 = runner }
         return runner
     }
@@ -201,14 +184,14 @@ final class WorkerProgram: Sendable {
         let made = try loop.watch(channel.descriptor.rawValue, for: .readable) { [self] _ in
             while true {
                 switch channel.receive() {
-                case .message(.stop): stop(.success)
+                case .message(.stop): life.submit(.end(.success))
                 case .message(.reset): runner.withLock { $0 }?.reset()
                 case .message, .malformed: continue
                 case .nothing: return
                 case .closed:
                     if let watch = watch.withLock({ $0.take() }) { loop.unwatch(watch) }
                     logger.notice("supervisor is gone; stopping")
-                    stop(.failure)
+                    life.submit(.end(.failure))
                     return
                 }
             }
@@ -217,47 +200,45 @@ final class WorkerProgram: Sendable {
     }
 }
 
-/// Runs a service that does nothing from its start to its end, so that doing it again is quick: code and data are in
+/// Runs a service that does nothing from its start to its end, so that the next run is quick: code and data are in
 /// memory by then, and Swift's runtime has looked up the types.
 ///
-/// A warm spare rehearses before it parks. It selects no backend, because the program may want to know its slot first,
-/// and leaves no trace: metrics go into an arena of their own, the log is silent, signals keep their action.
-enum Rehearsal {
+/// A warm spare does this before it parks. It selects no backend, because the program may depend on the slot, and leaves
+/// no trace: metrics go into an arena of their own, nothing is logged, signals keep their action.
+private enum DryRun {
     private struct NoService: ServiceBase {
         let name: String
 
         func start() async throws {}
     }
 
-    /// Rehearses on the calling thread.
+    /// Runs on the calling thread.
     ///
-    /// - Parameters:
-    ///   - name: The name of the service that is to run.
-    ///   - type: The backend that it will run on; `nil` when nobody has decided.
-    ///   - settings: The settings that it will run with.
+    /// - Parameter type: The backend that the service will run on; both are tried when `nil`.
     static func run(service name: String, on type: BackendType?, settings: MusterSettings) {
-        SignalCenter.rehearse()
+        SignalCenter.dryRun()
         var settings = settings
         // Or a thread would watch over the deadline.
         settings.gracefulShutdownTimeout = .zero
         for standard in [BackendType.cooperative, .threading] where type == nil || type == standard {
-            // What does not work now will be reported when it matters.
+            // Failures will be reported when they matter.
             try? run(NoService(name: name), on: standard, settings)
         }
     }
 
     private static func run(_ service: NoService, on type: BackendType, _ settings: MusterSettings) throws {
-        let logger = Logger(label: "muster.rehearsal", factory: { _ in SwiftLogNoOpLogHandler() })
-        let registry = MetricRegistry(arena: try ArenaWriter.create(name: "muster-rehearsal"), logger: logger)
+        let logger = Logger(label: "muster.dry-run", factory: { _ in SwiftLogNoOpLogHandler() })
+        let registry = MetricRegistry(arena: try ArenaWriter.create(name: "muster-dry-run"), logger: logger)
         let selector = BackendSelector(metrics: registry, logger: logger)
         selector.registerDefaultHook { type }
         let backend = try selector.backend()
         defer { backend.engine.releaseThreads() }
+        let life = ServiceRunner.Life(logger: { logger })
         let runner = try ServiceRunner(
-            backend: backend, settings: settings, logger: { logger }, watch: .nobody,
-            surroundings: ServiceRunner.Surroundings(exitNow: { _ in }))
+            life, backend: backend, settings: settings, watch: .none,
+            dependencies: ServiceRunner.Dependencies(exitNow: { _ in }))
         try runner.services.register(service)
-        runner.whenReady { [unowned runner] in runner.stop(.success) }
+        life.whenReady { [weak life] in life?.submit(.end(.success)) }
         _ = runner.wait()
     }
 }

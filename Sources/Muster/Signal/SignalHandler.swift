@@ -245,8 +245,8 @@ final class SignalCenter: Sendable {
         }
     }
 
-    /// Takes and ends a subscription that no signal knows of, for ``Rehearsal``.
-    static func rehearse() {
+    /// Begins and ends a subscription without any signal, for a dry run.
+    static func dryRun() {
         SignalCenter().state.withLock { state in
             state.receivers[.terminate, default: []].append((1, { _ in }))
             _ = state.remove(Subscription(signal: .terminate, number: 1))
