@@ -7,13 +7,12 @@ import MusterHealth
 public import MusterPlatform
 import MusterSupervision
 
-/// Tells systemd how the service fares, by the protocol of sd_notify(3).
+/// Notifies systemd of the service's state, by the protocol of sd_notify(3).
 ///
-/// Every method returns at once. A message that cannot be delivered is logged at the debug level and forgotten: a
+/// Every method returns at once. A message that cannot be delivered is logged at the debug level and dropped: a
 /// service never fails because of it.
 public final class SystemdNotifier: Sendable {
-    /// How often ``watchdog()`` is to be called: half of the time after which systemd takes the service for hung;
-    /// `nil` when systemd does not watch this process.
+    /// How often to call ``watchdog()``: half of systemd's watchdog timeout; `nil` when it does not watch this process.
     package let watchdogInterval: Duration?
 
     private let address: SystemdAddress
@@ -42,9 +41,7 @@ public final class SystemdNotifier: Sendable {
         watchdogInterval = Self.watchdogInterval(environment, processID: processID ?? getpid())
     }
 
-    /// Sends a message made by the caller.
-    ///
-    /// - Parameter message: The message.
+    /// Sends a message of your own.
     public func send(_ message: SystemdMessage) {
         if let error = deliver(Array(message.description.utf8)) {
             logger.debug(
@@ -52,44 +49,32 @@ public final class SystemdNotifier: Sendable {
         }
     }
 
-    /// Says that the service has started, or has taken up its new settings.
-    ///
-    /// - Parameter status: One line for people; the former one stays when `nil`.
+    /// Reports that the service has started or has reloaded. A `nil` status keeps the previous one.
     public func ready(status: String? = nil) {
         send(.ready, status)
     }
 
-    /// Says that the service takes up new settings; ``ready(status:)`` must follow.
-    ///
-    /// - Parameters:
-    ///   - now: The present instant.
-    ///   - status: One line for people; the former one stays when `nil`.
+    /// Reports a reload; ``ready(status:)`` must follow.
     package func reloading(at now: MonotonicInstant = .now, status: String? = nil) {
         send(.reloading(at: now), status)
     }
 
-    /// Says that the service is stopping.
-    ///
-    /// - Parameter status: One line for people; the former one stays when `nil`.
+    /// Reports that the service is stopping.
     package func stopping(status: String? = nil) {
         send(.stopping, status)
     }
 
-    /// Shows one line for people in `systemctl status`.
-    ///
-    /// - Parameter text: The line; see ``SystemdMessage/status(_:)``.
+    /// Sets the status line of `systemctl status`; see ``SystemdMessage/status(_:)``.
     public func status(_ text: String) {
         send(.status(text))
     }
 
     /// Names the service's main process.
-    ///
-    /// - Parameter pid: The process.
     package func mainProcess(_ pid: Int32) {
         send(.mainProcess(pid))
     }
 
-    /// Says that the service is alive, to be called every ``watchdogInterval``.
+    /// Reports that the service is alive; to be called every ``watchdogInterval``.
     package func watchdog() {
         send(.watchdog)
     }
@@ -98,13 +83,13 @@ public final class SystemdNotifier: Sendable {
         send(status.map { message + .status($0) } ?? message)
     }
 
-    /// A socket for each message: they are rare, and none is kept open for it.
+    /// Opens a socket for each message: messages are rare.
     private func deliver(_ bytes: [UInt8]) -> SystemError? {
         let socket = Glibc.socket(AF_UNIX, Int32(SOCK_DGRAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
         guard socket >= 0 else { return SystemError("socket") }
         defer { close(socket) }
         return address.withSocketAddress { address, length in
-            // A queue that is full, as that of a stopped systemd, must not hold up the service.
+            // A full queue, as that of a stopped systemd, must not delay the service.
             let flags = Int32(MSG_DONTWAIT) | Int32(MSG_NOSIGNAL)
             let count = sendto(socket, bytes, bytes.count, flags, address, length)
             return count == bytes.count ? nil : SystemError("sendto")
@@ -155,12 +140,11 @@ struct SystemdAddress: Hashable, Sendable {
     }
 }
 
-/// What a service tells systemd in one message, in the words of sd_notify(3): one assignment a line.
+/// A message of sd_notify(3): one assignment a line.
 ///
-/// Messages can be joined, as in `SystemdMessage.ready + .status("serving")`: systemd takes in all of one message
-/// at once.
+/// Messages can be joined, as in `SystemdMessage.ready + .status("serving")`.
 public struct SystemdMessage: Hashable, Sendable, CustomStringConvertible {
-    /// The longest status text in bytes of UTF-8; what is longer is cut.
+    /// The longest status text in bytes of UTF-8; a longer one is cut.
     package static let maximumStatusBytes = 512
 
     /// The assignments, with line feeds between them.
@@ -170,7 +154,7 @@ public struct SystemdMessage: Hashable, Sendable, CustomStringConvertible {
         description = text
     }
 
-    /// The service has started, or has taken up its new settings.
+    /// The service has started or has reloaded.
     public static let ready = SystemdMessage("READY=1")
 
     /// The service is stopping.
@@ -179,22 +163,19 @@ public struct SystemdMessage: Hashable, Sendable, CustomStringConvertible {
     /// The service is alive; expected once in every `WatchdogSec=`.
     package static let watchdog = SystemdMessage("WATCHDOG=1")
 
-    /// The service takes up new settings; ``ready`` must follow.
+    /// The service reloads; ``ready`` must follow.
     ///
-    /// `Type=notify-reload` (systemd 253) demands the instant in the same message: by it systemd tells this reload
-    /// from the one before.
+    /// `Type=notify-reload` (systemd 253) requires the instant, which distinguishes this reload from the previous one.
     ///
-    /// - Parameter now: The present instant, not before the one at which the reload was asked for.
-    /// - Returns: The message.
+    /// - Parameter now: The present instant, not before the one of the request.
     public static func reloading(at now: MonotonicInstant) -> SystemdMessage {
         SystemdMessage("RELOADING=1\nMONOTONIC_USEC=\(max(now.nanoseconds, 0) / 1000)")
     }
 
-    /// One line for people, shown by `systemctl status`.
+    /// The status line of `systemctl status`.
     ///
     /// - Parameter text: The line; line breaks and other control characters become spaces, and the end of a long
     ///   text is cut. An empty one takes the line away.
-    /// - Returns: The message.
     public static func status(_ text: String) -> SystemdMessage {
         var line = ""
         for character in text {
@@ -209,25 +190,17 @@ public struct SystemdMessage: Hashable, Sendable, CustomStringConvertible {
     }
 
     /// The service's main process, where systemd did not start it itself.
-    ///
-    /// - Parameter pid: The process.
-    /// - Returns: The message.
     package static func mainProcess(_ pid: Int32) -> SystemdMessage {
         SystemdMessage("MAINPID=\(pid)")
     }
 
     /// Joins two messages into one.
-    ///
-    /// - Parameters:
-    ///   - first: What is said first.
-    ///   - second: What follows.
-    /// - Returns: Both, as one message.
     public static func + (first: SystemdMessage, second: SystemdMessage) -> SystemdMessage {
         SystemdMessage(first.description + "\n" + second.description)
     }
 }
 
-/// Feeds systemd's watchdog at half of its time-out, as long as the program is live.
+/// Sends watchdog notifications at half of systemd's timeout, as long as the program is live.
 final class SystemdWatchdog: Sendable {
     private let notifier: SystemdNotifier
     private let health: HealthRegistry
@@ -240,15 +213,13 @@ final class SystemdWatchdog: Sendable {
         self.logger = logger
     }
 
-    /// Begins, if systemd has asked for it.
-    ///
-    /// - Parameter loop: Whose thread it is done on.
+    /// Begins, if systemd expects notifications, on the loop's thread.
     func begin(on loop: EventLoop) {
         guard let interval = notifier.watchdogInterval else { return }
         loop.submit { [self] in feed(every: interval, on: loop) }
     }
 
-    /// Ends: what takes long from here on is the service manager's stop time-out to judge.
+    /// Ends: from here on, the service manager's stop timeout applies.
     func end() {
         isOver.withLock { $0 = true }
     }
@@ -266,8 +237,8 @@ final class SystemdWatchdog: Sendable {
     }
 }
 
-/// Tells the service manager (systemd) how the supervisor fares: ready when every worker is, reloading, stopping, a
-/// line of status, and the watchdog only while the program is live. Belongs to the supervisor's thread.
+/// Reports the supervisor's state to systemd: ready once every worker is, reloading, stopping, the status line, and the
+/// watchdog while the program is live. Belongs to the supervisor's thread.
 ///
 /// Sound as `@unchecked Sendable`: used on the supervisor's thread only, after its creation.
 final class ServiceManagerLink: @unchecked Sendable {
@@ -283,7 +254,7 @@ final class ServiceManagerLink: @unchecked Sendable {
         watchdog = notifier.map { SystemdWatchdog(notifier: $0, health: health, logger: logger) }
     }
 
-    /// Begins to feed the watchdog, if there is one.
+    /// Begins the watchdog notifications.
     func watch(_ supervisor: Supervisor) {
         watchdog?.begin(on: supervisor.loop)
     }
@@ -295,7 +266,7 @@ final class ServiceManagerLink: @unchecked Sendable {
             isReloading = true
             notifier.reloading()
         case .reloadEnded:
-            // Also for one that was refused: the manager waits for this word.
+            // Also after a refused reload: systemd waits for it.
             if !isReloading { notifier.reloading() }
             isReloading = false
             notifier.ready(status: line(supervisor, isReloading: false))

@@ -6,8 +6,6 @@ import Glibc
 /// helper program, and keeps the process waiting for it.
 enum BacktraceWatch {
     /// Looks for the helper among a process' children.
-    ///
-    /// - Parameter pid: The process.
     static func isUnderWay(in pid: Int32) -> Bool {
         guard let directory = opendir("/proc/\(pid)/task") else { return false }
         defer { closedir(directory) }

@@ -23,7 +23,6 @@ package final class ChildProcess: Sendable {
     /// Starts a program: in a process group of its own, every signal at its default and none blocked, and with no
     /// descriptors but 0, 1, 2 and those of the request.
     ///
-    /// - Parameter request: What to start.
     /// - Throws: `SystemError` of `posix_spawn` with the reason: no such program (`ENOENT`), no descriptor
     ///   (`EMFILE`), a descriptor of the request is not open (`EBADF`), no process (`EAGAIN`). An argument or
     ///   variable with a zero byte in it is refused with `EINVAL`.
@@ -51,7 +50,6 @@ package final class ChildProcess: Sendable {
 
     /// Sends a signal to the process, and never to another one that has got its number.
     ///
-    /// - Parameter signal: The signal's number.
     /// - Returns: `false` when the process has ended.
     @discardableResult
     package func send(_ signal: Int32) -> Bool {
@@ -203,7 +201,6 @@ package enum OrphanReaper {
     /// time, and an own one that is not polled yet hides those behind it. It has its own `SIGCHLD` or descriptor event
     /// to come, after which this is called again, so none is forgotten.
     ///
-    /// - Parameter own: The numbers of the children that their ``ChildProcess`` waits for.
     /// - Returns: How many it waited for.
     package static func reap(except own: Set<Int32>) -> Int {
         var count = 0

@@ -148,8 +148,6 @@ package enum ControlMessage: Hashable, Sendable {
     }
 
     /// Reads a packet.
-    ///
-    /// - Parameter packet: The packet's bytes, which may say anything.
     package init(decoding packet: some Collection<UInt8>) throws(ControlMessageError) {
         guard let first = packet.first else { throw .empty }
         guard packet.count <= Self.largestSize else { throw .tooLong(bytes: packet.count) }

@@ -9,10 +9,6 @@ import Synchronization
 package enum ProcessTitle {
     /// Overwrites the program's name in the command line, within the room that it was given at its start
     /// (``SpawnRequest/titleRoom``), and the first 15 bytes of the short name that `ps -o comm` and `top` show.
-    ///
-    /// - Parameters:
-    ///   - title: The new name; what does not fit is cut off, what is left is filled with spaces.
-    ///   - shortName: The new short name.
     package static func set(_ title: String, shortName: String) {
         setCommand(shortName)
         var room: UInt = 0
@@ -55,10 +51,6 @@ package enum ProcessTitle {
 /// What workers are called in the process list.
 package enum WorkerTitle {
     /// The name in the command line, for example `muster-demo: store/2`.
-    ///
-    /// - Parameters:
-    ///   - program: The program's name or path.
-    ///   - worker: The worker, for example `store/2`.
     package static func long(program: String, worker: String) -> String {
         "\(program.split(separator: "/").last ?? "muster"): \(worker)"
     }

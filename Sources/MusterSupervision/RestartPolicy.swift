@@ -31,12 +31,6 @@ public struct RestartBackoff: Hashable, Sendable {
     public var stableTime: Duration = .seconds(10)
 
     /// Creates a back-off.
-    ///
-    /// - Parameters:
-    ///   - base: The first delay that is not zero.
-    ///   - maximum: The longest delay, but for the jitter.
-    ///   - jitter: By which share of itself a delay is made longer or shorter at random; 0 to 1.
-    ///   - stableTime: How long a process has to be ready for its slot to be stable.
     public init(
         base: Duration = .milliseconds(10), maximum: Duration = .seconds(30), jitter: Double = 0.1,
         stableTime: Duration = .seconds(10)
@@ -69,10 +63,6 @@ struct RestartBackoffState: Hashable, Sendable {
     private(set) var level = 0
 
     /// A process has died.
-    ///
-    /// - Parameters:
-    ///   - uptime: How long it had been ready; zero if it never was.
-    ///   - settings: The slot's settings.
     mutating func died(afterReady uptime: Duration, _ settings: RestartBackoff) {
         let present = delay(settings)
         if uptime >= settings.stableTime, uptime > .zero {
@@ -124,11 +114,6 @@ public struct RestartIntensity: Hashable, Sendable {
     public var whenExceeded: Response
 
     /// Creates a restart intensity.
-    ///
-    /// - Parameters:
-    ///   - maximum: How many restarts within the period are tolerated.
-    ///   - period: The time looked back at.
-    ///   - whenExceeded: What more restarts lead to.
     public init(maximum: Int = 60, period: Duration = .seconds(60), whenExceeded: Response = .absorb) {
         self.maximum = maximum
         self.period = period

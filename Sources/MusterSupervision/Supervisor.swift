@@ -5,31 +5,31 @@ package import Logging
 package import MusterMetrics
 package import MusterPlatform
 
-/// Owns the worker processes: carries out what ``SupervisorState`` decides and tells it what happens.
+/// Owns the worker processes: sends events to ``SupervisorState`` and performs its actions.
 ///
-/// It sleeps until something happens: a process ends (its pidfd), speaks (its control channel), is stopped (SIGCHLD),
-/// or a deadline is due. It runs no user code and holds no request. What workers share with it, arenas and vital
-/// signs, it reads and never believes.
+/// It sleeps until a process exits (pidfd), sends a message (control channel) or is stopped (SIGCHLD), or a timer is due.
+/// It runs no user code and holds no request. The memory that workers share with it, arenas and vital signs, is read
+/// without trust.
 ///
 /// Sound as `@unchecked Sendable`: everything but what is locked belongs to the thread that runs `loop`; the methods
 /// check that. That thread must live as long as the process, because a worker dies with the thread that spawned it.
 package final class Supervisor: @unchecked Sendable {
     /// The loop whose thread it belongs to.
     package let loop: EventLoop
-    let plan: SupervisorPlan
-    let logger: Logger
-    let orphansReaped: CounterMetric?
-    weak var observer: (any SupervisorObserver)?
+    private let plan: SupervisorPlan
+    private let logger: Logger
+    private let orphansReaped: CounterMetric?
+    private weak var observer: (any SupervisorObserver)?
 
-    var state: SupervisorState
-    var livenessLimit: Duration
-    var children: [Int: WorkerChild] = [:]
-    /// The child whose end is being taken in, for those who tell of it.
-    var departed: WorkerChild?
-    var slots: [WorkerID: SlotRecord] = [:]
-    var outOfMemory = OutOfMemoryCounter()
-    /// Processes that nobody wants any more and that are still to be reaped.
-    var undertaken: [ChildProcess] = []
+    private var state: SupervisorState
+    private var livenessLimit: Duration
+    private var children: [Int: WorkerChild] = [:]
+    /// The child whose exit is being handled, for log messages.
+    private var exiting: WorkerChild?
+    private var slots: [WorkerID: SlotRecord] = [:]
+    private var outOfMemory = OutOfMemoryCounter()
+    /// Killed processes without a watch that are still to be reaped.
+    private var abandoned: [ChildProcess] = []
     private var timers: [SupervisorTimer: EventLoop.ScheduledAction] = [:]
     private var events: [SupervisorEvent] = []
     private var actions: [SupervisorAction] = []
@@ -38,18 +38,9 @@ package final class Supervisor: @unchecked Sendable {
     private var hasStoppedWorkers = false
     private var hasFinished = false
     private let published: Locked<SupervisorReport>
-    private let sources = Locked<[SlotSource]>([])
-    /// Called, on the supervisor's thread, with the series of each slot that comes up.
-    var addSource: (@Sendable (SlotSource) -> Void)?
+    private let addSource: @Sendable (SlotSource) -> Void
 
-    /// Creates a supervisor of nothing yet.
-    ///
-    /// - Parameters:
-    ///   - plan: What to run.
-    ///   - loop: The loop it belongs to.
-    ///   - registry: Where it counts the orphans that it reaps.
-    ///   - logger: Where it logs.
-    ///   - addSource: Called with the series of each slot that comes up.
+    /// - Parameter addSource: Called, on the supervisor's thread, with the series of each new slot.
     package init(
         plan: SupervisorPlan, loop: EventLoop, registry: MetricRegistry?, logger: Logger,
         addSource: @escaping @Sendable (SlotSource) -> Void
@@ -60,30 +51,29 @@ package final class Supervisor: @unchecked Sendable {
         self.addSource = addSource
         orphansReaped = try? registry?.counter(
             "muster_orphans_reaped_total",
-            help: "Processes that were nobody's any more and were reaped by the supervisor as PID 1.")
+            help: "Orphaned processes reaped while running as PID 1.")
         livenessLimit = plan.livenessLimit
         let state = SupervisorState(plan.configuration)
         self.state = state
         published = Locked(SupervisorReport(snapshot: state.snapshot(at: .now), livenessLimit: plan.livenessLimit))
     }
 
-    /// Who hears what happens.
     package func setObserver(_ observer: any SupervisorObserver) {
         self.observer = observer
     }
 
-    /// The picture at present; to be asked by any thread.
+    /// The present state, for any thread.
     package var report: SupervisorReport { published.withLock { $0 } }
 
-    /// Whether every slot that wants a process has one that is ready. On the supervisor's thread.
+    /// Whether every slot that wants a process has a ready one. On the supervisor's thread.
     package var isEveryWorkerReady: Bool { state.isEveryWorkerReady }
 
-    /// For how long the supervisor has been at one thing.
+    /// How long the supervisor's thread has been busy.
     package var busyTime: Duration { loop.busyTime() }
 
     // MARK: Events in, actions out
 
-    /// Tells the state machine what has happened and does what it says. On the supervisor's thread.
+    /// Sends an event to the state machine and performs its actions. On the supervisor's thread.
     package func handle(_ event: SupervisorEvent) {
         precondition(loop.isCurrent, "the supervisor was called on another thread")
         events.append(event)
@@ -96,15 +86,14 @@ package final class Supervisor: @unchecked Sendable {
             actions.removeAll(keepingCapacity: true)
         }
         isHandling = false
-        tell()
+        sendNotices()
         publish()
         observer?.supervisorDidChange(self)
     }
 
-    /// Takes up a new limit for hangs.
     package func setLivenessLimit(_ limit: Duration) {
         livenessLimit = limit
-        for child in children.values { look(at: child) }
+        for child in children.values { inspect(child) }
     }
 
     private func perform(_ action: SupervisorAction) {
@@ -112,26 +101,26 @@ package final class Supervisor: @unchecked Sendable {
         case .spawn(let incarnation, let target): spawn(incarnation, target)
         case .promote(let incarnation, let worker): promote(incarnation, to: worker)
         case .stop(let incarnation):
-            noteStop()
-            _ = children[incarnation]?.process.send(SIGTERM)
-        case .abort(let incarnation): abort(incarnation)
+            recordStop()
+            children[incarnation]?.process.send(SIGTERM)
+        case .abort(let incarnation): children[incarnation]?.process.send(SIGABRT)
         case .kill(let incarnation):
-            noteStop()
+            recordStop()
             children[incarnation]?.isKilled = true
             children[incarnation]?.process.killGroup()
-        case .reset(let incarnation): _ = children[incarnation]?.channel.send(.reset)
+        case .reset(let incarnation): children[incarnation]?.channel.send(.reset)
         case .arm(let timer, let instant): arm(timer, at: instant)
         case .disarm(let timer): disarm(timer)
-        // Told when everything is done: a log line takes longer than waking a warm spare.
+        // Logged at the end: a log line takes longer than waking a warm spare.
         case .notice(let notice): notices.append(notice)
         case .finish(let status): finish(status)
         }
     }
 
-    private func tell() {
-        let told = notices
+    private func sendNotices() {
+        let pending = notices
         notices.removeAll(keepingCapacity: true)
-        for notice in told {
+        for notice in pending {
             log(notice)
             observer?.supervisor(self, records: notice)
         }
@@ -149,29 +138,24 @@ package final class Supervisor: @unchecked Sendable {
         if let armed = timers.removeValue(forKey: timer) { loop.cancel(armed) }
     }
 
-    /// The first worker that is stopped for the end of everything closes the doors.
-    private func noteStop() {
+    /// The first stop of a shutdown closes the listening sockets.
+    private func recordStop() {
         guard !hasStoppedWorkers, state.isStoppingWorkers else { return }
         hasStoppedWorkers = true
         observer?.supervisorStopsWorkers(self)
     }
 
-    private func abort(_ incarnation: Int) {
-        guard let child = children[incarnation] else { return }
-        _ = child.process.send(SIGABRT)
-    }
-
     private func finish(_ status: Int32) {
         guard !hasFinished else { return }
         hasFinished = true
-        tell()
+        sendNotices()
         for timer in timers.values { loop.cancel(timer) }
         timers = [:]
         publish()
         observer?.supervisor(self, finishedWith: status)
     }
 
-    func publish() {
+    private func publish() {
         var report = SupervisorReport(snapshot: state.snapshot(at: .now), livenessLimit: livenessLimit)
         let before = published.withLock { $0.processes }
         for (incarnation, child) in children {
@@ -188,40 +172,39 @@ package final class Supervisor: @unchecked Sendable {
 }
 
 extension Supervisor {
-    // MARK: What processes do
+    // MARK: Events of processes
 
-    func watch(_ child: WorkerChild) throws {
+    private func watch(_ child: WorkerChild) throws {
         let incarnation = child.incarnation
         child.pidWatch = try loop.watch(child.process.descriptor.rawValue, for: .readable) { [unowned self] _ in
-            // What it has started and left behind ends with it. Its number is its own as long as it is not reaped.
+            // Its descendants end with it. The number is its own until it is reaped.
             children[incarnation]?.process.killGroup()
             poll(incarnation)
         }
         child.channelWatch = try loop.watch(child.channel.descriptor.rawValue, for: .readable) { [unowned self] _ in
-            listen(to: incarnation)
+            receiveMessages(of: incarnation)
         }
     }
 
-    func unwatch(_ child: WorkerChild) {
+    private func unwatch(_ child: WorkerChild) {
         if let watch = child.pidWatch.take() { loop.unwatch(watch) }
         if let watch = child.channelWatch.take() { loop.unwatch(watch) }
-        if let look = child.look.take() { loop.cancel(look) }
+        if let inspection = child.inspection.take() { loop.cancel(inspection) }
         if let check = child.stopCheck.take() { loop.cancel(check) }
     }
 
-    /// To be called when SIGCHLD has come: a process may have been stopped, or somebody else's has ended.
+    /// To be called at SIGCHLD: a process may have been stopped, or an orphan has exited.
     package func childrenChanged() {
         for incarnation in children.keys.sorted() { poll(incarnation) }
-        undertaken.removeAll { process in
+        abandoned.removeAll { process in
             while let event = process.poll() { if case .exited = event { return true } }
             return false
         }
         guard getpid() == 1 else { return }
-        let count = OrphanReaper.reap(except: Set((children.values.map(\.process) + undertaken).map(\.pid)))
+        let count = OrphanReaper.reap(except: Set((children.values.map(\.process) + abandoned).map(\.pid)))
         if count > 0 { orphansReaped?.increment(by: count) }
     }
 
-    /// Takes up what has become of a process.
     private func poll(_ incarnation: Int) {
         while let child = children[incarnation], let event = child.process.poll() {
             switch event {
@@ -233,25 +216,25 @@ extension Supervisor {
     }
 
     private func ended(_ child: WorkerChild, _ exit: ChildExit) {
-        // What it has said before it died counts.
-        listen(to: child.incarnation)
+        // Messages that it sent before it died count.
+        receiveMessages(of: child.incarnation)
         unwatch(child)
         children[child.incarnation] = nil
         let slot: SlotRecord? = if case .slot(let worker) = child.target { slot(worker) } else { nil }
         slot?.cpuSeconds += exit.cpuSeconds
         let wasKilledByKernel =
             exit.termination == .signaled(SIGKILL) && !child.isKilled && outOfMemory.claimKill() == true
-        departed = child
+        exiting = child
         handle(.exited(child.incarnation, exit.termination, isOutOfMemory: wasKilledByKernel))
-        departed = nil
-        // Its successor is on the way by now: reading an arena takes longer than starting a process.
+        exiting = nil
+        // After its successor was started: reading an arena takes longer than that.
         slot?.source.processEnded(pid: child.process.pid)
     }
 
-    private func listen(to incarnation: Int) {
+    private func receiveMessages(of incarnation: Int) {
         while let child = children[incarnation] {
             switch child.channel.receive() {
-            case .message(let message): heard(message, from: child)
+            case .message(let message): handle(message, from: child)
             case .nothing: return
             case .closed:
                 if let watch = child.channelWatch.take() { loop.unwatch(watch) }
@@ -264,53 +247,53 @@ extension Supervisor {
         }
     }
 
-    private func heard(_ message: ControlMessage, from child: WorkerChild) {
+    private func handle(_ message: ControlMessage, from child: WorkerChild) {
         switch message {
         case .parked: handle(.parked(child.incarnation))
         case .ready:
             handle(.ready(child.incarnation))
-            look(at: child)
+            inspect(child)
         case .startFailed(let reason):
             child.failure = reason
             handle(.startFailed(child.incarnation))
-        case .active: look(at: child, settling: true)
+        case .active: inspect(child, settling: true)
         case .stopping, .takeOver, .reset, .stop: break
         }
     }
 
     // MARK: Hangs
 
-    /// Judges a worker by its signs of life, and looks again when the first of them could have stopped for too long.
-    func look(at child: WorkerChild, settling: Bool = false) {
-        if let scheduled = child.look.take() { loop.cancel(scheduled) }
+    /// Checks a worker's vital signs, and schedules the next check for when the first of them could be overdue.
+    private func inspect(_ child: WorkerChild, settling: Bool = false) {
+        if let scheduled = child.inspection.take() { loop.cancel(scheduled) }
         guard state.isJudged(child.incarnation) else { return }
         switch child.vitalSigns.watch(limit: livenessLimit, now: .now, settling: settling) {
         case .quiet: break
         case .hung(let hang):
             hung(child, reason: "\(hang)", canAbort: !child.isStopped)
-        case .nextLook(let instant): scheduleLook(at: child, aligned(instant))
+        case .nextLook(let instant): scheduleInspection(of: child, aligned(instant))
         }
     }
 
-    private func scheduleLook(at child: WorkerChild, _ instant: MonotonicInstant, isPatient: Bool = true) {
+    private func scheduleInspection(of child: WorkerChild, _ instant: MonotonicInstant, isPatient: Bool = true) {
         let incarnation = child.incarnation
-        child.look = loop.schedule(at: instant) { [unowned self] in
+        child.inspection = loop.schedule(at: instant) { [unowned self] in
             guard let child = children[incarnation] else { return }
-            child.look = nil
+            child.inspection = nil
             let lateness = instant.duration(to: .now)
             guard !isPatient || lateness <= livenessLimit / 4 else {
-                // Whatever has held this process up, a frozen control group or a paused machine, has held the workers
-                // up as well: they get the time to catch up.
+                // The cause, a frozen control group or a paused machine, has delayed the workers as well: they get time
+                // to catch up.
                 logger.notice(
                     "supervisor was delayed; postponing hang detection",
                     metadata: ["worker": "\(name(of: child.target))", "delay_seconds": lateness.secondsMetadata])
-                return scheduleLook(at: child, .now.advanced(by: livenessLimit / 2))
+                return scheduleInspection(of: child, .now.advanced(by: livenessLimit / 2))
             }
-            look(at: child)
+            inspect(child)
         }
     }
 
-    /// Looks are made together: later than they could be by a twentieth of the limit at most.
+    /// Inspections happen together, each at most a twentieth of the limit late.
     private func aligned(_ instant: MonotonicInstant) -> MonotonicInstant {
         let grid = max(1, livenessLimit.clampedNanoseconds / 20)
         let rest = instant.nanoseconds % grid
@@ -319,13 +302,13 @@ extension Supervisor {
 
     private func hung(_ child: WorkerChild, reason: String, canAbort: Bool) {
         if canAbort, !child.isCrashing, BacktraceWatch.isUnderWay(in: child.process.pid) {
-            // It has crashed, and is no hang. SIGABRT would cut its backtraces off.
+            // A crash, not a hang: SIGABRT would cut its backtraces off.
             child.isCrashing = true
             logger.notice(
                 "worker crashed; waiting for its backtraces",
                 metadata: ["worker": "\(name(of: child.target))", "pid": "\(child.process.pid)"])
             let grace = state.abortGrace(ofGroup: child.target.group)
-            return scheduleLook(at: child, .now.advanced(by: grace), isPatient: false)
+            return scheduleInspection(of: child, .now.advanced(by: grace), isPatient: false)
         }
         logger.error(
             "worker hung",
@@ -357,13 +340,13 @@ extension Supervisor {
         child.stoppedSince = nil
         publish()
         if let check = child.stopCheck.take() { loop.cancel(check) }
-        look(at: child)
+        inspect(child)
     }
 }
 
 extension Supervisor {
     /// Starts a process for a slot, or as a warm spare.
-    func spawn(_ incarnation: Int, _ target: SpawnTarget) {
+    private func spawn(_ incarnation: Int, _ target: SpawnTarget) {
         do {
             try start(incarnation, target)
             handle(.spawned(incarnation))
@@ -411,12 +394,12 @@ extension Supervisor {
         do {
             try watch(child)
         } catch {
-            // Nobody would notice its end, so it must not begin.
+            // Its exit would go unnoticed, so it must not run.
             process.killGroup()
             unwatch(child)
             children[incarnation] = nil
-            // It is dead, and reaped with the next news of a child.
-            undertaken.append(process)
+            // Reaped at the next SIGCHLD.
+            abandoned.append(process)
             throw error
         }
     }
@@ -436,23 +419,23 @@ extension Supervisor {
         return fresh
     }
 
-    func slot(_ worker: WorkerID) -> SlotRecord {
+    private func slot(_ worker: WorkerID) -> SlotRecord {
         if let known = slots[worker] { return known }
         let source = SlotSource(
             constantLabels: [("worker", "\(worker.slot)"), ("worker_group", state.groupName(worker.group))],
             logger: logger)
         let slot = SlotRecord(source: source)
         slots[worker] = slot
-        addSource?(source)
+        addSource(source)
         return slot
     }
 
     /// Lets a warm spare take over a slot.
-    func promote(_ incarnation: Int, to worker: WorkerID) {
+    private func promote(_ incarnation: Int, to worker: WorkerID) {
         guard let child = children[incarnation] else { return }
         child.target = .slot(worker)
-        // Should it be dead already, its end is on the way.
-        _ = child.channel.send(.takeOver(slot: worker.slot))
+        // If it is dead already, its exit is about to be handled.
+        child.channel.send(.takeOver(slot: worker.slot))
         // Only now, with the spare under way: the totals of the slot's old arena move.
         guard let arena = child.ownArena else { return }
         let slot = slot(worker)
@@ -460,19 +443,112 @@ extension Supervisor {
         slot.arena = arena
     }
 
-    /// What a process is called in the process list.
+    /// The name in the process list.
     private func title(of target: SpawnTarget) -> String {
         WorkerTitle.long(program: plan.program, worker: name(of: target))
     }
 
-    /// What a process is called for people, for example `mailer/2`.
-    func name(of target: SpawnTarget) -> String {
+    /// The name in log messages, for example `mailer/2`.
+    private func name(of target: SpawnTarget) -> String {
         "\(state.groupName(target.group))/\(target.slot.map { "\($0)" } ?? "spare")"
     }
 }
 
+extension Supervisor {
+    // MARK: Log messages
+
+    private func log(_ notice: SupervisorNotice) {
+        switch notice {
+        case .started(let worker, let incarnation):
+            logger.info("worker started", metadata: metadata(worker, incarnation))
+        case .spareStarted(let group, let incarnation):
+            logger.debug("warm spare started", metadata: metadata(.spare(group: group), incarnation))
+        case .spareParked(let group, let incarnation):
+            logger.debug("warm spare ready", metadata: metadata(.spare(group: group), incarnation))
+        case .ready(let worker, let incarnation):
+            logger.info("worker ready", metadata: metadata(worker, incarnation))
+        case .startFailed(let worker, let incarnation):
+            var details = metadata(worker, incarnation)
+            details["reason"] = "\(children[incarnation]?.failure ?? "unknown")"
+            logger.error("worker's service failed to start", metadata: details)
+        case .died(let death): log(death)
+        case .restarting(let worker, let reason, let delay):
+            var details = metadata(worker, nil)
+            details["reason"] = "\(reason.rawValue)"
+            details["delay_seconds"] = delay.secondsMetadata
+            logger.log(level: delay > .zero ? .warning : .info, "restarting worker", metadata: details)
+        case .completed(let worker):
+            logger.info("worker completed", metadata: metadata(worker, nil))
+        case .spawnFailed(let target, _, let delay):
+            // The error itself is logged where it occurs.
+            guard delay > .zero else { break }
+            var details = metadata(target, nil)
+            details["delay_seconds"] = delay.secondsMetadata
+            logger.error("worker failed to start; restarting", metadata: details)
+        case .unresponsive(let worker, let incarnation):
+            logger.error("terminating hung worker", metadata: metadata(worker, incarnation))
+        case .startupTimedOut(let target, let incarnation):
+            logger.error("startup timeout exceeded; terminating worker", metadata: metadata(target, incarnation))
+        case .stopTimedOut(let incarnation):
+            guard let child = children[incarnation] else { break }
+            logger.error("stop timeout exceeded; killing worker", metadata: metadata(child.target, incarnation))
+        case .reloadBegan: logger.info("reload started")
+        case .reloadEnded(let outcome): log(outcome)
+        case .intensityExceeded(let group):
+            logger.error("restart intensity exceeded", metadata: ["worker_group": "\(state.groupName(group))"])
+        case .intensityCalm(let group):
+            logger.notice(
+                "restart intensity back to normal", metadata: ["worker_group": "\(state.groupName(group))"])
+        case .scaled(let group, let workers):
+            logger.info(
+                "scaling workers",
+                metadata: ["worker_group": "\(state.groupName(group))", "workers": "\(workers)"])
+        case .shutdownBegan(let status): logger.info("stopping workers", metadata: ["exit_code": "\(status)"])
+        case .halted: logger.critical("immediate shutdown: killing all workers")
+        }
+    }
+
+    private func log(_ outcome: ReloadOutcome) {
+        switch outcome {
+        case .completed: logger.info("reload completed")
+        case .aborted:
+            logger.error("reload aborted: replacement worker did not become ready; keeping the current workers")
+        case .refused: logger.error("reload refused")
+        case .superseded: logger.info("reload superseded by a newer one")
+        }
+    }
+
+    private func log(_ death: WorkerDeath) {
+        let target: SpawnTarget = death.worker.map { .slot($0) } ?? .spare(group: death.group)
+        var details = metadata(target, death.incarnation)
+        details["reason"] = "\(death.reason.rawValue)"
+        details["uptime_seconds"] = death.uptime.secondsMetadata
+        switch death.termination {
+        case .exited(let code): details["exit_code"] = "\(code)"
+        case .signaled(let signal): details["signal"] = "\(UnixSignal(rawValue: signal))"
+        }
+        let level: Logger.Level =
+            switch death.reason {
+            case .requested, .reload: .info
+            default: death.termination == .exited(code: 0) ? .notice : .error
+            }
+        logger.log(level: level, "worker exited", metadata: details)
+    }
+
+    private func metadata(_ worker: WorkerID, _ incarnation: Int?) -> Logger.Metadata {
+        metadata(.slot(worker), incarnation)
+    }
+
+    private func metadata(_ target: SpawnTarget, _ incarnation: Int?) -> Logger.Metadata {
+        var details: Logger.Metadata = ["worker": "\(name(of: target))"]
+        let child = incarnation.flatMap { children[$0] } ?? (exiting?.incarnation == incarnation ? exiting : nil)
+        if let pid = child?.process.pid { details["pid"] = "\(pid)" }
+        return details
+    }
+}
+
 /// What a slot keeps over the generations of its workers. Belongs to the supervisor's thread.
-final class SlotRecord {
+private final class SlotRecord {
     let source: SlotSource
     var arena: OwnedDescriptor?
     /// CPU time of the processes that are gone, in seconds.
@@ -484,28 +560,28 @@ final class SlotRecord {
 }
 
 /// One process of the supervisor's. Belongs to the supervisor's thread.
-final class WorkerChild {
+private final class WorkerChild {
     let incarnation: Int
     let process: ChildProcess
     let channel: ControlChannel
     let vitalSigns: VitalSignsReader
-    /// The arena that a warm spare has brought along; nil for a process that got its slot's.
+    /// A warm spare's own arena; nil for a process that got its slot's.
     let ownArena: OwnedDescriptor?
     var target: SpawnTarget
     var pidWatch: EventLoop.Watch?
     var channelWatch: EventLoop.Watch?
-    var look: EventLoop.ScheduledAction?
+    var inspection: EventLoop.ScheduledAction?
     var stopCheck: EventLoop.ScheduledAction?
     /// Since when the system has kept it from running (SIGSTOP).
     var stoppedSince: MonotonicInstant?
     var isStopped: Bool { stoppedSince != nil }
     /// When it was found to be hung.
     var hungSince: MonotonicInstant?
-    /// Whether it was found to be writing the backtraces of a crash.
+    /// Whether it is writing the backtraces of a crash.
     var isCrashing = false
-    /// Whether we have sent SIGKILL, so that its death by that signal is no work of the kernel's.
+    /// Whether the supervisor has sent SIGKILL, which then was not the kernel's.
     var isKilled = false
-    /// What kept its services from starting, in its own words.
+    /// Why its services did not start.
     var failure: String?
 
     init(
@@ -521,36 +597,6 @@ final class WorkerChild {
     }
 }
 
-/// A process' sampler that is made when it is first asked: a process that nobody scrapes costs no descriptor.
-package final class LazySampler: Sendable {
-    private struct State {
-        var sampler: ProcessSampler?
-        var latest = ProcessStatistics()
-    }
-
-    private let pid: Int32
-    private let state = Locked(State())
-
-    init(pid: Int32) {
-        self.pid = pid
-    }
-
-    /// Reads the process' figures. The CPU time of one that has just ended is its latest known, so that the total does
-    /// not fall before the slot has taken the rest up.
-    package func sample() -> ProcessStatistics {
-        state.withLock { state in
-            let sampler = state.sampler ?? ProcessSampler(pid: pid)
-            state.sampler = sampler
-            var statistics = sampler.sample()
-            if let seconds = statistics.cpuSeconds {
-                state.latest.cpuSeconds = max(seconds, state.latest.cpuSeconds ?? 0)
-            }
-            statistics.cpuSeconds = state.latest.cpuSeconds
-            return statistics
-        }
-    }
-}
-
 extension OwnedDescriptor {
     /// The number by which the kernel knows the file; no other of its kind has it while this one is open.
     var inode: UInt64 {
@@ -560,4 +606,9 @@ extension OwnedDescriptor {
             return UInt64(status.st_ino)
         }
     }
+}
+
+extension Duration {
+    /// The duration in seconds to the millisecond, as metadata of log messages.
+    fileprivate var secondsMetadata: Logger.MetadataValue { "\((inSeconds * 1000).rounded() / 1000)" }
 }

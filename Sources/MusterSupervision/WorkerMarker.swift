@@ -164,10 +164,6 @@ package struct WorkerMarker: Hashable, Sendable {
         value: getenv(variable).map { String(cString: $0) }, parent: getppid())
 
     /// Judges a marker by the descriptors that there are, and keeps those from programs that this process starts.
-    ///
-    /// - Parameters:
-    ///   - value: The value of the environment variable, if it is set.
-    ///   - parent: The number of this process' parent.
     package static func claim(value: String?, parent: Int32) -> Claim {
         guard let value, let marker = WorkerMarker(decoding: value), marker.isOwnControl else { return .none }
         for descriptor in [marker.arena, marker.vitalSigns, marker.control] + marker.sockets.map(\.descriptor) {
@@ -202,12 +198,7 @@ package enum ParentWatch {
 
     /// Begins to watch. To be called on the main thread: the request is that thread's and ends with it.
     ///
-    /// - Parameters:
-    ///   - supervisor: The number of the process that must be the parent.
-    ///   - signal: What to tell those who handle signals, through the signal pipe, when the parent has died.
-    ///   - grace: How long the process has to end by itself then.
     /// - Returns: `false` when the parent has died already; the process should end at once.
-    /// - Throws: `SystemError` when the kernel refuses.
     package static func arm(
         supervisor: Int32, reporting signal: Int32 = SIGTERM, grace: Duration = ParentWatch.grace
     ) throws(SystemError) -> Bool {

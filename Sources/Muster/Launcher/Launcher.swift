@@ -14,22 +14,12 @@ public final class Launcher: Sendable, BackendComponent {
     private let restartMethod: RestartMethod
 
     /// Creates a launcher without services.
-    ///
-    /// - Parameters:
-    ///   - restartMethod: What ``restart()`` does.
-    ///   - backend: The backend to run on; the selected one when `nil`.
-    /// - Throws: ``BackendError`` when none can be selected.
     public init(restartMethod: RestartMethod = .reload, backend: Backend? = nil) throws {
         self.restartMethod = restartMethod
         services = try Services(backend: backend)
     }
 
     /// Adds a service; it starts with ``start()``, or at once when that has been called.
-    ///
-    /// - Parameters:
-    ///   - service: The service.
-    ///   - workers: The number of workers, which must be 1.
-    /// - Throws: ``ServicesError``.
     public func launchService(_ service: any ServiceBase, workers: Int = 1) async throws {
         guard workers == 1 else {
             throw ServicesError.workersNotSupported(service: service.name, workers: workers)
@@ -38,17 +28,11 @@ public final class Launcher: Sendable, BackendComponent {
     }
 
     /// Starts the services in the order in which they were added.
-    ///
-    /// - Throws: ``ServicesError``.
     public func start() async throws {
         try await services.start()
     }
 
     /// Stops the services in the reverse order.
-    ///
-    /// - Parameters:
-    ///   - graceful: Whether to let work that has begun finish.
-    ///   - deadline: The latest end; `nil` for none.
     public func stop(graceful: Bool = true, until deadline: MonotonicInstant? = nil) async {
         await services.stop(graceful: graceful, until: deadline)
     }

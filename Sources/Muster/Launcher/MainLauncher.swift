@@ -9,24 +9,16 @@ public protocol MainLauncher: AnyObject, Sendable {
     var monitoring: Monitoring { get }
 
     /// Runs until the process is told to end. To be called from a synchronous `main`.
-    ///
-    /// - Returns: The status that the process should exit with.
     func wait() -> ExitStatus
 
     /// Runs until the process is told to end, or the calling task is cancelled. To be called from an asynchronous
     /// `main`.
-    ///
-    /// - Returns: The status that the process should exit with.
     func run() async -> ExitStatus
 
     /// Registers what is to be done once everything launched is ready; done at once when it is.
-    ///
-    /// - Parameter action: What to do; it must not block.
     func whenReady(_ action: @escaping @Sendable () -> Void)
 
     /// Ends gracefully, as SIGTERM does. May be called from anywhere, any number of times.
-    ///
-    /// - Parameter status: What the process should exit with.
     func stop(_ status: ExitStatus)
 
     /// Reloads, as SIGHUP does.
@@ -93,16 +85,12 @@ public struct ExitStatus: RawRepresentable, Hashable, Sendable, CustomStringConv
     public let rawValue: Int32
 
     /// Creates a status.
-    ///
-    /// - Parameter rawValue: The exit code, 0 to 255.
     public init(rawValue: Int32) {
         self.rawValue = rawValue
     }
 
     /// Runs a program, and tells an error that it throws the way programs do: with its text on standard error, and
     /// with status 1. Swift itself would trap, with a backtrace, when an error leaves `main`.
-    ///
-    /// - Parameter program: What to run, for example a launcher's `wait()`.
     public init(_ program: () throws -> ExitStatus) {
         do {
             self = try program()

@@ -7,11 +7,10 @@ public import MusterHealth
 package import MusterMetrics
 import MusterPlatform
 
-/// The eyes of one process: its metrics and health checks, and the endpoint that serves them.
+/// The metrics and health checks of a process, and the endpoint that serves them.
 public final class Monitoring: Sendable {
     /// The health checks: `hub` and `looping-calls`, and those that the application registers.
     public let health: HealthRegistry
-    /// All that is exported.
     package let exposition: Exposition
 
     private let endpoint: Endpoint?
@@ -45,7 +44,7 @@ public final class Monitoring: Sendable {
         exposition = Exposition(
             sources: [
                 ArenaSource(reader: reader, constantLabels: labels),
-                // In one process the worker is the process itself: one reading serves both.
+                // A single process is its own worker: one reading serves both.
                 CollectorSource {
                     let process = sampler.sample()
                     return ProcessSource.families(of: process) + Self.workerFamilies(of: process, labels: labels)
@@ -64,16 +63,16 @@ public final class Monitoring: Sendable {
         try registerChecks(backend: backend, limit: settings.livenessLimit)
     }
 
-    /// Sets up the metrics and health checks of a supervisor; serves nothing yet. The series of its workers are added
-    /// as they come up.
+    /// Sets up the metrics and health checks of a supervisor; serves nothing yet. Its workers' series are added as they
+    /// start.
     init(
         supervisor metrics: SupervisorMetrics, health checks: SupervisorHealth, status: SupervisorStatus,
         registry: MetricRegistry, settings: MusterSettings, logger: Logger
     ) throws {
         let health = HealthRegistry(
             runner: { _, work in
-                // The supervisor has no backend. Its own checks are quick; this is for those of the application that
-                // it registers here all the same.
+                // The supervisor has no backend. Its own checks are quick; this is for checks that the application
+                // registers here.
                 Task(executorPreference: EventLoop.auxiliary) { await work() }
             }, logger: logger)
         self.health = health
@@ -93,7 +92,7 @@ public final class Monitoring: Sendable {
         singleProcess = nil
     }
 
-    /// Lets the status page know what the services of this process are doing.
+    /// Sets the source of the services' state on the status page.
     func show(_ state: @escaping @Sendable () -> WorkerState) {
         singleProcess?.show(state)
     }
@@ -117,14 +116,14 @@ public final class Monitoring: Sendable {
             })
     }
 
-    /// Begins to serve.
+    /// Starts to serve.
     ///
     /// - Throws: `EndpointError`, which names the address, the setting and the remedy.
     package func start() throws {
         try endpoint?.start()
     }
 
-    /// Ends serving; returns when the port is free.
+    /// Stops serving; returns when the port is free.
     package func stop() {
         endpoint?.stop()
     }
@@ -155,7 +154,7 @@ public final class Monitoring: Sendable {
 }
 
 extension Duration {
-    /// The duration rounded to milliseconds, as people read it.
+    /// The duration rounded to milliseconds.
     fileprivate var inWholeMilliseconds: Duration {
         .milliseconds((inSeconds * 1000).rounded())
     }

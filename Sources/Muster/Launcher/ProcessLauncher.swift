@@ -40,7 +40,6 @@ public final class ProcessLauncher: MainLauncher, BackendComponent {
     ///   - reloadSettings: Reads the settings anew on SIGHUP; from the file that `settings` were read from when
     ///     `nil`. When it throws, the old settings stay, nothing is reloaded, and the log says why.
     ///   - backend: The backend of the workers; the selected one when `nil`. The supervisor needs none.
-    ///   - logger: Where it logs.
     /// - Throws: `ArenaError`, `HealthError` or `MetricError` when it cannot be watched.
     public init(
         settings: MusterSettings = MusterSettings(), reloadSettings: (@Sendable () throws -> MusterSettings)? = nil,
@@ -130,8 +129,6 @@ public final class ProcessLauncher: MainLauncher, BackendComponent {
 
     /// Registers what is to be done, in the supervisor, once every worker is ready; done at once when they are. In a
     /// worker it does nothing.
-    ///
-    /// - Parameter action: What to do; it must not block.
     public func whenReady(_ action: @escaping @Sendable () -> Void) {
         if case .supervisor(let supervisor) = role { supervisor.life.whenReady(action) }
     }
@@ -148,8 +145,6 @@ public final class ProcessLauncher: MainLauncher, BackendComponent {
 
     /// Supervises the workers until the process is told to end; in a worker, runs its service. To be called from a
     /// synchronous `main`.
-    ///
-    /// - Returns: The status that the process should exit with.
     public func wait() -> ExitStatus {
         launched.close()
         switch role {
@@ -160,8 +155,6 @@ public final class ProcessLauncher: MainLauncher, BackendComponent {
 
     /// Supervises the workers until the process is told to end or the calling task is cancelled; in a worker, runs
     /// its service. To be called from an asynchronous `main`.
-    ///
-    /// - Returns: The status that the process should exit with.
     public func run() async -> ExitStatus {
         launched.close()
         switch role {
@@ -171,8 +164,6 @@ public final class ProcessLauncher: MainLauncher, BackendComponent {
     }
 
     /// Ends gracefully, as SIGTERM does. May be called from anywhere, any number of times.
-    ///
-    /// - Parameter status: What the process should exit with.
     public func stop(_ status: ExitStatus = .success) {
         switch role {
         case .supervisor(let supervisor): supervisor.life.submit(.end(status: status.rawValue))
@@ -191,11 +182,6 @@ public final class ProcessLauncher: MainLauncher, BackendComponent {
     /// Replaces one worker: it is stopped gracefully, and a new one is started in its slot. Counted as `requested`.
     ///
     /// Does nothing in a worker, and for a slot that does not exist.
-    ///
-    /// - Parameters:
-    ///   - service: The launched service's name.
-    ///   - slot: The worker's slot, from 0.
-    /// - Throws: ``LaunchError/notLaunched(_:launched:)``.
     public func replaceWorker(of service: String, slot: Int) throws(LaunchError) {
         guard let group = launched.index(of: service) else {
             throw .notLaunched(service, launched: launched.names)
@@ -208,11 +194,6 @@ public final class ProcessLauncher: MainLauncher, BackendComponent {
     /// Changes the number of a service's workers. What comes last counts; surplus workers finish what they have.
     ///
     /// Does nothing in a worker.
-    ///
-    /// - Parameters:
-    ///   - service: The launched service's name.
-    ///   - workers: The number of workers, 0 or more.
-    /// - Throws: ``LaunchError``.
     public func scale(_ service: String, to workers: Int) throws(LaunchError) {
         guard workers >= 0 else { throw .tooFewWorkers(workers) }
         guard let group = launched.index(of: service) else {
@@ -276,12 +257,6 @@ public struct WorkerOptions: Sendable {
     public var intensity: RestartIntensity?
 
     /// Creates options.
-    ///
-    /// - Parameters:
-    ///   - restartPolicy: Which ends of a worker are followed by a new one.
-    ///   - warmSpares: How many processes are kept ready to take over a slot.
-    ///   - backoff: How long to wait before a worker is started again; the settings' when `nil`.
-    ///   - intensity: How many restarts are put up with; the settings' when `nil`.
     public init(
         restartPolicy: RestartPolicy = .always, warmSpares: Int = 0, backoff: RestartBackoff? = nil,
         intensity: RestartIntensity? = nil

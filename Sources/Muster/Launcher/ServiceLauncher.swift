@@ -28,9 +28,7 @@ public final class ServiceLauncher: MainLauncher, BackendComponent {
     ///
     /// - Parameters:
     ///   - name: The name of what is launched, the value of the label `worker_group`.
-    ///   - settings: What can be set about the runtime.
     ///   - backend: The backend to run on; the selected one when `nil`.
-    ///   - logger: Where it logs.
     /// - Throws: ``BackendError`` when no backend can be selected; `ArenaError` or `MetricError` when its metrics
     ///   cannot be exported.
     public convenience init(
@@ -78,11 +76,6 @@ public final class ServiceLauncher: MainLauncher, BackendComponent {
     public var services: Services { runner.services }
 
     /// Adds a service; services start in the order in which they were added.
-    ///
-    /// - Parameters:
-    ///   - service: The service.
-    ///   - workers: The number of workers, which must be 1: this launcher runs services in its own process.
-    /// - Throws: ``ServicesError``.
     public func launchService(_ service: any ServiceBase, workers: Int = 1) throws(ServicesError) {
         guard workers == 1 else {
             throw .workersNotSupported(service: service.name, workers: workers)
@@ -91,8 +84,6 @@ public final class ServiceLauncher: MainLauncher, BackendComponent {
     }
 
     /// Registers what is to be done once all services have started; done at once when they have.
-    ///
-    /// - Parameter action: What to do; it must not block.
     public func whenReady(_ action: @escaping @Sendable () -> Void) {
         life.whenReady(action)
     }
@@ -106,23 +97,17 @@ public final class ServiceLauncher: MainLauncher, BackendComponent {
     ///
     /// The main thread meanwhile serves `MainActor` code, and on the cooperative backend it is the hub, so that the
     /// process gets by with one thread for all jobs.
-    ///
-    /// - Returns: The status that the process should exit with.
     public func wait() -> ExitStatus {
         runner.wait()
     }
 
     /// Runs the services until the process is told to end, or the calling task is cancelled. To be called from an
     /// asynchronous `main`.
-    ///
-    /// - Returns: The status that the process should exit with.
     public func run() async -> ExitStatus {
         await runner.run()
     }
 
     /// Ends gracefully, as SIGTERM does. May be called from anywhere, any number of times.
-    ///
-    /// - Parameter status: What the process should exit with.
     public func stop(_ status: ExitStatus = .success) {
         life.submit(.end(status))
     }

@@ -67,6 +67,9 @@ final class ServiceRunner: Sendable {
         services = try Services(backend: backend)
         signals = try backend.metrics.counterFamily(
             "muster_signals_total", help: "Signals received.", labelNames: ["signal"])
+        for signal in [UnixSignal.terminate, .interrupt, .hangUp] {
+            signals.labels(signal.description).increment(by: 0)
+        }
         services.whenEnded { [weak self] service, end in self?.ended(service, end) }
     }
 

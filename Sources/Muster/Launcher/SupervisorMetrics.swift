@@ -4,7 +4,7 @@ import MusterMetrics
 import MusterPlatform
 import MusterSupervision
 
-/// What the supervisor exports about its workers and itself.
+/// The supervisor's metrics about its workers and itself.
 final class SupervisorMetrics: MetricSource {
     let signals: CounterFamily
     private let reloads: CounterFamily
@@ -15,7 +15,7 @@ final class SupervisorMetrics: MetricSource {
         signals = try registry.counterFamily(
             "muster_signals_total", help: "Signals received.", labelNames: ["signal"])
         reloads = try registry.counterFamily(
-            "muster_reloads_total", help: "Reloads, by how they ended.", labelNames: ["method", "outcome"])
+            "muster_reloads_total", help: "Reloads by outcome.", labelNames: ["method", "outcome"])
         for method in RestartMethod.allCases {
             for outcome in ReloadOutcome.allCases {
                 _ = reloads.labels(method.rawValue, outcome.rawValue)
@@ -48,14 +48,13 @@ final class SupervisorMetrics: MetricSource {
     }
 }
 
-/// The metrics of workers as they are collected at a scrape, by one process about itself or by a supervisor.
+/// The metrics of workers that are collected at a scrape, by a single process or by a supervisor.
 struct WorkerFamilies {
     typealias Labels = [(name: String, value: String)]
 
     private var samples: [FamilyDescriptor: [(labels: Labels, value: Double)]] = [:]
     private var order: [FamilyDescriptor] = []
 
-    /// The families, those of the same worker's figures together.
     var all: [CollectedFamily] { order.map { CollectedFamily($0, samples: samples[$0] ?? []) } }
 
     private mutating func add(_ descriptor: FamilyDescriptor, _ labels: Labels, _ value: Double?) {
@@ -66,7 +65,7 @@ struct WorkerFamilies {
 
     // MARK: One process
 
-    /// The figures of a worker's process that is there.
+    /// Adds the figures of a running worker process.
     mutating func add(_ process: ProcessStatistics, labels: Labels, cpuBefore: Double = 0) {
         add(Self.up, labels, 1)
         add(Self.threads, labels, process.threads.map(Double.init))
@@ -78,7 +77,7 @@ struct WorkerFamilies {
 
     // MARK: A supervisor's workers
 
-    /// The figures of a slot, whatever is in it.
+    /// Adds the figures of a slot.
     mutating func add(
         _ slot: WorkerSnapshot, group: String, process: SupervisorReport.Process?, kept: SupervisorReport.Slot?
     ) {
@@ -100,7 +99,7 @@ struct WorkerFamilies {
         if let kept { add(Self.scrapeSuccess, labels, kept.source.isReadable ? 1 : 0) }
     }
 
-    /// How many workers of a group are in each state.
+    /// Adds the number of a group's workers in each state.
     mutating func add(statesOf group: WorkerGroupSnapshot) {
         var counts: [(state: String, count: Int)] = [
             ("starting", 0), ("ready", 0), ("stopping", 0), ("hung", 0), ("backoff", 0),
@@ -129,33 +128,35 @@ struct WorkerFamilies {
     // MARK: Descriptions
 
     private static let up = FamilyDescriptor(
-        name: "muster_worker_up", type: .gauge, help: "Whether the worker's process is there.")
+        name: "muster_worker_up", type: .gauge, help: "1 if the slot has a running process, else 0.")
     private static let threads = FamilyDescriptor(
-        name: "muster_worker_threads", type: .gauge, help: "Threads of the operating system.")
+        name: "muster_worker_threads", type: .gauge, help: "Number of OS threads in the worker process.")
     private static let cpu = FamilyDescriptor(
-        name: "muster_worker_cpu_seconds_total", type: .counter, help: "User and system time spent.", unit: .seconds)
+        name: "muster_worker_cpu_seconds_total", type: .counter,
+        help: "Total user and system CPU time of the slot's processes.", unit: .seconds)
     private static let memory = FamilyDescriptor(
-        name: "muster_worker_resident_memory_bytes", type: .gauge, help: "Memory in RAM.", unit: .bytes)
+        name: "muster_worker_resident_memory_bytes", type: .gauge, help: "Resident memory of the worker process.",
+        unit: .bytes)
     private static let descriptors = FamilyDescriptor(
-        name: "muster_worker_open_fds", type: .gauge, help: "Open file descriptors.")
+        name: "muster_worker_open_fds", type: .gauge, help: "Number of open file descriptors in the worker process.")
     private static let start = FamilyDescriptor(
-        name: "muster_worker_start_time_seconds", type: .gauge, help: "When the worker's process started.",
+        name: "muster_worker_start_time_seconds", type: .gauge, help: "Unix time of the worker process's start.",
         unit: .seconds)
     private static let heartbeat = FamilyDescriptor(
         name: "muster_worker_heartbeat_timestamp_seconds", type: .gauge,
-        help: "Until when the worker is known to have made progress: now, unless it is overdue with something.",
+        help: "Unix time of the worker's last known progress.",
         unit: .seconds)
     private static let starts = FamilyDescriptor(
-        name: "muster_worker_starts_total", type: .counter, help: "Processes started for the slot.")
+        name: "muster_worker_starts_total", type: .counter, help: "Total number of processes started for the slot.")
     private static let backoff = FamilyDescriptor(
         name: "muster_worker_backoff_seconds", type: .gauge,
-        help: "How long the slot's next process is held back after a death; 0 while it is not.", unit: .seconds)
+        help: "Delay before the slot's next process starts; 0 if none is pending.", unit: .seconds)
     private static let restarts = FamilyDescriptor(
         name: "muster_worker_restarts_total", type: .counter,
-        help: "Processes of the slot that were replaced, by why they ended.")
+        help: "Total number of replaced processes of the slot, by reason of exit.")
     private static let scrapeSuccess = FamilyDescriptor(
         name: "muster_worker_scrape_success", type: .gauge,
-        help: "Whether the slot's metrics could be read at this scrape.")
+        help: "1 if the slot's metrics could be read at this scrape, else 0.")
     private static let workers = FamilyDescriptor(
-        name: "muster_workers", type: .gauge, help: "Processes of a launched service, by state.")
+        name: "muster_workers", type: .gauge, help: "Number of processes of a launched service, by state.")
 }

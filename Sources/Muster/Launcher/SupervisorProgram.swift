@@ -7,8 +7,8 @@ import MusterMetrics
 import MusterPlatform
 import MusterSupervision
 
-/// What a ``ProcessLauncher`` does in the supervisor: it lends the workers' supervision the process' signals, its
-/// settings, its endpoint and its service manager.
+/// What a ``ProcessLauncher`` does in the supervisor: it connects the ``Supervisor`` to signals, settings, the endpoint
+/// and systemd.
 final class SupervisorProgram: Sendable {
     private struct State {
         var settings: MusterSettings
@@ -132,7 +132,7 @@ final class SupervisorProgram: Sendable {
         }
     }
 
-    /// Re-reads the settings and, when they can be used, reloads as they say.
+    /// Reads the settings again and, if they are valid, reloads as they say.
     func reload() {
         guard let supervisor = published.supervisor else { return }
         guard supervisor.loop.isCurrent else { return supervisor.loop.submit { [self] in reload() } }
@@ -148,7 +148,7 @@ final class SupervisorProgram: Sendable {
         }
     }
 
-    /// Only a rolling reload ends later than it begins.
+    /// Sends an event that ends its reload at once; only a rolling reload takes time.
     private func handle(_ event: SupervisorEvent, by method: RestartMethod, _ supervisor: Supervisor) {
         state.withLock { $0.method = method }
         supervisor.handle(event)
@@ -225,7 +225,7 @@ extension LaunchedService {
     }
 }
 
-/// The supervisor's picture of its workers as lines for people (SIGUSR2).
+/// The state of the workers as lines of the log (SIGUSR2).
 struct SupervisorSummary {
     let lines: [String]
 
@@ -251,7 +251,7 @@ struct SupervisorSummary {
     }
 }
 
-/// The program of Swift's toolchain that writes backtraces of a crashing process.
+/// The program of Swift's toolchain that writes the backtraces of a crash.
 ///
 /// A statically linked program brings the runtime's crash handler along, but not that program: it has to lie beside
 /// the executable, or the toolchain has to be on the machine. A worker's name in the process list is not its path, so
@@ -297,12 +297,11 @@ enum BacktraceSupport {
     }
 }
 
-/// The environment of a worker: the supervisor's, made fit for a process that somebody watches.
+/// The environment of a worker: the supervisor's, without what is the supervisor's alone.
 enum WorkerEnvironment {
-    /// Makes it.
     static func make() -> ProcessEnvironment {
         var environment = ProcessEnvironment.inherited
-        // Sockets of systemd are handed on by the supervisor, and only the supervisor speaks for the service.
+        // The supervisor passes systemd's sockets on, and only the supervisor notifies systemd.
         for name in ["LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES", "NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"] {
             environment[name] = nil
         }

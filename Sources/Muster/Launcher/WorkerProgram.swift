@@ -162,7 +162,7 @@ final class WorkerProgram: Sendable {
 
     /// A warm spare sleeps here until a slot is free. Signals have their default action meanwhile.
     private func waitForSlot() -> Int {
-        _ = channel.send(.parked)
+        channel.send(.parked)
         while true {
             switch channel.receiveBlocking() {
             case .message(.takeOver(let slot)): return slot

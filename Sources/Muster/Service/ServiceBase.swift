@@ -68,9 +68,6 @@ extension ServiceBase {
 
     /// Stops the thread group.
     ///
-    /// - Parameters:
-    ///   - graceful: Whether to let threads finish.
-    ///   - deadline: The latest end; `nil` for none.
     /// - Throws: `TimeLimitExceeded` at the deadline.
     public func stop(graceful: Bool, until deadline: MonotonicInstant?) async throws {
         try await threadGroup.stop(graceful: graceful, until: deadline)
@@ -87,8 +84,6 @@ extension ServiceBase {
     public func reset() async throws {}
 
     /// Does nothing: the service never ends without being stopped.
-    ///
-    /// - Parameter action: Never called.
     public func whenEnded(_ action: @escaping @Sendable (ServiceEnd) -> Void) {}
 }
 
@@ -112,13 +107,6 @@ public struct ThreadGroupService: ServiceBase, BackendComponent {
     private let onReset: @Sendable (ThreadGroup) async throws -> Void
 
     /// Creates a service.
-    ///
-    /// - Parameters:
-    ///   - name: The service's name, which its thread group has too.
-    ///   - threads: The most threads alive at a time.
-    ///   - backend: The backend to run on; the selected one when `nil`.
-    ///   - onReset: Takes up new settings on a reload.
-    ///   - onStart: Starts the service: adds timers and threads to its group.
     public init(
         name: String, threads: Int = 1000, backend: Backend? = nil,
         onReset: @escaping @Sendable (ThreadGroup) async throws -> Void = { _ in },
@@ -131,15 +119,11 @@ public struct ThreadGroupService: ServiceBase, BackendComponent {
     }
 
     /// Starts the service.
-    ///
-    /// - Throws: What `onStart` throws.
     public func start() async throws {
         try await onStart(threadGroup)
     }
 
     /// Takes up new settings.
-    ///
-    /// - Throws: What `onReset` throws.
     public func reset() async throws {
         try await onReset(threadGroup)
     }

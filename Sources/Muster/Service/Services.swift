@@ -41,9 +41,6 @@ public final class Services: Sendable, BackendComponent {
     private let turns = Turns()
 
     /// Creates an empty list of services.
-    ///
-    /// - Parameter backend: The backend they run on; the selected one when `nil`.
-    /// - Throws: ``BackendError`` when none can be selected.
     public init(backend: Backend? = nil) throws {
         self.backend = try backend ?? Backend.current
     }
@@ -57,7 +54,6 @@ public final class Services: Sendable, BackendComponent {
 
     /// Adds a service; starts it at once when the others run.
     ///
-    /// - Parameter service: The service.
     /// - Throws: ``ServicesError``. A service that is started at once and fails is stopped and taken off the list
     ///   again; the others go on. `CancellationError` when the calling task is cancelled before it is its turn.
     public func add(_ service: any ServiceBase) async throws {
@@ -178,10 +174,6 @@ public final class Services: Sendable, BackendComponent {
     /// the others running. Stopping again changes nothing.
     ///
     /// A start under way starts no further service and is waited for, until the deadline.
-    ///
-    /// - Parameters:
-    ///   - graceful: Whether to let work that has begun finish.
-    ///   - deadline: The latest end; `nil` for none.
     public func stop(graceful: Bool, until deadline: MonotonicInstant?) async {
         state.withLock { $0.stops += 1 }
         // Whoever cannot wait for its turn stops what there is all the same.
@@ -287,8 +279,8 @@ public enum ServicesError: Error, Sendable, CustomStringConvertible {
             "service '\(service)' was added after the services had stopped: add it earlier, or start them again"
         case .workersNotSupported(let service, let workers):
             """
-            service '\(service)' cannot have \(workers) workers: this launcher runs services in its own process; use \
-            ProcessLauncher for more than one
+            service '\(service)' cannot have \(workers) workers: this launcher runs services in its own \
+            process, so the number must be 1; use ProcessLauncher for more
             """
         }
     }
@@ -342,9 +334,6 @@ final class Turns: Sendable {
 
     /// Waits for a turn.
     ///
-    /// - Parameters:
-    ///   - deadline: The latest instant; `nil` waits without end.
-    ///   - clock: The clock of the deadline.
     /// - Returns: The turn, which has to be ended; `nil` when the caller is in one already.
     /// - Throws: `TimeLimitExceeded` at the deadline; `CancellationError` when the calling task is cancelled.
     func take(until deadline: MonotonicInstant? = nil, clock: any RuntimeClock) async throws -> Turn? {

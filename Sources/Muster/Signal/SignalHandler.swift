@@ -47,17 +47,12 @@ public final class SignalHandler: Sendable, BackendComponent {
     }
 
     /// Whether the system has a signal of a name.
-    ///
-    /// - Parameter name: The name, for example `SIGHUP`.
     public static func isSignalSupported(_ name: String) -> Bool {
         UnixSignal(name: name) != nil
     }
 
     /// Adds a handler, which runs before those that the signal has already.
     ///
-    /// - Parameters:
-    ///   - signal: The signal.
-    ///   - handler: What handles it.
     /// - Throws: ``SignalError`` for a signal that cannot be handled (SIGKILL, SIGSTOP).
     public func addHandler(for signal: UnixSignal, _ handler: @escaping @Sendable (UnixSignal) async -> Void)
         throws(SignalError)
@@ -75,9 +70,6 @@ public final class SignalHandler: Sendable, BackendComponent {
 
     /// Adds one handler for several signals.
     ///
-    /// - Parameters:
-    ///   - signals: The signals.
-    ///   - handler: What handles each of them.
     /// - Throws: ``SignalError`` for the first signal that cannot be handled.
     public func addHandlers(for signals: [UnixSignal], _ handler: @escaping @Sendable (UnixSignal) async -> Void)
         throws(SignalError)
@@ -101,7 +93,6 @@ public final class SignalHandler: Sendable, BackendComponent {
 
     /// Removes a signal's handlers and ignores the signal.
     ///
-    /// - Parameter signal: The signal.
     /// - Throws: ``SignalError`` for a signal that cannot be ignored (SIGKILL, SIGSTOP).
     public func ignore(_ signal: UnixSignal) throws(SignalError) {
         try state.withLock { state throws(SignalError) in
@@ -226,10 +217,6 @@ final class SignalCenter: Sendable {
     }
 
     /// Makes the process ignore a signal, with no moment in between at which its default action would be taken.
-    ///
-    /// - Parameters:
-    ///   - signal: The signal.
-    ///   - subscription: A subscription of it that ends with this.
     func ignore(_ signal: UnixSignal, ending subscription: Subscription?) throws(SignalError) {
         try state.withLock { state throws(SignalError) in
             let code = cmuster_signal_ignore(signal.rawValue)

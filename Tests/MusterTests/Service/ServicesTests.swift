@@ -79,7 +79,7 @@ struct ServicesTests {
             let error = await #expect(throws: ServicesError.self) {
                 try await services.add(ProbeService("too-late", calls))
             }
-            #expect(error?.description.contains("'too-late' was added after its services had been stopped") == true)
+            #expect(error?.description.contains("'too-late' was added after the services had stopped") == true)
             #expect(services.all.map(\.name) == ["late"])
         }
     }
