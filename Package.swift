@@ -169,7 +169,7 @@ let package = Package(
         .testTarget(
             name: "MusterSupervisionTests",
             dependencies: [
-                "MusterSupervision", "MusterPlatform", "MusterMetrics", "MusterTestSupport",
+                "MusterSupervision", "MusterHealth", "MusterPlatform", "MusterMetrics", "MusterTestSupport",
                 .product(name: "Logging", package: "swift-log"),
             ],
             swiftSettings: swiftSettings),

@@ -279,14 +279,20 @@ public enum HealthError: Error, Hashable, Sendable, CustomStringConvertible {
 public final class HealthReporter: Sendable {
     /// A result and when it was reported.
     package struct Report: Sendable {
-        var result: HealthResult
-        var instant: MonotonicInstant
+        package var result: HealthResult
+        package var instant: MonotonicInstant
+
+        package init(result: HealthResult, instant: MonotonicInstant) {
+            self.result = result
+            self.instant = instant
+        }
     }
 
     private let clock: any RuntimeClock
     private struct State {
         var latest: Report?
-        var onReport: (@Sendable (HealthResult, MonotonicInstant) -> Void)?
+        var observers: [Int: @Sendable (Report) -> Void] = [:]
+        var nextObserver = 0
     }
 
     private let state = Locked(State())
@@ -303,20 +309,28 @@ public final class HealthReporter: Sendable {
     /// - Parameter result: What was found.
     public func report(_ result: HealthResult) {
         let report = Report(result: result.bounded, instant: clock.now)
-        let onReport = state.withLock { state in
+        let observers = state.withLock { state in
             state.latest = report
-            return state.onReport
+            return state.observers.values
         }
-        onReport?(report.result, report.instant)
+        for observer in observers { observer(report) }
     }
 
     /// Calls a closure for the latest report, if there is one, and for each that follows, on the reporting thread.
-    package func onReport(_ body: @escaping @Sendable (HealthResult, MonotonicInstant) -> Void) {
-        let latest = state.withLock { state in
-            state.onReport = body
-            return state.latest
+    ///
+    /// - Returns: What ``removeObserver(_:)`` takes.
+    package func addObserver(_ body: @escaping @Sendable (Report) -> Void) -> Int {
+        let (number, latest) = state.withLock { state in
+            defer { state.nextObserver += 1 }
+            state.observers[state.nextObserver] = body
+            return (state.nextObserver, state.latest)
         }
-        if let latest { body(latest.result, latest.instant) }
+        if let latest { body(latest) }
+        return number
+    }
+
+    package func removeObserver(_ number: Int) {
+        state.withLock { _ = $0.observers.removeValue(forKey: number) }
     }
 
     /// The latest report.

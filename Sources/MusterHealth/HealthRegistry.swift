@@ -12,8 +12,17 @@ public final class HealthRegistry: Sendable {
     /// It must return at once. If it cannot run the job it lets go of it, and the check fails.
     public typealias Runner = @Sendable (_ name: String, _ job: @escaping @Sendable () async -> Void) -> Void
 
+    /// What is registered and expected at one moment.
+    package struct Contents: Sendable {
+        /// The registered checks by name. A check that is registered again under its name has another generation.
+        package var checks: [String: (generation: Int, check: HealthCheck)] = [:]
+        /// The levels of the expected checks that are not registered for them.
+        package var expected: [String: Set<HealthLevel>] = [:]
+    }
+
     private struct Registration {
         let check: HealthCheck
+        let generation: Int
         var run: HealthRun?
         var latest: HealthReporter.Report?
     }
@@ -36,7 +45,8 @@ public final class HealthRegistry: Sendable {
         var hasStarted = false
         /// The failures that were logged last.
         var failing: Set<Failure> = []
-        var onRegistration: (@Sendable (HealthCheck) -> Void)?
+        var generations = 0
+        var onChange: (@Sendable () -> Void)?
     }
 
     private let runner: Runner
@@ -69,7 +79,8 @@ public final class HealthRegistry: Sendable {
         try check.validate()
         let isNew = state.withLock { state in
             guard state.registrations[check.name] == nil else { return false }
-            state.registrations[check.name] = Registration(check: check)
+            state.generations += 1
+            state.registrations[check.name] = Registration(check: check, generation: state.generations)
             state.order.append(check.name)
             state.expectations.removeAll { $0.name == check.name && check.levels.contains($0.level) }
             for level in check.levels where state.failing.remove(Failure(name: check.name, level: level)) != nil {
@@ -78,16 +89,28 @@ public final class HealthRegistry: Sendable {
             return true
         }
         guard isNew else { throw .duplicateName(check.name) }
-        state.withLock { $0.onRegistration }?(check)
+        changed()
     }
 
-    /// Calls a closure for each check, those that are there already and those that will be registered.
-    package func onRegistration(_ body: @escaping @Sendable (HealthCheck) -> Void) {
-        let checks = state.withLock { state in
-            state.onRegistration = body
-            return state.order.compactMap { state.registrations[$0]?.check }
+    /// Calls a closure after each change of ``contents``, on the thread that makes it.
+    package func onChange(_ body: @escaping @Sendable () -> Void) {
+        state.withLock { $0.onChange = body }
+    }
+
+    /// What is registered and expected now.
+    package var contents: Contents {
+        state.withLock { state in
+            var contents = Contents()
+            contents.checks = state.registrations.mapValues { ($0.generation, $0.check) }
+            for expectation in state.expectations {
+                contents.expected[expectation.name, default: []].insert(expectation.level)
+            }
+            return contents
         }
-        for check in checks { body(check) }
+    }
+
+    private func changed() {
+        state.withLock { $0.onChange }?()
     }
 
     /// Removes a check. Requests that wait for a run of it still get its result.
@@ -96,12 +119,14 @@ public final class HealthRegistry: Sendable {
     /// - Returns: Whether there was such a check.
     @discardableResult
     public func unregister(_ name: String) -> Bool {
-        state.withLock { state in
+        let wasRegistered = state.withLock { state in
             guard state.registrations.removeValue(forKey: name) != nil else { return false }
             state.order.removeAll { $0 == name }
             state.failing.remove(Failure(name: name))
             return true
         }
+        if wasRegistered { changed() }
+        return wasRegistered
     }
 
     /// Announces a check that will be registered later. Until then it fails at the levels `ready` and `startup`, and
@@ -118,6 +143,7 @@ public final class HealthRegistry: Sendable {
             if state.registrations[name]?.check.levels.contains(level) == true { return }
             if !state.expectations.contains(expectation) { state.expectations.append(expectation) }
         }
+        changed()
     }
 
     /// Withdraws an announcement.
@@ -127,6 +153,7 @@ public final class HealthRegistry: Sendable {
     ///   - level: What it was to speak for.
     public func cancelExpectation(_ name: String, at level: HealthLevel) {
         state.withLock { $0.expectations.removeAll { $0.name == name && $0.level == level } }
+        changed()
     }
 
     /// The names of a level's checks, announced ones included; `ping` alone when there is none.

@@ -2,6 +2,7 @@
 
 import CMuster
 import Glibc
+package import MusterHealth
 package import MusterPlatform
 import Synchronization
 
@@ -145,57 +146,78 @@ package final class DeadlineCell: Sendable {
     }
 }
 
-/// A worker's health check as the worker tells it.
+/// The result of a worker's health check, as its supervisor sees it. A check whose levels have different results has
+/// several.
 package struct HealthSign: Hashable, Sendable {
-    /// What a check speaks for.
-    package struct Levels: OptionSet, Hashable, Sendable {
-        package let rawValue: UInt8
-        package static let live = Levels(rawValue: 1)
-        package static let ready = Levels(rawValue: 2)
-        package static let startup = Levels(rawValue: 4)
-
-        package init(rawValue: UInt8) {
-            self.rawValue = rawValue
-        }
-    }
-
-    /// A check's result.
-    package enum Status: UInt8, Sendable {
-        case pass, warn, fail
-    }
+    /// When a check reported that has not reported yet.
+    package static let never = MonotonicInstant(nanoseconds: 0)
 
     /// The check's name, 63 bytes at most.
     package var name: String
-    /// What the check speaks for.
-    package var levels: Levels
-    /// Its latest result.
-    package var status: Status
-    /// Why it is so, 200 bytes at most; empty for none.
-    package var reason: String
-    /// When it reported last.
+    package var levels: Set<HealthLevel>
+    /// The latest result; its reason has 200 bytes at most.
+    package var result: HealthResult
     package var reportedAt: MonotonicInstant
-    /// Since when it has had this status. Set by the writer.
+    /// Since when the check has passed, warned or failed. Set by the writer.
     package var since: MonotonicInstant
     /// How long a report counts; zero for ever.
     package var maximumAge: Duration
 
     package init(
-        name: String, levels: Levels, status: Status, reason: String = "", reportedAt: MonotonicInstant,
+        name: String, levels: Set<HealthLevel>, result: HealthResult, reportedAt: MonotonicInstant,
         maximumAge: Duration = .zero
     ) {
         self.name = name
         self.levels = levels
-        self.status = status
-        self.reason = reason
+        self.result = result
         self.reportedAt = reportedAt
         since = reportedAt
         self.maximumAge = maximumAge
     }
 
-    /// Since when the check speaks against its process, or will when it is not heard of again; `nil` for never.
+    /// Since when the check fails, or will fail when there is no further report; `nil` for never.
     package var failsFrom: MonotonicInstant? {
-        if status == .fail { return since }
+        if !result.isPassing { return since }
         return maximumAge > .zero ? reportedAt.advanced(by: maximumAge) : nil
+    }
+
+    /// Whether the latest report is too old to count.
+    package func isStale(at now: MonotonicInstant) -> Bool {
+        maximumAge > .zero && reportedAt.advanced(by: maximumAge) < now
+    }
+
+    /// Whether the check passes at an instant.
+    package func isPassing(at now: MonotonicInstant) -> Bool {
+        result.isPassing && !isStale(at: now)
+    }
+}
+
+// How levels and results are stored.
+extension HealthSign {
+    private static let bits: [(level: HealthLevel, bit: UInt64)] = [(.live, 1), (.ready, 2), (.startup, 4)]
+
+    var levelBits: UInt64 { Self.bits.reduce(0) { levels.contains($1.level) ? $0 | $1.bit : $0 } }
+
+    static func levels(_ stored: UInt64) -> Set<HealthLevel> {
+        Set(bits.filter { stored & $0.bit != 0 }.map(\.level))
+    }
+
+    var resultCode: UInt64 {
+        switch result {
+        case .pass: 0
+        case .warn: 1
+        case .fail: 2
+        }
+    }
+
+    /// - Returns: `nil` for a code that no result has.
+    static func result(_ code: UInt8, reason: String) -> HealthResult? {
+        switch code {
+        case 0: .pass
+        case 1: .warn(reason)
+        case 2: .fail(reason)
+        default: nil
+        }
     }
 }
 

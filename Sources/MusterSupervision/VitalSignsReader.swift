@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import CMuster
+import MusterHealth
 package import MusterPlatform
 import Synchronization
 
@@ -175,17 +176,15 @@ package final class VitalSignsReader: Sendable {
     private static func decode(_ words: UnsafeBufferPointer<UInt64>) -> HealthSign? {
         typealias Word = VitalSignsLayout.HealthWord
         let flags = words[Word.flags]
-        guard flags & 1 == 1, let status = HealthSign.Status(rawValue: UInt8(truncatingIfNeeded: flags >> 16)) else {
-            return nil
-        }
         let nameLength = Int(flags >> 24 & 0xFF)
         let reasonLength = Int(flags >> 32 & 0xFF)
-        guard (1...VitalSignsLayout.longestName).contains(nameLength), reasonLength <= VitalSignsLayout.longestReason
+        guard flags & 1 == 1, (1...VitalSignsLayout.longestName).contains(nameLength),
+            reasonLength <= VitalSignsLayout.longestReason,
+            let result = HealthSign.result(
+                UInt8(truncatingIfNeeded: flags >> 16), reason: text(words, Word.reason, reasonLength))
         else { return nil }
         var sign = HealthSign(
-            name: text(words, Word.name, nameLength),
-            levels: HealthSign.Levels(rawValue: UInt8(truncatingIfNeeded: flags >> 8) & 7), status: status,
-            reason: text(words, Word.reason, reasonLength),
+            name: text(words, Word.name, nameLength), levels: HealthSign.levels(flags >> 8), result: result,
             reportedAt: MonotonicInstant(nanoseconds: Int64(bitPattern: words[Word.reportedAt])),
             maximumAge: .nanoseconds(max(0, Int64(bitPattern: words[Word.maximumAge]))))
         sign.since = MonotonicInstant(nanoseconds: Int64(bitPattern: words[Word.since]))

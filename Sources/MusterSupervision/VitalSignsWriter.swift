@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import MusterHealth
 package import MusterPlatform
 import Synchronization
 
@@ -8,7 +9,8 @@ package final class VitalSignsWriter: Sendable {
     private struct State {
         var freeDeadlines: [Int] = []
         var usedDeadlines = 0
-        var health: [String: (index: Int, sign: HealthSign)] = [:]
+        /// The entries of each check.
+        var health: [String: [(index: Int, sign: HealthSign)]] = [:]
         var freeEntries = Array((0..<VitalSignsLayout.healthEntries).reversed())
     }
 
@@ -79,37 +81,39 @@ package final class VitalSignsWriter: Sendable {
 
     // MARK: Health
 
-    /// Tells a check's result, in place of the one that it had.
+    /// Shows a check's results, in place of those that it had. Never is there a moment without any.
     ///
-    /// - Parameter sign: The result; texts that are too long are cut off.
-    /// - Returns: `false` when there are more checks than the table has entries.
+    /// - Parameters:
+    ///   - signs: The results, with different levels each; none removes the check. Texts that are too long are cut off.
+    ///   - name: The check's name.
+    /// - Returns: `false` when there are more results than the table has entries.
     @discardableResult
-    package func setHealth(_ sign: HealthSign) -> Bool {
-        var sign = sign
-        let isKnown = state.withLock { state -> Bool in
-            let previous = state.health[sign.name]
-            guard let index = previous?.index ?? state.freeEntries.popLast() else { return false }
-            sign.since = sign.reportedAt
-            if let previous = previous?.sign, previous.status == sign.status { sign.since = previous.since }
-            state.health[sign.name] = (index, sign)
-            write(sign, to: index)
-            return true
+    package func setHealth(_ signs: [HealthSign], of name: String) -> Bool {
+        let (shown, fit) = state.withLock { state in
+            var previous = state.health.removeValue(forKey: name) ?? []
+            var shown: [(index: Int, sign: HealthSign)] = []
+            for var sign in signs {
+                let place = previous.firstIndex { $0.sign.levels == sign.levels }
+                let before = place.map { previous.remove(at: $0) }
+                guard let index = before?.index ?? state.freeEntries.popLast() else { continue }
+                sign.since = sign.reportedAt
+                if let before = before?.sign, before.resultCode == sign.resultCode { sign.since = before.since }
+                write(sign, to: index)
+                shown.append((index, sign))
+            }
+            for (index, _) in previous {
+                write(nil, to: index)
+                state.freeEntries.append(index)
+            }
+            if !shown.isEmpty { state.health[name] = shown }
+            return (shown, shown.count == signs.count)
         }
-        guard isKnown else { return false }
-        if sign.levels.contains(.live), let failsFrom = sign.failsFrom {
-            let limit = mapping.instant(at: VitalSignsLayout.Offset.limit).pointee.load(ordering: .relaxed)
+        let limit = mapping.instant(at: VitalSignsLayout.Offset.limit).pointee.load(ordering: .relaxed)
+        for (_, sign) in shown where sign.levels.contains(.live) {
+            guard let failsFrom = sign.failsFrom else { continue }
             callAttention(before: failsFrom.advanced(by: .nanoseconds(limit)).nanoseconds)
         }
-        return true
-    }
-
-    /// Forgets a check.
-    package func removeHealth(_ name: String) {
-        state.withLock { state in
-            guard let index = state.health.removeValue(forKey: name)?.index else { return }
-            write(nil, to: index)
-            state.freeEntries.append(index)
-        }
+        return fit
     }
 
     /// To be called under the lock: one writes at a time.
@@ -128,10 +132,9 @@ package final class VitalSignsWriter: Sendable {
             return
         }
         let name = sign.name.utf8Prefix(VitalSignsLayout.longestName)
-        let reason = sign.reason.utf8Prefix(VitalSignsLayout.longestReason)
+        let reason = (sign.result.reason ?? "").utf8Prefix(VitalSignsLayout.longestReason)
         let flags =
-            1 | UInt64(sign.levels.rawValue) << 8 | UInt64(sign.status.rawValue) << 16 | UInt64(name.count) << 24
-            | UInt64(reason.count) << 32
+            1 | sign.levelBits << 8 | sign.resultCode << 16 | UInt64(name.count) << 24 | UInt64(reason.count) << 32
         put(UInt64(bitPattern: sign.reportedAt.nanoseconds), index, Word.reportedAt)
         put(UInt64(bitPattern: sign.since.nanoseconds), index, Word.since)
         put(UInt64(bitPattern: sign.maximumAge.clampedNanoseconds), index, Word.maximumAge)

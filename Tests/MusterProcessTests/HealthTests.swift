@@ -89,4 +89,63 @@ struct HealthTests {
             #expect(try await HTTPAnswer.get("\(url.dropFirst(4))/livez").status == 200)
         }
     }
+
+    @Test("a check of the level live that a worker has unregistered gets nobody killed", arguments: backends)
+    func unregisteredLiveCheck(backend: String) async throws {
+        let options = ["--workers=1", "--live-check", "--muster-liveness-limit=3s"]
+        try await TestProgram.run(options, backend: backend) { program in
+            try await program.ready()
+            let who = try await program.command("unregister-live")
+            // Its only report counts for 0.5 s: with the check still there it would be a hang after 3.5 s.
+            try await program.command("sleep 5000")
+            #expect(try await program.command("who") == who)
+            #expect(program.log("hung").isEmpty)
+        }
+    }
+
+    @Test(
+        "a check that fails vanishes with its registration, and is heard when it is registered again",
+        arguments: backends)
+    func registeredAgain(backend: String) async throws {
+        try await TestProgram.run(["--workers=1", "--check"], backend: backend) { program in
+            try await program.ready()
+            _ = try await readiness(program, becomes: 200)
+            try await program.command("fail-check")
+            _ = try await readiness(program, becomes: 503)
+            try await program.command("unregister-check")
+            _ = try await readiness(program, becomes: 200)
+            try await program.command("register-check")
+            #expect(try await readiness(program, becomes: 503).contains("told to fail"))
+            try await program.command("pass-check")
+            _ = try await readiness(program, becomes: 200)
+        }
+    }
+
+    @Test("workers are not ready until a check that is expected has been registered, and passes", arguments: backends)
+    func expected(backend: String) async throws {
+        try await TestProgram.run(["--workers=1", "--expect-plugins"], backend: backend) { program in
+            try await program.ready()
+            let body = try await readiness(program, becomes: 503)
+            #expect(body.contains("plugins"))
+            #expect(body.contains("test has 0 of 1 workers ready"))
+            #expect(try await program.get("/livez").status == 200)
+            try await program.command("register-plugins")
+            _ = try await readiness(program, becomes: 200)
+            try await program.command("fail-check")
+            _ = try await readiness(program, becomes: 503)
+        }
+    }
+
+    @Test("one reporter serves two checks", arguments: backends)
+    func sharedReporter(backend: String) async throws {
+        try await TestProgram.run(["--workers=1", "--check"], backend: backend) { program in
+            try await program.ready()
+            try await program.command("register-plugins")
+            _ = try await readiness(program, becomes: 200)
+            try await program.command("fail-check")
+            _ = try await readiness(program, becomes: 503)
+            #expect(try await program.get("/readyz/plugins").status == 503)
+            #expect(try await program.get("/readyz/test-check").status == 503)
+        }
+    }
 }

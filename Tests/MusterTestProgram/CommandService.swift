@@ -13,6 +13,7 @@ final class CommandService: ServiceBase {
     private let options: ProgramOptions
     private let lock = BlockingLock()
     private let reporter = HealthReporter()
+    private let checks = Locked<HealthRegistry?>(nil)
     private let accepting = Locked<Job?>(nil)
     private let resets = Atomic<Int>(0)
 
@@ -24,9 +25,15 @@ final class CommandService: ServiceBase {
     }
 
     func register(checks: HealthRegistry) {
-        guard options.hasCheck else { return }
+        self.checks.withLock { $0 = checks }
+        if options.hasCheck { register("\(name)-check") }
+        if options.hasLiveCheck { register("\(name)-live", .live, maximumAge: .milliseconds(500)) }
+        if options.expectsPlugins { try? checks.expect("plugins", at: .ready) }
+    }
+
+    private func register(_ check: String, _ level: HealthLevel = .ready, maximumAge: Duration = .seconds(3600)) {
         do {
-            try checks.register(.reported("\(name)-check", .ready, maximumAge: .seconds(3600), by: reporter))
+            try checks.withLock { $0 }?.register(.reported(check, level, maximumAge: maximumAge, by: reporter))
         } catch {
             say("check refused: \(error)")
         }
@@ -156,6 +163,18 @@ final class CommandService: ServiceBase {
             return who
         case "pass-check":
             reporter.report(.pass)
+            return who
+        case "register-check":
+            register("\(name)-check")
+            return who
+        case "unregister-live":
+            checks.withLock { $0 }?.unregister("\(name)-live")
+            return who
+        case "unregister-check":
+            checks.withLock { $0 }?.unregister("\(name)-check")
+            return who
+        case "register-plugins":
+            register("plugins")
             return who
         case "scribble":
             scribble(over: MetricRegistry.shared.arena.descriptor.rawValue)

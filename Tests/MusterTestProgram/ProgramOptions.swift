@@ -43,6 +43,10 @@ struct ProgramOptions: Sendable {
     var endsWithInput: Bool { values["--end-with-input"] != nil }
     var isQuiet: Bool { values["--quiet"] != nil }
     var hasCheck: Bool { values["--check"] != nil }
+    /// Whether the service has a check of the level live that reports once only.
+    var hasLiveCheck: Bool { values["--live-check"] != nil }
+    /// Whether the program expects a check that only a command registers.
+    var expectsPlugins: Bool { values["--expect-plugins"] != nil }
 
     var workerOptions: WorkerOptions {
         var options = WorkerOptions(warmSpares: value("spares").flatMap { Int($0) } ?? 0)

@@ -24,13 +24,17 @@ final class SupervisorHealth: Sendable {
     private struct State {
         var settings: MusterSettings
         var registry: HealthRegistry?
-        var known: Set<String> = []
+        var announced: HealthRegistry.Contents?
+        /// The application's checks that stand in the registry.
+        var known: [String: Set<HealthLevel>] = [:]
     }
 
+    private static let ownNames: Set = ["supervisor", "hung-workers", "shutdown", "workers"]
     private static let gone = HealthResult.fail("the launcher is gone")
 
     private let published: PublishedSupervisor
     private let state: Locked<State>
+    private let updating = Locked(())
 
     init(of published: PublishedSupervisor, settings: MusterSettings) {
         self.published = published
@@ -51,30 +55,54 @@ final class SupervisorHealth: Sendable {
         try registry.register(.probe("workers", .ready, .startup) { [weak self] in self?.workers ?? Self.gone })
     }
 
-    /// Adds the checks that the program has announced; others are added once a worker has reported them.
+    /// Follows the checks that the program has announced: they are shown from the start, others once a worker has
+    /// them.
     func expect(_ announced: HealthRegistry) {
-        announced.onRegistration { [weak self] check in self?.add(check.name, levels: check.levels) }
-    }
-
-    /// Adds checks that workers have brought along since.
-    func lookForChecks(_ report: SupervisorReport) {
-        for process in report.processes.values {
-            for entry in process.vitalSigns.health { add(entry.name, levels: entry.levels.healthLevels) }
+        let update: @Sendable () -> Void = { [weak self, weak announced] in
+            guard let self, let announced else { return }
+            state.withLock { $0.announced = announced.contents }
+            updateChecks(published.report)
         }
+        announced.onChange(update)
+        update()
     }
 
-    private func add(_ name: String, levels: Set<HealthLevel>) {
-        let registry: HealthRegistry? = state.withLock { state in
-            // However many names damaged memory may hold.
-            guard state.known.count < 64, state.known.insert(name).inserted else { return nil }
+    /// Brings the application's checks up to date: those announced, and those that workers have.
+    private func updateChecks(_ report: SupervisorReport?) {
+        // One after the other, or a check that was removed could be registered after its removal.
+        updating.withLock { _ in update(report) }
+    }
+
+    private func update(_ report: SupervisorReport?) {
+        var changes: [(name: String, levels: Set<HealthLevel>?)] = []
+        let registry = state.withLock { state in
+            var found = state.announced?.checks.mapValues(\.check.levels) ?? [:]
+            found.merge(state.announced?.expected ?? [:]) { $0.union($1) }
+            for process in (report?.processes ?? [:]).values {
+                for sign in process.vitalSigns.health {
+                    // However many names damaged memory may hold.
+                    guard found.count < 64 || found[sign.name] != nil else { continue }
+                    found[sign.name, default: []].formUnion(sign.levels)
+                }
+            }
+            for name in state.known.keys where found[name] == nil { changes.append((name, nil)) }
+            for (name, levels) in found where state.known[name] != levels { changes.append((name, levels)) }
+            state.known = found
             return state.registry
         }
+        for (name, levels) in changes { replace(name, levels, in: registry) }
+    }
+
+    /// A name that a check of the supervisor's own has is left to that one.
+    private func replace(_ name: String, _ levels: Set<HealthLevel>?, in registry: HealthRegistry?) {
+        guard let registry, !Self.ownNames.contains(name) else { return }
+        registry.unregister(name)
+        guard let levels, !levels.isEmpty else { return }
         let others = levels.subtracting([.live])
-        // A name that a check of the supervisor's has is left to that one.
         if others.isEmpty {
-            try? registry?.register(.probe(name, .live) { [weak self] in self?.warning(onCheck: name) ?? Self.gone })
+            try? registry.register(.probe(name, .live) { [weak self] in self?.warning(onCheck: name) ?? Self.gone })
         } else {
-            try? registry?.register(.probe(name, others) { [weak self] in self?.verdict(onCheck: name) ?? Self.gone })
+            try? registry.register(.probe(name, others) { [weak self] in self?.verdict(onCheck: name) ?? Self.gone })
         }
     }
 
@@ -116,7 +144,7 @@ final class SupervisorHealth: Sendable {
     private var workers: HealthResult {
         let settings = state.withLock { $0.settings }
         guard let report = published.report else { return .fail("the workers have not been started") }
-        lookForChecks(report)
+        updateChecks(report)
         var problems: [String] = []
         for group in report.snapshot.groups {
             let name = group.configuration.name
@@ -174,63 +202,35 @@ final class SupervisorHealth: Sendable {
         var failures: [String] = []
         var warnings: [String] = []
         var passing = 0
+        var unreported = 0
+        var ready = 0
         for group in report.snapshot.groups {
             for slot in group.slots where slot.state == .ready {
-                guard let process = slot.incarnation.flatMap({ report.processes[$0] }),
-                    let entry = process.vitalSigns.health.first(where: { $0.name == name })
-                else { continue }
-                let who = "worker \(group.configuration.name)/\(slot.worker.slot)"
-                if entry.isStale(at: now) {
-                    failures.append("\(who): no report for longer than \(entry.maximumAge)")
-                } else if entry.status == .fail {
-                    failures.append("\(who): \(entry.reason)")
+                guard let process = slot.incarnation.flatMap({ report.processes[$0] }) else { continue }
+                ready += 1
+                let signs = process.vitalSigns.health.filter { $0.name == name }
+                guard let worst = signs.first(where: { !$0.isPassing(at: now) }) ?? signs.first else { continue }
+                let worker = "worker \(group.configuration.name)/\(slot.worker.slot)"
+                if worst.isStale(at: now) {
+                    failures.append("\(worker): no report for longer than \(worst.maximumAge)")
+                } else if !worst.result.isPassing {
+                    failures.append("\(worker): \(worst.result.reason ?? "")")
+                } else if signs.allSatisfy({ $0.reportedAt == HealthSign.never }) {
+                    unreported += 1
                 } else {
                     passing += 1
-                    if entry.status == .warn { warnings.append("\(who): \(entry.reason)") }
+                    let warning = signs.lazy.compactMap { $0.result.reason }.first
+                    if let warning { warnings.append("\(worker): \(warning)") }
                 }
             }
         }
+        if ready == 0 { return .fail("no worker is ready") }
         let isEnough = settings.readyCondition == .anyWorker ? passing > 0 : passing > 0 && failures.isEmpty
         if let first = failures.first {
             let text = failures.count > 1 ? "\(first) (and \(failures.count - 1) more)" : first
             return isEnough ? .warn(text) : .fail(text)
         }
-        if passing == 0 { return .fail("no ready worker has reported it") }
+        if passing == 0, unreported > 0 { return .fail("no ready worker has reported it") }
         return warnings.first.map(HealthResult.warn) ?? .pass
-    }
-}
-
-// A worker's health checks, in the endpoint's terms.
-extension HealthSign.Levels {
-    init(_ levels: Set<HealthLevel>) {
-        self = []
-        for level in levels {
-            switch level {
-            case .live: insert(.live)
-            case .ready: insert(.ready)
-            case .startup: insert(.startup)
-            }
-        }
-    }
-
-    /// The levels in the endpoint's terms.
-    var healthLevels: Set<HealthLevel> {
-        var levels: Set<HealthLevel> = []
-        if contains(.live) { levels.insert(.live) }
-        if contains(.ready) { levels.insert(.ready) }
-        if contains(.startup) { levels.insert(.startup) }
-        return levels
-    }
-}
-
-extension HealthSign {
-    /// Whether it has not been heard of for too long.
-    func isStale(at now: MonotonicInstant) -> Bool {
-        maximumAge > .zero && reportedAt.advanced(by: maximumAge) < now
-    }
-
-    /// Whether it speaks for its worker.
-    func isPassing(at now: MonotonicInstant) -> Bool {
-        status != .fail && !isStale(at: now)
     }
 }

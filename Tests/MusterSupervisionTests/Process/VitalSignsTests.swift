@@ -2,6 +2,7 @@
 
 import CMuster
 import Glibc
+import MusterHealth
 import MusterPlatform
 import MusterTestSupport
 import Testing
@@ -85,12 +86,12 @@ struct VitalSignsTests {
     @Test("A check of the live level hangs when it has failed, or not reported, for the limit")
     func health() {
         var sign = HealthSign(
-            name: "db", levels: [.live, .ready], status: .pass, reportedAt: at(1000), maximumAge: .nanoseconds(500))
+            name: "db", levels: [.live, .ready], result: .pass, reportedAt: at(1000), maximumAge: .nanoseconds(500))
         #expect(writer.setHealth(sign))
         #expect(watch(1000) == .nextLook(at: at(1600)))
         #expect(watch(1600) == .hung(Hang(cause: .health(name: "db"), since: at(1500))))
         sign.reportedAt = at(1600)
-        sign.status = .fail
+        sign.result = .fail("")
         writer.setHealth(sign)
         #expect(watch(1650) == .nextLook(at: at(1700)))
         // A new failure does not put off what the first one has begun.
@@ -98,11 +99,11 @@ struct VitalSignsTests {
         writer.setHealth(sign)
         #expect(watch(1690) == .nextLook(at: at(1700)))
         #expect(watch(1700) == .hung(Hang(cause: .health(name: "db"), since: at(1600))))
-        sign.status = .warn
+        sign.result = .warn("")
         sign.maximumAge = .zero
         writer.setHealth(sign)
         #expect(watch(9000) == .quiet)
-        writer.setHealth(HealthSign(name: "ready", levels: .ready, status: .fail, reportedAt: at(1)))
+        writer.setHealth(HealthSign(name: "ready", levels: [.ready], result: .fail(""), reportedAt: at(1)))
         #expect(watch(9000) == .quiet)
     }
 
@@ -153,7 +154,7 @@ struct VitalSignsTests {
         near.set(5000)
         #expect(calls.value == 1)
         #expect(watch(1000) == .nextLook(at: at(5000)))
-        writer.setHealth(HealthSign(name: "x", levels: .live, status: .fail, reportedAt: at(1000)))
+        writer.setHealth(HealthSign(name: "x", levels: [.live], result: .fail(""), reportedAt: at(1000)))
         #expect(calls.value == 2)
         writer.turns.begin(at: 4000)
         #expect(watch(1000) == .nextLook(at: at(1100)))
@@ -201,7 +202,7 @@ struct VitalSignsTests {
     @Test("Of a look and a failing check that meet, one sees the other")
     func noLostCheck() async throws {
         let writer = writer
-        let sign = HealthSign(name: "x", levels: .live, status: .fail, reportedAt: at(5000))
+        let sign = HealthSign(name: "x", levels: [.live], result: .fail(""), reportedAt: at(5000))
         try await meet {
             writer.setHealth(sign)
         } after: {
@@ -288,15 +289,15 @@ struct VitalSignsTests {
     @Test("Checks arrive whole, and texts are cut between characters")
     func table() {
         let long = HealthSign(
-            name: String(repeating: "ä", count: 40), levels: [.startup], status: .warn,
-            reason: String(repeating: "€", count: 100), reportedAt: at(5), maximumAge: .seconds(3))
+            name: String(repeating: "ä", count: 40), levels: [.startup],
+            result: .warn(String(repeating: "€", count: 100)),
+            reportedAt: at(5), maximumAge: .seconds(3))
         writer.setHealth(long)
-        writer.setHealth(HealthSign(name: "b", levels: .ready, status: .pass, reportedAt: at(6)))
+        writer.setHealth(HealthSign(name: "b", levels: [.ready], result: .pass, reportedAt: at(6)))
         let signs = reader.health
         #expect(signs.map(\.name) == [String(repeating: "ä", count: 31), "b"])
-        #expect(signs.first?.reason == String(repeating: "€", count: 66))
-        #expect(signs.first?.levels == .startup)
-        #expect(signs.first?.status == .warn)
+        #expect(signs.first?.result == .warn(String(repeating: "€", count: 66)))
+        #expect(signs.first?.levels == [.startup])
         #expect(signs.first?.reportedAt == at(5))
         #expect(signs.first?.maximumAge == .seconds(3))
         writer.removeHealth(long.name)
@@ -307,14 +308,27 @@ struct VitalSignsTests {
     @Test("A table that is full refuses, and has room again when a check is forgotten")
     func fullTable() {
         for number in 0..<32 {
-            #expect(writer.setHealth(HealthSign(name: "c\(number)", levels: .live, status: .pass, reportedAt: at(1))))
+            #expect(writer.setHealth(HealthSign(name: "c\(number)", levels: [.live], result: .pass, reportedAt: at(1))))
         }
-        let more = HealthSign(name: "more", levels: .live, status: .pass, reportedAt: at(1))
+        let more = HealthSign(name: "more", levels: [.live], result: .pass, reportedAt: at(1))
         #expect(!writer.setHealth(more))
-        #expect(writer.setHealth(HealthSign(name: "c7", levels: .live, status: .fail, reportedAt: at(2))))
+        #expect(writer.setHealth(HealthSign(name: "c7", levels: [.live], result: .fail(""), reportedAt: at(2))))
         writer.removeHealth("c7")
         #expect(writer.setHealth(more))
         #expect(reader.health.count == 32)
+    }
+
+    @Test("A check has a result for each set of levels, and its next results take the place of all of them")
+    func severalResults() {
+        let warning = HealthSign(name: "db", levels: [.live], result: .warn("none"), reportedAt: at(1))
+        let failure = HealthSign(name: "db", levels: [.ready], result: .fail("none"), reportedAt: at(1))
+        #expect(writer.setHealth([warning, failure], of: "db"))
+        #expect(reader.health.map(\.levels) == [[.live], [.ready]])
+        let report = HealthSign(name: "db", levels: [.live, .ready], result: .pass, reportedAt: at(2))
+        #expect(writer.setHealth([report], of: "db"))
+        #expect(reader.health == [report])
+        #expect(writer.setHealth([], of: "db"))
+        #expect(reader.health.isEmpty)
     }
 
     @Test("A check is never read half old and half new")
@@ -328,8 +342,7 @@ struct VitalSignsTests {
                 let digit = String(number % 10)
                 writer.setHealth(
                     HealthSign(
-                        name: "x", levels: .ready, status: .pass,
-                        reason: String(repeating: digit, count: 1 + number % 190),
+                        name: "x", levels: [.ready], result: .warn(String(repeating: digit, count: 1 + number % 190)),
                         reportedAt: MonotonicInstant(nanoseconds: Int64(number))))
             }
         }
@@ -338,7 +351,8 @@ struct VitalSignsTests {
             for _ in 0..<Scale.of(20_000) {
                 guard let sign = reader.health.first else { continue }
                 let number = Int(sign.reportedAt.nanoseconds)
-                if sign.reason != String(repeating: String(number % 10), count: 1 + number % 190) { wrong += 1 }
+                let digits = String(repeating: String(number % 10), count: 1 + number % 190)
+                if sign.result != .warn(digits) { wrong += 1 }
             }
             isOver.value = true
             return wrong
@@ -375,7 +389,7 @@ struct VitalSignsTests {
             }
             for sign in reader.health {
                 #expect(sign.name.utf8.count <= 63 * 3)
-                #expect(sign.reason.utf8.count <= 200 * 3)
+                #expect((sign.result.reason ?? "").utf8.count <= 200 * 3)
             }
             _ = (reader.turns, reader.lastTurn)
         }
@@ -404,4 +418,12 @@ final class Flag: Sendable {
         get { state.withLock { $0 } }
         set { state.withLock { $0 = newValue } }
     }
+}
+
+extension VitalSignsWriter {
+    /// Shows the only result of a check.
+    @discardableResult
+    fileprivate func setHealth(_ sign: HealthSign) -> Bool { setHealth([sign], of: sign.name) }
+
+    fileprivate func removeHealth(_ name: String) { setHealth([], of: name) }
 }
