@@ -6,8 +6,8 @@ DEMO_OPTIONS ?=
 # The benchmark's C program is no target of the package, which would link Swift's library into it.
 CC := clang
 
-.PHONY: help demo muster completions test unit sanitize integration storm bench lint format dashboards docs setup \
-    clean
+.PHONY: help demo muster completions test unit sanitize integration storm bench lint format dashboards docs shape api \
+    setup clean
 
 help: ## Show this text.
 	@awk -F':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -59,6 +59,14 @@ dashboards: ## Render the dashboards from their jsonnet.
 
 docs: setup ## Build the reference documentation into docs/.generated.
 	@SWIFT=$(SWIFT) scripts/build-docs
+
+shape: ## Print files, lines, public declarations and imports against floors; fail when a limit is exceeded.
+	@MUSTER_WITHOUT_EXECUTABLES=1 $(SWIFT) build --traits ServiceLifecycle
+	@SWIFT=$(SWIFT) scripts/shape --check
+
+api: ## Write the public interface of the built modules to docs/api/Muster.txt.
+	@MUSTER_WITHOUT_EXECUTABLES=1 $(SWIFT) build --traits ServiceLifecycle
+	@SWIFT=$(SWIFT) scripts/shape --write
 
 clean: ## Remove everything built.
 	rm -rf .build .build-* docs/.generated .venv

@@ -37,7 +37,7 @@ let package = Package(
         .package(url: "https://github.com/swift-server/swift-service-lifecycle.git", from: "2.9.0"),
     ],
     targets: [
-        // Floor 0: the C world.
+        // Floor 0: C. A target belongs to the floor of the last comment above it; scripts/shape reads them.
         // Compiled against libmicrohttpd-dev; the library itself is loaded when an endpoint is first started.
         .target(name: "CMicrohttpd"),
         .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
@@ -48,12 +48,14 @@ let package = Package(
         .target(name: "CGnuTLS"),
         .target(name: "CMuster"),
 
-        // Floor 1: the operating system in Swift's terms, and the metric arena.
+        // Floor 1: the operating system in Swift's terms.
         .target(
             name: "MusterPlatform",
             dependencies: ["CMuster", .product(name: "DequeModule", package: "swift-collections")],
             swiftSettings: swiftSettings,
             linkerSettings: [.linkedLibrary("dispatch")]),
+
+        // Floor 2: metrics.
         .target(
             name: "MusterMetrics",
             dependencies: [
@@ -63,7 +65,7 @@ let package = Package(
             ],
             swiftSettings: swiftSettings),
 
-        // Floor 3: health, and the engines.
+        // Floor 3: health, and the engines. They do not import each other.
         .target(
             name: "MusterHealth",
             dependencies: [
@@ -78,6 +80,8 @@ let package = Package(
                 .product(name: "Logging", package: "swift-log"),
             ],
             swiftSettings: swiftSettings),
+
+        // Floor 4: the endpoint, and supervision. They do not import each other.
         .target(
             name: "MusterEndpoint",
             dependencies: [
@@ -94,7 +98,7 @@ let package = Package(
             ],
             swiftSettings: swiftSettings),
 
-        // Floor 3: what a service author imports.
+        // Floor 5: what a service author imports.
         .target(
             name: "Muster",
             dependencies: [
@@ -106,12 +110,14 @@ let package = Package(
                 .product(name: "SystemPackage", package: "swift-system"),
             ],
             swiftSettings: swiftSettings),
+
+        // Floor 6: beside the executables.
         .target(
             name: "MusterTestKit",
             dependencies: ["MusterPlatform", "MusterMetrics", "MusterExecution", "Muster"],
             swiftSettings: swiftSettings),
 
-        // Floor 4: beside the executables. Empty without the trait.
+        // Empty without the trait.
         .target(
             name: "MusterServiceLifecycle",
             dependencies: [
@@ -123,7 +129,7 @@ let package = Package(
             ],
             swiftSettings: swiftSettings),
 
-        // What of the command line is tested without starting it.
+        // The parts of the command line that are tested without starting it.
         .target(
             name: "MusterCommand",
             dependencies: [
@@ -132,10 +138,10 @@ let package = Package(
             ],
             swiftSettings: swiftSettings),
 
-        // What of the demo is tested without starting it.
+        // The parts of the demo that are tested without starting it.
         .target(name: "MusterDemoSupport", swiftSettings: swiftSettings),
 
-        // What several test targets use.
+        // Tests. This one is used by several of them.
         .target(
             name: "MusterTestSupport", dependencies: ["MusterPlatform"], path: "Tests/MusterTestSupport",
             swiftSettings: swiftSettings),
@@ -242,7 +248,7 @@ let package = Package(
 )
 
 if hasExecutables {
-    // Floor 4: executables.
+    // Floor 7: executables.
     package.products += [
         .executable(name: "muster", targets: ["muster"]),
         .executable(name: "muster-demo", targets: ["muster-demo"]),
@@ -252,9 +258,9 @@ if hasExecutables {
         .package(url: "https://github.com/apple/swift-nio.git", from: "2.80.0"),
     ]
     package.targets += [
-        // Without pkg-config, which would warn whoever builds something else.
+        // Floor 0 again. Without pkg-config, which would print a warning in every other build.
         .systemLibrary(name: "CCurl", providers: [.apt(["libcurl4-openssl-dev"])]),
-        // Above the others: it imports what is on floor 4.
+        // Floor 7 again.
         .executableTarget(
             name: "muster",
             dependencies: [
@@ -273,7 +279,9 @@ if hasExecutables {
                 .product(name: "NIOHTTP1", package: "swift-nio"),
             ],
             swiftSettings: swiftSettings),
+        // Floor 0 for the benchmarks' C functions.
         .target(name: "CMusterBench"),
+        // Floor 7 again.
         .executableTarget(
             name: "muster-bench",
             dependencies: [
