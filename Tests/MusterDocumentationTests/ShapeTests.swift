@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Foundation
+import MusterTestSupport
+import Testing
+
+/// Compares the floors, the public interface and the page of the architecture with the sources and the built modules.
+@Suite("The shape of the sources", .timeLimit(.minutes(5)))
+struct ShapeTests {
+    /// Where the tests' own products are.
+    private static let products = URL(fileURLWithPath: CommandLine.arguments[0]).deletingLastPathComponent()
+
+    /// The products among which SwiftNIO is: the tests' own, or those of the release build of the demo.
+    private static let productsWithNIO = [products, Repository.root.appendingPathComponent(".build/release")].first {
+        has("NIOPosix", in: $0)
+    }
+
+    private static func has(_ module: String, in products: URL) -> Bool {
+        FileManager.default.fileExists(atPath: products.appendingPathComponent("Modules/\(module).swiftmodule").path)
+    }
+
+    private static var canCompile: Bool { find("swiftc") != nil && has("Muster", in: products) }
+
+    private static let canReadInterface = canCompile && find("python3") != nil
+
+    /// Runs the script that prints the shape.
+    private func shape(_ arguments: [String]) async throws -> (status: Int32, output: String) {
+        let script = Repository.root.appendingPathComponent("scripts/shape").path
+        let program = try Program(
+            "/usr/bin/env", ["python3", script] + arguments, environment: ["MUSTER_PRODUCTS": Self.products.path])
+        let status = try await program.status(within: 120)
+        return (status, "\(program.output)\(program.errors)")
+    }
+
+    /// Type-checks one file against built modules, with the module maps whose paths match a pattern of grep's.
+    private func typecheck(_ source: String, maps pattern: String) async throws -> (status: Int32, errors: String) {
+        let file = try TemporaryFolder().write(source, to: "main.swift")
+        let nio = Self.productsWithNIO ?? Self.products
+        let compiler = try Program(
+            "/usr/bin/env",
+            [
+                "bash", "-c",
+                """
+                maps=$(find "$0" "$1/Sources" "$1"/.build/checkouts/*/Sources "$2/" -name module.modulemap | \
+                    grep -E -- "$3" | grep -v -e '-tool.build' | sort -u | sed 's/^/-Xcc -fmodule-map-file=/')
+                exec swiftc -typecheck -suppress-warnings -swift-version 6 -I "$0/Modules" -I "$2/Modules" $maps "$4"
+                """, Self.products.path, Repository.root.path, nio.path, pattern, file,
+            ])
+        return (try await compiler.status(within: 240), compiler.errors)
+    }
+
+    @Test("has no import against the floors of the manifest", .enabled(if: find("python3") != nil))
+    func floors() async throws {
+        let result = try await shape(["--no-interface", "--floors"])
+        #expect(result.status == 0, "\(result.output)")
+    }
+
+    @Test("has the public interface that docs/api/Muster.txt shows", .enabled(if: canReadInterface))
+    func interface() async throws {
+        let result = try await shape(["--compare"])
+        #expect(result.status == 0, "\(result.output)")
+    }
+
+    @Test(
+        "has no public type whose name is taken by SwiftNIO, Foundation or the packages of the Swift server community",
+        .enabled(if: canCompile && productsWithNIO != nil, "build the demo first: make demo"))
+    func names() async throws {
+        let interface = try Repository.text("docs/api/Muster.txt")
+        let declaration = /(?:@[A-Za-z]+ )*(?:final )?(class|struct|enum|protocol|actor) ([A-Za-z]+)[^\/]*/
+        var source = """
+            import CoreMetrics
+            import Foundation
+            import Logging
+            import Metrics
+            import Muster
+            import NIOCore
+            import NIOPosix
+            import ServiceLifecycle
+
+
+            """
+        var count = 0
+        for line in interface.split(separator: "\n") {
+            guard let match = line.wholeMatch(of: declaration) else { continue }
+            count += 1
+            source += "typealias Name\(count) = \(match.1 == "protocol" ? "any " : "")\(match.2)\n"
+        }
+        #expect(count > 20)
+        // As a program writes them.
+        source += """
+            struct Mailer: ServiceBase {
+                let threadGroup = ThreadGroup(name: "mailer")
+                func start() async throws {}
+            }
+            func program(backend: Backend, job: Job, loop: FixedIntervalLoopingCall, health: HealthRegistry) {}
+            func launchers(one: ServiceLauncher, several: ProcessLauncher, bootstrap: NIOPosix.ServerBootstrap) {}
+            """
+        let result = try await typecheck(source, maps: ".")
+        #expect(result.status == 0, "\(result.errors)")
+    }
+
+    @Test("lets a program that imports MusterMetrics do without the endpoint's C libraries", .enabled(if: canCompile))
+    func metricsAlone() async throws {
+        let source = """
+            import MusterMetrics
+
+            let jobs = try MetricRegistry.shared.counter("mailer_jobs_total", help: "Mails accepted.")
+            jobs.increment()
+            """
+        // No module map of another C library is named, so that their headers cannot be read.
+        let result = try await typecheck(source, maps: "/CMuster(.build)?/")
+        #expect(result.status == 0, "\(result.errors)")
+    }
+
+    @Test("is shown by the page of the architecture, whose files exist")
+    func files() throws {
+        let sources = Repository.files(in: ["Sources"], endingIn: [".swift", ".c", ".h"])
+        let names = try Repository.text("docs/architecture.md").matches(of: /`([A-Za-z\/+-]+\.(?:swift|c|h))`/)
+        #expect(names.count > 10)
+        for name in names where name.1 != "Package.swift" {
+            #expect(sources.contains { "/\($0)".hasSuffix("/\(name.1)") }, "\(name.1)")
+        }
+    }
+}
