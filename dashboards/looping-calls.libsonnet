@@ -14,7 +14,7 @@ function(config)
   dashboard.new(
     'muster-looping-calls',
     'Muster / Looping calls',
-    'When looping calls start, compared with when they should, what they skip, and how long they take.',
+    'Lateness, skipped runs and durations of looping calls.',
     [
       dashboard.variables.datasource,
       dashboard.variables.job,
@@ -36,7 +36,7 @@ function(config)
           ),
           panels.stat(
             'Runs',
-            'Runs begun in a second.',
+            'Runs started per second.',
             'cps',
             'sum(' + rate('runs_total') + ')',
             [[null, 'blue']],
@@ -81,7 +81,7 @@ function(config)
         panels: [
           panels.heatmap(
             'Lateness of all runs',
-            'How many runs started how late. A band that moves up, or spreads, means that the workers are busy; single spots far up are runs that something held up.',
+            'How many runs started how late. A band that moves up, or spreads, means that the workers are busy; single spots far up are runs that were delayed individually.',
             'sum by (le) (increase(muster_loop_lateness_seconds_bucket' + loops + '[$__rate_interval]))',
             alerts=['MusterLoopLate'],
           ),
@@ -152,7 +152,7 @@ function(config)
           ),
           panels.table(
             'Loops',
-            'Each loop with its interval, when it ran and is to run, and what it has been through in the time shown.',
+            'Each loop with its interval, its last and next run, and its runs, failures and overruns in the time shown.',
             ['loop', 'backend', 'worker_group'],
             [
               {

@@ -11,7 +11,7 @@ function(config)
   dashboard.new(
     'muster-overview',
     'Muster / Overview',
-    'Services under Muster: workers, why they were replaced, threads and jobs, how full things are, and health.',
+    'Services under Muster: workers, why they were replaced, threads and jobs, saturation, and health.',
     [
       dashboard.variables.datasource,
       dashboard.variables.job,
@@ -24,7 +24,7 @@ function(config)
         panels: [
           panels.stat(
             'Workers ready',
-            'Workers that have started their service and serve. Services in one process count as one.',
+            'Workers whose service has started. A service in one process counts as one.',
             'none',
             'sum(muster_workers' + with('state="ready"') + ') or sum(muster_worker_up' + workers + ')',
             [[null, 'red'], [1, 'green']],
@@ -32,7 +32,7 @@ function(config)
           ),
           panels.stat(
             'Workers not ready',
-            'Workers that start, hang, or wait for their next try. More than 0 for minutes means that something is wrong.',
+            'Workers that are starting, hung, or waiting for their next start. A count that is normally 0.',
             'none',
             'sum(muster_workers' + with('state=~"starting|hung|backoff"') + ') or vector(0)',
             [[null, 'green'], [1, 'orange']],
@@ -40,7 +40,7 @@ function(config)
           ),
           panels.stat(
             'Deaths an hour',
-            'Workers that died without being asked to, as an average over the time shown.',
+            'Deaths of workers that were not requested, averaged over the time shown.',
             'none',
             'sum(rate(muster_worker_restarts_total' + deaths + '[$__rate_interval])) * 3600 or vector(0)',
             [[null, 'green'], [1, 'orange'], [60, 'red']],
@@ -50,7 +50,7 @@ function(config)
           ),
           panels.stat(
             'Failing checks',
-            'Health checks that failed when they were last asked.',
+            'Health checks that failed in their last evaluation.',
             'none',
             'count(muster_health_check_status' + target + ' == 0) or vector(0)',
             [[null, 'green'], [1, 'red']],
@@ -58,7 +58,7 @@ function(config)
           ),
           panels.stat(
             'Processors in use',
-            'Processor time that all workers use, in processors.',
+            'Processor time of all workers, in processors.',
             'none',
             'sum(rate(muster_worker_cpu_seconds_total' + workers + '[$__rate_interval]))',
             [[null, 'blue']],
@@ -78,7 +78,7 @@ function(config)
         panels: [
           panels.stacked(
             'Workers by state',
-            'Processes of each state: those that are ready, on their way, hung, held back, or spare.',
+            'Processes of each state: ready, starting, stopping, hung, delayed by the back-off, or spare.',
             'none',
             [['sum by (state) (muster_workers' + workers + ')', '{{state}}']],
             alerts=['MusterWorkersMissing', 'MusterHungWorkerRemains'],
@@ -92,7 +92,7 @@ function(config)
           ]),
           panels.bars(
             'Restarts by reason',
-            'Workers that were replaced, by the reason why the one before ended. docs/operations.md tells what each reason means.',
+            'Replaced workers, by the reason of the death. docs/operations.md explains the reasons.',
             'none',
             [['sum by (reason) (round(increase(muster_worker_restarts_total' + workers + '[$__rate_interval])))', '{{reason}}']],
             alerts=['MusterWorkersRestarting', 'MusterWorkerHung', 'MusterWorkerOutOfMemory'],
@@ -107,7 +107,7 @@ function(config)
           ]),
           panels.lines(
             'Time since the last sign of life',
-            'How long the worker has been at one thing that lasts or is overdue. A worker is replaced at muster.liveness-limit, 10 s by default.',
+            'How long the worker has made no known progress. A worker is replaced at muster.liveness-limit, 10 s by default.',
             's',
             [
               [
@@ -120,7 +120,7 @@ function(config)
           ),
           panels.table(
             'Workers',
-            'Each slot with the process that it has at present, and what it has been through.',
+            'Each slot with its present process, restarts and resources.',
             ['instance', 'worker_group', 'worker'],
             [
               {
@@ -180,19 +180,19 @@ function(config)
         panels: [
           panels.lines(
             'Threads',
-            'Threads of the operating system in each worker, those of libraries included.',
+            'Number of OS threads in each worker, including those of libraries.',
             'none',
             [['muster_worker_threads' + workers, worker]],
           ),
           panels.stacked(
             'Jobs alive',
-            'Jobs by state and backend: queued for a thread, running, or asked to stop.',
+            'Jobs by state and backend: queued, running, or stopping.',
             'none',
             [['sum by (backend, state) (muster_worker_jobs' + workers + ')', '{{backend}} {{state}}']],
           ),
           panels.lines(
             'Jobs started and failed',
-            'Jobs spawned in a second, and those that ended with an error.',
+            'Jobs spawned per second, and those that ended with an error.',
             'cps',
             [
               ['sum by (backend) (rate(muster_jobs_total' + workers + '[$__rate_interval]))', '{{backend}}'],
@@ -209,13 +209,13 @@ function(config)
         panels: [
           panels.lines(
             'Processor use',
-            'Processors that each worker uses. A cooperative worker cannot use more than one, but for its pool and its libraries.',
+            'Processors that each worker uses. A cooperative worker uses at most one, apart from its pool and its libraries.',
             'percentunit',
             [['rate(muster_worker_cpu_seconds_total' + workers + '[$__rate_interval])', worker]],
           ),
           panels.lines(
             'Lag of the hub',
-            'How long a turn of the cooperative hub takes, which is what everything else in that worker has to wait. Empty with workers of the threading backend only.',
+            'How long a turn of the cooperative hub takes. All other work in that worker waits meanwhile. Empty if all workers run the threading backend.',
             's',
             [
               [
@@ -236,7 +236,7 @@ function(config)
           ),
           panels.lines(
             'Room used',
-            'The fullest of each kind of bounded thing: threads of a group, threads for blocking work, file descriptors.',
+            'The highest use of each limited resource: threads of a group, threads for blocking work, file descriptors.',
             'percentunit',
             [
               [
@@ -276,7 +276,7 @@ function(config)
           ),
           panels.lines(
             'Work refused and failed',
-            'Threads for which a group had no room, and threads of a group that ended with an error.',
+            'Threads that a full group rejected, and threads of a group that ended with an error.',
             'cps',
             [
               [
@@ -297,13 +297,13 @@ function(config)
         panels: [
           panels.passes(
             'Health checks',
-            'Whether each check passed when it was last asked, by level.',
+            '1 if the check passed in its last evaluation, else 0, by level.',
             [['min by (check, level) (muster_health_check_status' + target + ')', '{{level}}: {{check}}']],
             alerts=['MusterHealthCheckFailing'],
           ),
           panels.bars(
             'Reloads',
-            'Reloads by how they ended.',
+            'Reloads by outcome.',
             'none',
             [['sum by (outcome) (round(increase(muster_reloads_total' + target + '[$__rate_interval])))', '{{outcome}}']],
             w=6,
@@ -316,7 +316,7 @@ function(config)
           ]),
           panels.lines(
             'Metrics dropped',
-            'Series for which there was no room, and updates that made no sense, of workers and supervisors.',
+            'Series that did not fit into the arena, and invalid updates, of workers and supervisors.',
             'cps',
             [
               ['sum(rate(muster_metrics_dropped_series_total' + target + '[$__rate_interval]))', 'series'],
@@ -327,7 +327,7 @@ function(config)
           ),
           panels.lines(
             'Requests to the endpoint',
-            'Scrapes, probes and everything else that the endpoint answers.',
+            'Scrapes, probes and all other requests that the endpoint answered.',
             'reqps',
             [
               [
