@@ -2,7 +2,7 @@
 
 import FoundationEssentials
 import MusterEndpoint
-public import MusterHealth
+package import MusterHealth
 
 /// Where a service's status is asked for.
 public struct StatusTarget: Hashable, Sendable {
@@ -206,7 +206,7 @@ public struct StatusAnswer: Hashable, Sendable {
     /// The document as it came.
     public let document: [UInt8]
     /// What it says.
-    public let report: StatusReport
+    package let report: StatusReport
 
     /// Reads an answer.
     ///

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import MusterEndpoint
-public import MusterHealth
+package import MusterHealth
 
 /// A status as lines for a terminal.
 public struct StatusView: Sendable {
@@ -15,7 +15,7 @@ public struct StatusView: Sendable {
     ///   - report: What is shown.
     ///   - width: How many places the terminal's lines have.
     ///   - style: How words are set off.
-    public init(_ report: StatusReport, width: Int, style: Style) {
+    package init(_ report: StatusReport, width: Int, style: Style) {
         self.report = report
         self.width = width
         self.style = style

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Glibc
-public import Logging
-public import MusterHealth
+package import Logging
+package import MusterHealth
 public import MusterMetrics
 public import MusterPlatform
 
@@ -34,7 +34,7 @@ public final class Endpoint: Sendable {
     ///   - status: Knows what the status page and `/status` show; without one they show the checks only.
     ///   - registry: Where the endpoint counts its own requests and shows the checks' state; nowhere when `nil`.
     ///   - logger: Where starting and stopping is told.
-    public init(
+    package init(
         configuration: EndpointConfiguration = EndpointConfiguration(), metrics: any MetricsRenderer,
         health: HealthRegistry, status: (any StatusSource)? = nil, registry: MetricRegistry? = nil,
         logger: Logger = Logger(label: "muster.endpoint")

@@ -19,7 +19,7 @@ extension HealthReport {
             if !isFirst { json += "," }
             isFirst = false
             Self.append(entry.name, to: &json)
-            json += ":[{\"status\":\"\(Self.status(of: entry.result))\""
+            json += ":[{\"status\":\"\(entry.result.state.rawValue)\""
             if let instant = entry.instant {
                 let time = present + now.duration(to: instant).inSeconds
                 json += ",\"time\":\"\(Self.timestamp(time))\""
@@ -44,14 +44,6 @@ extension HealthReport {
         }
         json += "}\n"
         return json
-    }
-
-    private static func status(of result: HealthResult) -> String {
-        switch result {
-        case .pass: Status.pass.rawValue
-        case .warn: Status.warn.rawValue
-        case .fail: Status.fail.rawValue
-        }
     }
 
     private static func append(_ text: String, to json: inout String) {

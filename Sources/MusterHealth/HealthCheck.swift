@@ -1,25 +1,24 @@
 // SPDX-License-Identifier: Apache-2.0
 
-public import MusterPlatform
+package import MusterPlatform
 
 /// One question about the health of the process.
 public struct HealthCheck: Sendable {
-    /// How a check comes by its result.
-    package enum Kind: Sendable {
+    /// How a check is evaluated.
+    enum Kind: Sendable {
         case probe(@Sendable () -> HealthResult)
         case asynchronous(@Sendable () async throws -> Void)
         case reported(HealthReporter)
     }
 
-    /// The check's name: a letter or digit, then up to 62 more, or `.`, `_`, `:` and `-`.
-    public let name: String
-    /// What the check speaks for.
-    public var levels: Set<HealthLevel>
+    /// A letter or digit, then up to 62 more, or `.`, `_`, `:` and `-`.
+    package let name: String
+    package var levels: Set<HealthLevel>
     /// How long a run may take.
-    public var timeout: Duration
+    package var timeout: Duration
     /// How old a result may be and still answer a request.
-    public var maximumAge: Duration
-    package let kind: Kind
+    package var maximumAge: Duration
+    let kind: Kind
 
     private init(name: String, levels: [HealthLevel], timeout: Duration, maximumAge: Duration, kind: Kind) {
         self.name = name
@@ -29,13 +28,9 @@ public struct HealthCheck: Sendable {
         self.kind = kind
     }
 
-    /// A check that is answered at once, on the endpoint's thread, at each request.
+    /// A check that runs on the endpoint's thread at each request.
     ///
-    /// - Parameters:
-    ///   - name: The check's name.
-    ///   - levels: What it speaks for.
-    ///   - body: Answers. It must be quick and must not block: it reads what is known already.
-    /// - Returns: The check.
+    /// - Parameter body: Must return quickly and must not block.
     public static func probe(
         _ name: String, _ levels: HealthLevel..., body: @escaping @Sendable () -> HealthResult
     ) -> HealthCheck {
@@ -56,13 +51,10 @@ public struct HealthCheck: Sendable {
     /// goes on, and its result counts when it comes.
     ///
     /// - Parameters:
-    ///   - name: The check's name.
-    ///   - levels: What it speaks for.
     ///   - timeout: How long after its start a run counts as failed. Keep it below the probe's own time-out, which
     ///     is one second in Kubernetes unless set.
     ///   - maximumAge: How old a result may be and still answer a request instead of a new run.
     ///   - body: Fails by throwing; the error's text is the reason.
-    /// - Returns: The check.
     public static func asynchronous(
         _ name: String, _ levels: HealthLevel..., timeout: Duration = .seconds(1), maximumAge: Duration = .zero,
         body: @escaping @Sendable () async throws -> Void
@@ -73,11 +65,8 @@ public struct HealthCheck: Sendable {
     /// A check whose results the application reports. It fails while there is no report, or only one that is too old.
     ///
     /// - Parameters:
-    ///   - name: The check's name.
-    ///   - levels: What it speaks for.
     ///   - maximumAge: How long a report counts.
     ///   - reporter: Where the application reports.
-    /// - Returns: The check.
     public static func reported(
         _ name: String, _ levels: HealthLevel..., maximumAge: Duration, by reporter: HealthReporter
     ) -> HealthCheck {
@@ -91,12 +80,12 @@ public struct HealthCheck: Sendable {
     }
 
     /// Whether a result answers a request at an instant.
-    package func mayReuse(_ report: HealthReporter.Report, at now: MonotonicInstant) -> Bool {
+    func mayReuse(_ report: HealthReporter.Report, at now: MonotonicInstant) -> Bool {
         maximumAge > .zero && report.instant.duration(to: now) <= maximumAge
     }
 
-    /// Says what is wrong with the check, if anything.
-    package func validate() throws(HealthError) {
+    /// - Throws: ``HealthError`` for a check that cannot be registered.
+    func validate() throws(HealthError) {
         try Self.validate(name: name)
         if levels.isEmpty { throw .noLevels(check: name) }
         if case .asynchronous = kind, timeout <= .zero {
@@ -110,8 +99,8 @@ public struct HealthCheck: Sendable {
         }
     }
 
-    /// Says what is wrong with a name, if anything.
-    package static func validate(name: String) throws(HealthError) {
+    /// - Throws: ``HealthError/invalidName(_:)``.
+    static func validate(name: String) throws(HealthError) {
         let bytes = name.utf8
         let isValid =
             (1...63).contains(bytes.count)
@@ -129,18 +118,18 @@ public struct HealthCheck: Sendable {
     }
 }
 
-/// What a health check speaks for. The levels are those of Kubernetes' probes.
+/// The probe that a health check contributes to. The levels are those of Kubernetes.
 public enum HealthLevel: String, Sendable, CaseIterable {
-    /// Whether the process works at all. Whoever watches it restarts the process when this fails, so a dependency
-    /// of the process has no place here.
+    /// Whether the process works at all. A failure gets the process restarted, so a dependency of the process does not
+    /// belong here.
     case live
-    /// Whether the process can do its work now. While this fails it gets none.
+    /// Whether the process can do its work now. A failure keeps traffic away.
     case ready
     /// Whether the process has finished starting. Passes for good once it has passed.
     case startup
 
     /// The last component of the level's path, for example `livez`.
-    public var endpointName: String {
+    package var endpointName: String {
         switch self {
         case .live: "livez"
         case .ready: "readyz"
@@ -149,7 +138,7 @@ public enum HealthLevel: String, Sendable, CaseIterable {
     }
 }
 
-/// What one health check found.
+/// The result of a health check.
 public enum HealthResult: Hashable, Sendable {
     /// All is well.
     case pass
@@ -159,20 +148,29 @@ public enum HealthResult: Hashable, Sendable {
     case fail(String)
 
     /// Whether the check does not fail.
-    public var isPassing: Bool {
+    package var isPassing: Bool {
         if case .fail = self { false } else { true }
     }
 
     /// The warning's or failure's text.
-    public var reason: String? {
+    package var reason: String? {
         switch self {
         case .pass: nil
         case .warn(let reason), .fail(let reason): reason
         }
     }
 
+    /// The result without its reason.
+    package var state: CheckState {
+        switch self {
+        case .pass: .pass
+        case .warn: .warn
+        case .fail: .fail
+        }
+    }
+
     /// The result with its text as one line of bounded length, fit for a response and a log.
-    package var bounded: HealthResult {
+    var bounded: HealthResult {
         switch self {
         case .pass: .pass
         case .warn(let reason): .warn(Self.reason(reason))
@@ -202,19 +200,13 @@ public enum HealthResult: Hashable, Sendable {
     }
 }
 
-// The verdicts of the rules themselves, apart from clocks, locks and jobs.
 extension HealthResult {
-    /// What an asynchronous check is worth whose run takes too long.
-    package static func timedOut(after timeout: Duration) -> HealthResult {
+    /// The result of an asynchronous check whose run takes too long.
+    static func timedOut(after timeout: Duration) -> HealthResult {
         .fail("timed out after \(text(timeout))")
     }
 
-    /// What a reported check is worth.
-    ///
-    /// - Parameters:
-    ///   - report: The latest report, if there is one.
-    ///   - maximumAge: How long a report counts.
-    ///   - now: The present instant.
+    /// The result of a reported check.
     package static func reported(
         _ report: HealthReporter.Report?, maximumAge: Duration, at now: MonotonicInstant
     ) -> HealthResult {
@@ -224,15 +216,14 @@ extension HealthResult {
         return .fail("last reported \(text(age)) ago, more than \(text(maximumAge))")
     }
 
-    /// What a check is worth that is expected but not registered.
-    ///
-    /// A process whose checks are not there yet is not ready, but it must not be restarted for it.
+    /// The result of a check that is expected and not registered. It keeps the process from being ready, but must not get
+    /// it restarted.
     package static func expected(at level: HealthLevel) -> HealthResult {
         level == .live ? .warn("not yet registered") : .fail("not yet reported")
     }
 
     /// A duration for people: `250ms`, `1s`, `1.5s`.
-    package static func text(_ duration: Duration) -> String {
+    static func text(_ duration: Duration) -> String {
         let milliseconds = duration.clampedNanoseconds / 1_000_000
         if milliseconds < 1000 { return "\(milliseconds)ms" }
         let (seconds, rest) = milliseconds.quotientAndRemainder(dividingBy: 1000)
@@ -244,13 +235,13 @@ extension HealthResult {
     }
 }
 
-/// Why the health registry refused.
+/// Why a check cannot be registered.
 public enum HealthError: Error, Hashable, Sendable, CustomStringConvertible {
     /// A check of this name is registered already.
     case duplicateName(String)
     /// The name cannot be part of a path.
     case invalidName(String)
-    /// The check speaks for no level, so nothing would ever ask it.
+    /// The check has no level, so no probe would evaluate it.
     case noLevels(check: String)
     /// A duration makes no sense.
     case invalidDuration(check: String, setting: String, String)
@@ -259,11 +250,11 @@ public enum HealthError: Error, Hashable, Sendable, CustomStringConvertible {
     public var description: String {
         switch self {
         case .duplicateName(let name):
-            "a health check named '\(name)' is registered already; choose another name, or unregister the first one"
+            "a health check named '\(name)' is already registered; choose another name, or unregister the first one"
         case .invalidName(let name):
             """
-            '\(name)' cannot name a health check: a name starts with a letter or digit (a-z, A-Z, 0-9) and goes on \
-            with letters, digits, '.', '_', ':' or '-', 63 characters at most
+            invalid health check name '\(name)': a name is a letter or digit (a-z, A-Z, 0-9), followed by up to 62 \
+            letters, digits, '.', '_', ':' or '-'
             """
         case .noLevels(let check):
             "the health check '\(check)' has no level; give it at least one of live, ready and startup"
@@ -273,9 +264,9 @@ public enum HealthError: Error, Hashable, Sendable, CustomStringConvertible {
     }
 }
 
-/// Where an application reports the results of a check that it makes in its own time.
+/// Reports the results of one or more checks that the application evaluates itself.
 ///
-/// A report may be made from any thread, before or after the check is registered, and costs one uncontended lock.
+/// Any thread may report, before or after the check is registered, at the cost of one uncontended lock.
 public final class HealthReporter: Sendable {
     /// A result and when it was reported.
     package struct Report: Sendable {
@@ -297,16 +288,17 @@ public final class HealthReporter: Sendable {
 
     private let state = Locked(State())
 
-    /// Creates a reporter that has nothing to report yet.
-    ///
-    /// - Parameter clock: Tells when a report was made; the same as the registry's.
-    public init(clock: any RuntimeClock = SystemClock()) {
+    /// Creates a reporter without a report.
+    public convenience init() {
+        self.init(clock: SystemClock())
+    }
+
+    /// - Parameter clock: The clock of the registry.
+    package init(clock: any RuntimeClock) {
         self.clock = clock
     }
 
     /// Reports a result, in place of the one before.
-    ///
-    /// - Parameter result: What was found.
     public func report(_ result: HealthResult) {
         let report = Report(result: result.bounded, instant: clock.now)
         let observers = state.withLock { state in

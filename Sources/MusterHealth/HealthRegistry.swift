@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-public import Logging
-public import MusterPlatform
+package import Logging
+package import MusterPlatform
 
 /// The health checks of a process.
 ///
@@ -10,7 +10,7 @@ public final class HealthRegistry: Sendable {
     /// Runs a job for an asynchronous check.
     ///
     /// It must return at once. If it cannot run the job it lets go of it, and the check fails.
-    public typealias Runner = @Sendable (_ name: String, _ job: @escaping @Sendable () async -> Void) -> Void
+    package typealias Runner = @Sendable (_ name: String, _ job: @escaping @Sendable () async -> Void) -> Void
 
     /// What is registered and expected at one moment.
     package struct Contents: Sendable {
@@ -60,7 +60,7 @@ public final class HealthRegistry: Sendable {
     ///   - runner: Runs the jobs of asynchronous checks.
     ///   - clock: Measures ages and time-outs.
     ///   - logger: Where changes of a check's state are told, with the reason.
-    public init(
+    package init(
         runner: @escaping Runner, clock: any RuntimeClock = SystemClock(),
         logger: Logger = Logger(label: "muster.health")
     ) {
@@ -73,7 +73,6 @@ public final class HealthRegistry: Sendable {
 
     /// Adds a check.
     ///
-    /// - Parameter check: The check.
     /// - Throws: ``HealthError`` when the name is taken or not allowed, or a setting makes no sense.
     public func register(_ check: HealthCheck) throws(HealthError) {
         try check.validate()
@@ -115,7 +114,6 @@ public final class HealthRegistry: Sendable {
 
     /// Removes a check. Requests that wait for a run of it still get its result.
     ///
-    /// - Parameter name: The check's name.
     /// - Returns: Whether there was such a check.
     @discardableResult
     public func unregister(_ name: String) -> Bool {
@@ -131,10 +129,6 @@ public final class HealthRegistry: Sendable {
 
     /// Announces a check that will be registered later. Until then it fails at the levels `ready` and `startup`, and
     /// warns at the level `live`.
-    ///
-    /// - Parameters:
-    ///   - name: The check's name.
-    ///   - level: What it will speak for.
     /// - Throws: ``HealthError/invalidName(_:)``.
     public func expect(_ name: String, at level: HealthLevel) throws(HealthError) {
         try HealthCheck.validate(name: name)
@@ -147,10 +141,6 @@ public final class HealthRegistry: Sendable {
     }
 
     /// Withdraws an announcement.
-    ///
-    /// - Parameters:
-    ///   - name: The check's name.
-    ///   - level: What it was to speak for.
     public func cancelExpectation(_ name: String, at level: HealthLevel) {
         state.withLock { $0.expectations.removeAll { $0.name == name && $0.level == level } }
         changed()
@@ -158,28 +148,26 @@ public final class HealthRegistry: Sendable {
 
     /// The names of a level's checks, announced ones included; `ping` alone when there is none.
     ///
-    /// - Parameter level: The level.
     /// - Returns: The names in the order of the report.
-    public func names(at level: HealthLevel) -> [String] {
+    package func names(at level: HealthLevel) -> [String] {
         selected(at: level).map(\.name)
     }
 
     // MARK: Evaluation
 
-    /// Asks the checks of a level.
+    /// Evaluates the checks of a level.
     ///
     /// When no check has to be waited for, `completion` is called before this returns; otherwise on any thread, no
     /// later than the last time-out.
     ///
     /// - Parameters:
-    ///   - level: The level.
-    ///   - excluded: Checks not to ask.
-    ///   - name: The only check to ask; all of them when `nil`. The report of an unknown one has no entries.
+    ///   - excluded: Checks to leave out.
+    ///   - name: The only check to evaluate; all of them when `nil`. The report of an unknown one has no entries.
     ///   - executor: Where the task that watches the time-outs runs; a thread of its own when `nil`.
     ///   - completion: Receives the report.
     /// - Returns: The wait, which can be given up; `nil` when there is nothing to wait for.
     @discardableResult
-    public func evaluate(
+    package func evaluate(
         _ level: HealthLevel, excluding excluded: [String] = [], only name: String? = nil,
         on executor: (any TaskExecutor)? = nil, completion: @escaping @Sendable (HealthReport) -> Void
     ) -> HealthEvaluation? {
@@ -223,14 +211,13 @@ public final class HealthRegistry: Sendable {
         return evaluation
     }
 
-    /// Asks the checks of a level.
+    /// Evaluates the checks of a level.
     ///
     /// - Parameters:
-    ///   - level: The level.
-    ///   - excluded: Checks not to ask.
-    ///   - name: The only check to ask; all of them when `nil`. The report of an unknown one has no entries.
+    ///   - excluded: Checks to leave out.
+    ///   - name: The only check to evaluate; all of them when `nil`. The report of an unknown one has no entries.
     /// - Returns: The report, no later than the last time-out.
-    public func evaluate(
+    package func evaluate(
         _ level: HealthLevel, excluding excluded: [String] = [], only name: String? = nil
     ) async -> HealthReport {
         await withUnsafeContinuation { continuation in
@@ -243,7 +230,7 @@ public final class HealthRegistry: Sendable {
 
     // MARK: Inside
 
-    package struct Item {
+    private struct Item {
         let name: String
         /// `nil` when the check is announced only, or is the one that stands in for none.
         let check: HealthCheck?
@@ -251,7 +238,7 @@ public final class HealthRegistry: Sendable {
     }
 
     /// The checks of a level and those announced for it; an implied one when there is none.
-    package func selected(at level: HealthLevel) -> [Item] {
+    private func selected(at level: HealthLevel) -> [Item] {
         let items = state.withLock { state in
             var items: [Item] = []
             for name in state.order {
@@ -275,17 +262,17 @@ public final class HealthRegistry: Sendable {
     }
 
     /// Whether the start is known to be over, so that the level `startup` passes for good.
-    package var hasStarted: Bool { state.withLock { $0.hasStarted } }
+    private var hasStarted: Bool { state.withLock { $0.hasStarted } }
 
     /// What a check that takes its time found last, however long ago.
-    package func latestAnswer(_ item: Item) -> HealthReport.Entry? {
+    private func latestAnswer(_ item: Item) -> HealthReport.Entry? {
         state.withLock { $0.registrations[item.name]?.latest }.map { latest in
             HealthReport.Entry(name: item.name, result: latest.result, instant: latest.instant)
         }
     }
 
     /// Answers for a check that need not be waited for.
-    package func answer(_ item: Item, at level: HealthLevel, now: MonotonicInstant) -> HealthReport.Entry? {
+    private func answer(_ item: Item, at level: HealthLevel, now: MonotonicInstant) -> HealthReport.Entry? {
         guard let check = item.check else {
             return HealthReport.Entry(
                 name: item.name, result: item.isImplied ? .pass : .expected(at: level), instant: now)
@@ -343,9 +330,9 @@ public final class HealthRegistry: Sendable {
         runner("health-\(check.name)") {
             do {
                 try await body()
-                ticket.settle(.pass)
+                ticket.complete(.pass)
             } catch {
-                ticket.settle(.fail("\(error)"))
+                ticket.complete(.fail("\(error)"))
             }
         }
     }
@@ -382,7 +369,7 @@ public final class HealthRegistry: Sendable {
         }
         for entry in failed {
             logger.warning(
-                "health check fails",
+                "health check failed",
                 metadata: [
                     "check": "\(entry.name)", "level": "\(report.level.rawValue)",
                     "reason": "\(entry.result.reason ?? "")",
@@ -390,7 +377,7 @@ public final class HealthRegistry: Sendable {
         }
         for entry in recovered {
             logger.notice(
-                "health check passes again",
+                "health check recovered",
                 metadata: ["check": "\(entry.name)", "level": "\(report.level.rawValue)"])
         }
     }
@@ -419,7 +406,7 @@ extension HealthRegistry {
                         status.checks.append(found)
                     }
                 }
-                verdict = Self.worse(verdict, found.state)
+                verdict = verdict.worse(found.state)
             }
             if hasStarted { verdict = .pass }
             switch level {
@@ -437,19 +424,8 @@ extension HealthRegistry {
         guard let entry = answer(item, at: level, now: now) ?? latestAnswer(item) else {
             return CheckStatus(name: item.name, levels: [level.rawValue], state: .unknown)
         }
-        let state: CheckState =
-            switch entry.result {
-            case .pass: .pass
-            case .warn: .warn
-            case .fail: .fail
-            }
         return CheckStatus(
-            name: item.name, levels: [level.rawValue], state: state, reason: entry.result.reason,
+            name: item.name, levels: [level.rawValue], state: entry.result.state, reason: entry.result.reason,
             foundAt: entry.instant.map { present + now.duration(to: $0).inSeconds })
-    }
-
-    private static func worse(_ first: CheckState, _ second: CheckState) -> CheckState {
-        if first == .fail || second == .fail { return .fail }
-        return first == .warn || second == .warn ? .warn : .pass
     }
 }

@@ -14,7 +14,6 @@ package final class StatusBoard: Sendable {
 
     private struct State {
         var report: StatusReport?
-        var madeAt = MonotonicInstant(nanoseconds: 0)
         var standsUntil = MonotonicInstant(nanoseconds: 0)
         var history = HistoryRing(capacity: StatusLimits.points)
         var pointAt: MonotonicInstant?
@@ -128,9 +127,9 @@ package final class StatusBoard: Sendable {
 }
 
 /// The last points of a history. Its memory is taken once, so that no number of looks makes it grow.
-package struct HistoryRing: Sendable {
+private struct HistoryRing: Sendable {
     /// One point, as ``StatusHistory`` describes it.
-    package struct Point: Hashable, Sendable {
+    struct Point: Hashable, Sendable {
         var at: Double
         var latenessP99Seconds: Double?
         var threads: Int
@@ -144,12 +143,12 @@ package struct HistoryRing: Sendable {
     private let capacity: Int
 
     /// - Parameter capacity: How many points are kept; at least one.
-    package init(capacity: Int) {
+    init(capacity: Int) {
         self.capacity = max(1, capacity)
         points.reserveCapacity(self.capacity)
     }
 
-    package mutating func append(_ point: Point) {
+    mutating func append(_ point: Point) {
         if points.count < capacity {
             points.append(point)
         } else {
@@ -159,7 +158,7 @@ package struct HistoryRing: Sendable {
     }
 
     /// All points in their order, as a report shows them.
-    package var history: StatusHistory {
+    var history: StatusHistory {
         var history = StatusHistory()
         for point in points[oldest...] + points[..<oldest] {
             history.at.append(point.at)

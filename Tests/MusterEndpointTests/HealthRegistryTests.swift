@@ -72,7 +72,7 @@ struct HealthRegistryTests {
             try registry.register(.probe("db", .ready) { .fail("no") })
         }
         #expect(error == .duplicateName("db"))
-        #expect(error?.description.contains("'db' is registered already; choose another name") == true)
+        #expect(error?.description.contains("'db' is already registered; choose another name") == true)
         #expect(registry.names(at: .ready) == ["ping"])
         #expect(try report(.live).isPassing)
         #expect(registry.unregister("db"))
@@ -283,7 +283,7 @@ struct HealthRegistryTests {
         for _ in 0..<2 {
             let answer = Box<HealthReport?>(nil)
             registry.evaluate(.ready) { answer.value = $0 }
-            #expect(answer.value?.entries.map(\.result) == [.fail("the check was not run: its job was dropped")])
+            #expect(answer.value?.entries.map(\.result) == [.fail("check did not run: the backend dropped its job")])
         }
     }
 
@@ -423,14 +423,14 @@ struct HealthRegistryTests {
         _ = try report(.live)
         result.value = .fail("still no route")
         _ = try report(.ready)
-        #expect(log.messages == ["warning: health check fails check=db reason=no route"])
+        #expect(log.messages == ["warning: health check failed check=db reason=no route"])
         _ = try report(.live, excluding: ["db"])
         result.value = .warn("slow")
         _ = try report(.ready)
         _ = try report(.live)
         #expect(
             log.messages == [
-                "warning: health check fails check=db reason=no route", "notice: health check passes again check=db",
+                "warning: health check failed check=db reason=no route", "notice: health check recovered check=db",
             ])
     }
 
@@ -445,8 +445,44 @@ struct HealthRegistryTests {
         _ = try report(.ready)
         #expect(
             log.messages == [
-                "warning: health check fails check=db reason=not yet reported",
-                "notice: health check passes again check=db",
+                "warning: health check failed check=db reason=not yet reported",
+                "notice: health check recovered check=db",
             ])
+    }
+
+    // MARK: Followers
+
+    @Test("A follower hears of everything that is registered, expected and removed")
+    func changes() throws {
+        let changes = Box(0)
+        registry.onChange { changes.change { $0 += 1 } }
+        try registry.expect("later", at: .ready)
+        #expect(registry.contents.expected == ["later": [.ready]])
+        try registry.register(.probe("later", .ready) { .pass })
+        #expect(registry.contents.expected.isEmpty)
+        let first = try #require(registry.contents.checks["later"]?.generation)
+        registry.unregister("later")
+        #expect(registry.contents.checks.isEmpty)
+        try registry.register(.probe("later", .ready) { .pass })
+        #expect(registry.contents.checks["later"]?.generation != first)
+        #expect(changes.value == 4)
+        try registry.expect("more", at: .startup)
+        registry.cancelExpectation("more", at: .startup)
+        registry.unregister("unknown")
+        #expect(changes.value == 6)
+    }
+
+    @Test("A reporter reports to each of its observers until it is removed")
+    func observers() {
+        let reporter = HealthReporter(clock: clock)
+        reporter.report(.pass)
+        let (first, second) = (Box<[HealthResult]>([]), Box<[HealthResult]>([]))
+        let observer = reporter.addObserver { report in first.change { $0.append(report.result) } }
+        _ = reporter.addObserver { report in second.change { $0.append(report.result) } }
+        reporter.report(.fail("down"))
+        reporter.removeObserver(observer)
+        reporter.report(.pass)
+        #expect(first.value == [.pass, .fail("down")])
+        #expect(second.value == [.pass, .fail("down"), .pass])
     }
 }

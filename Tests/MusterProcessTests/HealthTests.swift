@@ -148,4 +148,29 @@ struct HealthTests {
             #expect(try await program.get("/readyz/test-check").status == 503)
         }
     }
+
+    @Test("probes and asynchronous checks run in the worker until they are unregistered", arguments: backends)
+    func runningChecks(backend: String) async throws {
+        let options = ["--workers=1", "--running-checks", "--muster-ready-condition=every-worker"]
+        try await TestProgram.run(options, backend: backend) { program in
+            try await program.ready()
+            _ = try await readiness(program, becomes: 200)
+            for name in ["probe", "job"] {
+                _ = try await eventually("a result of \(name)") {
+                    try await program.get("/readyz/\(name)").status == 200 ? true : nil
+                }
+            }
+            // Longer than three intervals of the asynchronous check: without new runs it would be stale.
+            try await Task.sleep(for: .seconds(1))
+            #expect(try await program.get("/readyz?verbose").status == 200)
+            let who = try await program.command("unregister-running")
+            for name in ["probe", "job"] {
+                _ = try await eventually("the removal of \(name)") {
+                    _ = try await program.get("/readyz")
+                    return try await program.get("/readyz/\(name)").status == 404 ? true : nil
+                }
+            }
+            #expect(try await program.command("who") == who)
+        }
+    }
 }

@@ -28,6 +28,10 @@ final class CommandService: ServiceBase {
         self.checks.withLock { $0 = checks }
         if options.hasCheck { register("\(name)-check") }
         if options.hasLiveCheck { register("\(name)-live", .live, maximumAge: .milliseconds(500)) }
+        if options.hasRunningChecks {
+            try? checks.register(.probe("probe", .ready) { .pass })
+            try? checks.register(.asynchronous("job", .ready, maximumAge: .milliseconds(200)) {})
+        }
         if options.expectsPlugins { try? checks.expect("plugins", at: .ready) }
     }
 
@@ -172,6 +176,9 @@ final class CommandService: ServiceBase {
             return who
         case "unregister-check":
             checks.withLock { $0 }?.unregister("\(name)-check")
+            return who
+        case "unregister-running":
+            for name in ["probe", "job"] { checks.withLock { $0 }?.unregister(name) }
             return who
         case "register-plugins":
             register("plugins")

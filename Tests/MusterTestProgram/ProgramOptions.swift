@@ -45,6 +45,8 @@ struct ProgramOptions: Sendable {
     var hasCheck: Bool { values["--check"] != nil }
     /// Whether the service has a check of the level live that reports once only.
     var hasLiveCheck: Bool { values["--live-check"] != nil }
+    /// Whether the service has a probe and an asynchronous check, which both pass.
+    var hasRunningChecks: Bool { values["--running-checks"] != nil }
     /// Whether the program expects a check that only a command registers.
     var expectsPlugins: Bool { values["--expect-plugins"] != nil }
 

@@ -80,7 +80,11 @@ final class HealthPublisher: Sendable {
     // MARK: One check
 
     private func follow(_ check: HealthCheck, _ generation: Int) {
-        guard let reporter = check.reporter else { return run(check, generation) }
+        guard let reporter = check.reporter else {
+            // Only the loop's thread schedules, and the loop may not run yet.
+            if loop.isCurrent { run(check, generation) } else { loop.submit { [self] in run(check, generation) } }
+            return
+        }
         let observer = reporter.addObserver { [weak self] report in
             self?.record(report, maximumAge: check.maximumAge, of: check, generation)
         }

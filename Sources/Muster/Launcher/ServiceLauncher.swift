@@ -66,7 +66,7 @@ public final class ServiceLauncher: MainLauncher, BackendComponent {
         monitoring.show { [weak runner] in runner?.workerState ?? .finished }
         try monitoring.health.register(
             .probe("services", .ready, .startup) { [weak runner] in
-                runner?.readiness ?? .fail("the launcher is gone")
+                runner?.readiness ?? .fail("launcher no longer exists")
             })
     }
 

@@ -9,7 +9,7 @@ import MusterSupervision
 ///
 /// | check | level | fails when |
 /// |---|---|---|
-/// | `supervisor` | live | the supervisor has been at one thing for longer than the liveness limit |
+/// | `supervisor` | live | the supervisor's event loop has been blocked for longer than the liveness limit |
 /// | `hung-workers` | live | a worker has been hung for longer than it takes to replace it |
 /// | `shutdown` | ready | a graceful end has begun |
 /// | `workers` | ready, startup | a launched service has too few ready workers, or restarts too often |
@@ -25,12 +25,13 @@ final class SupervisorHealth: Sendable {
         var settings: MusterSettings
         var registry: HealthRegistry?
         var announced: HealthRegistry.Contents?
-        /// The application's checks that stand in the registry.
+        /// The application's checks.
         var known: [String: Set<HealthLevel>] = [:]
+        /// Those of them that are in the registry. One with the name of a check of the supervisor's process is not.
+        var registered: Set<String> = []
     }
 
-    private static let ownNames: Set = ["supervisor", "hung-workers", "shutdown", "workers"]
-    private static let gone = HealthResult.fail("the launcher is gone")
+    private static let gone = HealthResult.fail("launcher no longer exists")
 
     private let published: PublishedSupervisor
     private let state: Locked<State>
@@ -48,7 +49,7 @@ final class SupervisorHealth: Sendable {
     /// Adds the checks that do not depend on the application.
     func register(with registry: HealthRegistry) throws(HealthError) {
         state.withLock { $0.registry = registry }
-        // Whoever keeps the registry may ask it when the launcher is gone.
+        // The registry may outlive the launcher.
         try registry.register(.probe("supervisor", .live) { [weak self] in self?.supervisorTurns ?? Self.gone })
         try registry.register(.probe("hung-workers", .live) { [weak self] in self?.hungWorkers ?? Self.gone })
         try registry.register(.probe("shutdown", .ready) { [weak self] in self?.shutdown ?? Self.gone })
@@ -93,16 +94,21 @@ final class SupervisorHealth: Sendable {
         for (name, levels) in changes { replace(name, levels, in: registry) }
     }
 
-    /// A name that a check of the supervisor's own has is left to that one.
     private func replace(_ name: String, _ levels: Set<HealthLevel>?, in registry: HealthRegistry?) {
-        guard let registry, !Self.ownNames.contains(name) else { return }
-        registry.unregister(name)
+        guard let registry else { return }
+        if state.withLock({ $0.registered.remove(name) }) != nil { registry.unregister(name) }
         guard let levels, !levels.isEmpty else { return }
+        // A worker that fails a live check is replaced; the supervisor only warns.
         let others = levels.subtracting([.live])
-        if others.isEmpty {
-            try? registry.register(.probe(name, .live) { [weak self] in self?.warning(onCheck: name) ?? Self.gone })
-        } else {
-            try? registry.register(.probe(name, others) { [weak self] in self?.verdict(onCheck: name) ?? Self.gone })
+        let check = HealthCheck.probe(name, others.isEmpty ? [.live] : others) { [weak self] in
+            guard let self else { return Self.gone }
+            return others.isEmpty ? warning(onCheck: name) : verdict(onCheck: name)
+        }
+        do {
+            try registry.register(check)
+            state.withLock { _ = $0.registered.insert(name) }
+        } catch {
+            // The name is taken by a check of the supervisor's process, which keeps it.
         }
     }
 
@@ -111,7 +117,7 @@ final class SupervisorHealth: Sendable {
     private var supervisorTurns: HealthResult {
         let limit = state.withLock { $0.settings.livenessLimit }
         guard let busy = published.supervisor?.busyTime, busy > limit else { return .pass }
-        return .fail("the supervisor has been at one thing for \(busy); the limit is \(limit)")
+        return .fail("supervisor's event loop blocked for \(busy); the limit is \(limit)")
     }
 
     private var hungWorkers: HealthResult {
@@ -143,7 +149,7 @@ final class SupervisorHealth: Sendable {
 
     private var workers: HealthResult {
         let settings = state.withLock { $0.settings }
-        guard let report = published.report else { return .fail("the workers have not been started") }
+        guard let report = published.report else { return .fail("workers not started") }
         updateChecks(report)
         var problems: [String] = []
         for group in report.snapshot.groups {
@@ -197,7 +203,7 @@ final class SupervisorHealth: Sendable {
 
     private func verdict(onCheck name: String) -> HealthResult {
         let settings = state.withLock { $0.settings }
-        guard let report = published.report else { return .fail("the workers have not been started") }
+        guard let report = published.report else { return .fail("workers not started") }
         let now = MonotonicInstant.now
         var failures: [String] = []
         var warnings: [String] = []
@@ -230,7 +236,7 @@ final class SupervisorHealth: Sendable {
             let text = failures.count > 1 ? "\(first) (and \(failures.count - 1) more)" : first
             return isEnough ? .warn(text) : .fail(text)
         }
-        if passing == 0, unreported > 0 { return .fail("no ready worker has reported it") }
+        if passing == 0, unreported > 0 { return .fail("not reported by any ready worker") }
         return warnings.first.map(HealthResult.warn) ?? .pass
     }
 }
