@@ -164,12 +164,9 @@ struct HealthTests {
             try await Task.sleep(for: .seconds(1))
             #expect(try await program.get("/readyz?verbose").status == 200)
             let who = try await program.command("unregister-running")
-            for name in ["probe", "job"] {
-                _ = try await eventually("the removal of \(name)") {
-                    _ = try await program.get("/readyz")
-                    return try await program.get("/readyz/\(name)").status == 404 ? true : nil
-                }
-            }
+            // Their last results would be stale by then.
+            try await Task.sleep(for: .seconds(1))
+            #expect(try await program.get("/readyz?verbose").status == 200)
             #expect(try await program.command("who") == who)
         }
     }
