@@ -112,9 +112,9 @@ final class VitalSignsMapping: @unchecked Sendable {
     }
 }
 
-/// A place where a worker tells its supervisor by when something must have happened, lest it count as hung.
+/// A deadline that a worker publishes to its supervisor; the worker counts as hung when it passes.
 ///
-/// It is given back when its owner lets go of it.
+/// The cell is freed with its last reference.
 package final class DeadlineCell: Sendable {
     private let writer: VitalSignsWriter
     private let index: Int
@@ -234,10 +234,10 @@ package enum VitalSignsError: Error, Hashable, Sendable, CustomStringConvertible
 
     package var description: String {
         switch self {
-        case .notSealed: "the vital signs' file is not sealed against changes of its size"
-        case .wrongSize(let size): "the vital signs' file has \(size) bytes instead of \(VitalSignsLayout.size)"
-        case .foreign: "the vital signs' file was made by another program or version"
-        case .system(let error): "the vital signs' file cannot be used: \(error)"
+        case .notSealed: "vital signs file not sealed against resizing"
+        case .wrongSize(let size): "vital signs file has \(size) bytes instead of \(VitalSignsLayout.size)"
+        case .foreign: "vital signs file was created by another program or version"
+        case .system(let error): "cannot use the vital signs file: \(error)"
         }
     }
 }

@@ -120,11 +120,10 @@ package final class VitalSignsReader: Sendable {
         return start > 0 ? MonotonicInstant(nanoseconds: start) : nil
     }
 
-    /// Until when the process is known to have got on: now, unless something that it does lasts or is overdue.
+    /// The latest instant at which the process is known to have made progress: now, unless something is in progress or
+    /// overdue.
     ///
-    /// - Parameters:
-    ///   - now: The present instant.
-    ///   - stoppedSince: Since when the system has kept it from running, if it does.
+    /// - Parameter stoppedSince: When the system suspended the process, if it did.
     package func lastProgress(at now: MonotonicInstant, stoppedSince: MonotonicInstant?) -> MonotonicInstant {
         var latest = min(now, stoppedSince ?? now)
         let start = instant(VitalSignsLayout.Offset.turnStart)
@@ -199,19 +198,19 @@ package final class VitalSignsReader: Sendable {
     }
 }
 
-/// What a look at a worker's vital signs says.
+/// The result of an inspection of a worker's vital signs.
 package enum VitalVerdict: Hashable, Sendable {
     /// The worker hangs.
     case hung(Hang)
     /// Something could hang, at this instant at the earliest.
     case nextLook(at: MonotonicInstant)
-    /// There is nothing that could hang.
+    /// Nothing could hang.
     case quiet
 }
 
-/// What keeps a worker from counting as alive.
+/// Why a worker counts as hung.
 package struct Hang: Hashable, Sendable, CustomStringConvertible {
-    /// What it is that does not get on.
+    /// What makes no progress.
     package enum Cause: Hashable, Sendable {
         /// A turn of the main loop: something blocks its thread.
         case turn
@@ -227,9 +226,9 @@ package struct Hang: Hashable, Sendable, CustomStringConvertible {
 
     package var description: String {
         switch cause {
-        case .turn: "the main loop's turn does not end"
-        case .deadline: "a looping call is overdue"
-        case .health(let name): "the health check '\(name)' fails or does not report"
+        case .turn: "main loop blocked"
+        case .deadline: "looping call overdue"
+        case .health(let name): "health check '\(name)' failing or not reporting"
         }
     }
 }
