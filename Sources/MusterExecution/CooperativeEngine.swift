@@ -45,6 +45,8 @@ public final class CooperativeEngine: ExecutionEngine {
             instruments: try BlockingInstruments(registry: metrics, backend: name))
     }
 
+    public var sharedExecutor: (any TaskExecutor)? { hub }
+
     /// Chooses the hub.
     ///
     /// - Parameter name: The job's name.

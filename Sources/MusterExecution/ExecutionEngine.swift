@@ -36,6 +36,10 @@ public protocol ExecutionEngine: AnyObject, Sendable {
     /// - Throws: What the work throws; `CancellationError` when the task is cancelled before the work has begun.
     func runBlocking<Result: Sendable>(_ work: @escaping @Sendable () throws -> Result) async throws -> Result
 
+    /// The executor that all jobs share; `nil` where jobs do not share one. A launcher lends it the main thread if it
+    /// is one of Muster's event loops.
+    var sharedExecutor: (any TaskExecutor)? { get }
+
     /// The native threads that the engine holds.
     var nativeThreads: Int { get }
 
@@ -48,6 +52,11 @@ public protocol ExecutionEngine: AnyObject, Sendable {
 }
 
 extension ExecutionEngine {
+    public var sharedExecutor: (any TaskExecutor)? { nil }
+
+    /// The event loop that runs all jobs, if there is one.
+    package var sharedLoop: EventLoop? { sharedExecutor as? EventLoop }
+
     /// Starts a job.
     ///
     /// - Parameters:

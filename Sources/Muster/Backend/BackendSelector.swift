@@ -131,15 +131,9 @@ public final class BackendSelector: @unchecked Sendable {
         }
     }
 
-    /// For a warm spare: selects now what the first use would select, unless the hook asks which worker this is.
-    ///
-    /// - Returns: The backend; `nil` when the choice has to wait for the slot.
-    func backendUnlessWorkerMatters() throws(BackendError) -> Backend? {
-        if selection == nil, let hook = withState({ $0.hook }) {
-            // What it throws, or names, is judged when it counts.
-            if Worker.isAskedFor(in: { _ = try? hook() }) { return nil }
-        }
-        return try backend()
+    /// Whether the next selection runs the application's hook.
+    var needsHook: Bool {
+        withState { $0.selected == nil && $0.hook != nil }
     }
 
     /// Selects a backend; selecting the same one again changes nothing.

@@ -70,6 +70,18 @@ extension ComponentRegistry {
         SignalHandler.self,
     ]
 
+    /// What a service author writes instead of the upstream components that are not types of their own here.
+    static let replacements = [
+        "ServiceBase": "conform to the protocol ServiceBase",
+        "ServiceWrapper": "not needed: a worker runs the service itself",
+        "SignalExit": "use ExitStatus, which wait() returns",
+        "Singleton": "not needed: there may be several launchers and signal handlers",
+        "LoopingCallBase": "use the protocol LoopingCall",
+        "launch": "call the function launch(_:workers:restartMethod:settings:)",
+        "_is_daemon": "not needed: SIGHUP reloads in a terminal too",
+        "_is_sighup_and_daemon": "not needed: SIGHUP reloads in a terminal too",
+    ]
+
     /// Muster's own components; both backends have all of them.
     static func standard(backend: BackendType) -> ComponentRegistry {
         ComponentRegistry(
@@ -182,12 +194,16 @@ public struct BackendComponentNotAvailable: Error, Hashable, Sendable, CustomStr
     /// The backends that have it, sorted by name.
     public let availableIn: [BackendType]
 
-    /// Names all three.
+    /// Names all three; for an upstream component without a type here, what to use instead.
     public var description: String {
         let elsewhere =
-            availableIn.isEmpty
-            ? "no registered backend has it"
-            : "it is available in: " + availableIn.map { "'\($0)'" }.joined(separator: ", ")
+            if let replacement = ComponentRegistry.replacements[component] {
+                replacement
+            } else if availableIn.isEmpty {
+                "no registered backend has it"
+            } else {
+                "it is available in: " + availableIn.map { "'\($0)'" }.joined(separator: ", ")
+            }
         return "Component '\(component)' is not available in backend '\(backend)'; \(elsewhere)"
     }
 }

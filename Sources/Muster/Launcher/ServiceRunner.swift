@@ -139,7 +139,7 @@ final class ServiceRunner: Sendable {
     }
 
     private func loopForThisThread() throws -> EventLoop {
-        if let engine = backend.engine as? CooperativeEngine, engine.hub.claim() { return engine.hub }
+        if let hub = backend.engine.sharedLoop, hub.claim() { return hub }
         return try EventLoop(name: "muster-main")
     }
 

@@ -2,7 +2,6 @@
 
 import MusterPlatform
 import MusterSupervision
-import Synchronization
 
 /// Which worker this process is.
 ///
@@ -19,19 +18,13 @@ public struct Worker: Hashable, Sendable, CustomStringConvertible {
     public let slot: Int
 
     private static let assigned = Locked<Worker?>(nil)
-    /// Whether somebody has wanted to know in a warm spare, which cannot tell yet.
-    private static let wasAskedEarly = Atomic<Bool>(false)
 
     /// The worker that this process is. `nil` in a supervisor, in a program that runs in one process, and in a warm
     /// spare that has no slot yet.
     public static var current: Worker? {
         if let assigned = assigned.withLock({ $0 }) { return assigned }
         guard case .worker(let marker) = WorkerMarker.current else { return nil }
-        guard let slot = marker.slot else {
-            wasAskedEarly.store(true, ordering: .relaxed)
-            return nil
-        }
-        return Worker(group: marker.name, slot: slot)
+        return marker.slot.map { Worker(group: marker.name, slot: $0) }
     }
 
     /// Whether a supervisor has started this process, be it for a slot or as a warm spare.
@@ -40,13 +33,6 @@ public struct Worker: Hashable, Sendable, CustomStringConvertible {
         case .worker, .orphan: true
         case .none: false
         }
-    }
-
-    /// Whether what a closure does depends on the worker, as far as it asks.
-    static func isAskedFor(in body: () -> Void) -> Bool {
-        wasAskedEarly.store(false, ordering: .relaxed)
-        body()
-        return wasAskedEarly.load(ordering: .relaxed)
     }
 
     /// A warm spare has got a slot.

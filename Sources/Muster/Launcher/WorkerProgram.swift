@@ -95,7 +95,7 @@ final class WorkerProgram: Sendable {
     func run() async -> ExitStatus {
         do {
             let runner = try prepared()
-            if let hub = (backend.withLock { $0 }?.engine as? CooperativeEngine)?.hub, let vitalSigns {
+            if let hub = backend.withLock({ $0 })?.engine.sharedLoop, let vitalSigns {
                 hub.submit { hub.publishTurns(to: vitalSigns.turns) }
             }
             let loop = EventLoop.auxiliary
@@ -128,8 +128,8 @@ final class WorkerProgram: Sendable {
         _ = MetricRegistry.shared
         DryRun.run(
             service: marker.name, on: chosenBackend?.type ?? Backend.selection?.type, settings: settings)
-        // As much as can be done without knowing the slot.
-        let backend = try chosenBackend ?? BackendSelector.shared.backendUnlessWorkerMatters()
+        // As much as can be done without the slot, which a hook may depend on.
+        let backend = try chosenBackend ?? (BackendSelector.shared.needsHook ? nil : Backend.current)
         let runner = try backend.map { try makeRunner(of: service, on: $0) }
         assign(waitForSlot())
         return try runner ?? makeRunner(of: service, on: Backend.current)

@@ -77,6 +77,28 @@ struct ComponentRegistryTests {
                 == "Component 'eventlet_backdoor' is not available in backend '\(type)'; no registered backend has it")
     }
 
+    @Test("Each of upstream's components is found, or the error says what to use instead", arguments: bothBackends)
+    func upstream(type: BackendType) throws {
+        let upstream = [
+            "ServiceBase", "ServiceLauncher", "Launcher", "ProcessLauncher", "Service", "Services", "ServiceWrapper",
+            "SignalHandler", "SignalExit", "Singleton", "LoopingCallBase", "LoopingCallDone", "LoopingCallTimeOut",
+            "FixedIntervalLoopingCall", "FixedIntervalWithTimeoutLoopingCall", "DynamicLoopingCall",
+            "BackOffLoopingCall", "RetryDecorator", "ThreadGroup", "Thread", "launch", "_is_daemon",
+            "_is_sighup_and_daemon",
+        ]
+        let components = try TestBackend.make(type).components
+        for name in upstream where !components.contains(name) {
+            let error = #expect(throws: BackendComponentNotAvailable.self) { try components[name] }
+            #expect(error?.description.contains("no registered backend has it") == false, "\(name)")
+        }
+        #expect(upstream.filter { components.contains($0) }.count == 15)
+        #expect(try components["Thread"] == Job.self)
+        #expect(
+            #expect(throws: BackendComponentNotAvailable.self) { try components["launch"] }?.description
+                == "Component 'launch' is not available in backend '\(type)'; call the function launch(_:workers:restartMethod:settings:)"
+        )
+    }
+
     @Test("A component that is nil counts as missing")
     func isNil() {
         let registry = ComponentRegistry(
