@@ -32,17 +32,22 @@ struct ShapeTests {
         return (status, "\(program.output)\(program.errors)")
     }
 
-    /// Type-checks one file against built modules, with the module maps whose paths match a pattern of grep's.
+    /// Type-checks one file against built modules, with the module maps whose paths match a pattern of grep's, each of
+    /// them once.
     private func typecheck(_ source: String, maps pattern: String) async throws -> (status: Int32, errors: String) {
-        let file = try TemporaryFolder().write(source, to: "main.swift")
+        let folder = try TemporaryFolder()
+        defer { withExtendedLifetime(folder) {} }
+        let file = try folder.write(source, to: "main.swift")
         let nio = Self.productsWithNIO ?? Self.products
         let compiler = try Program(
             "/usr/bin/env",
             [
                 "bash", "-c",
                 """
-                maps=$(find "$0" "$1/Sources" "$1"/.build/checkouts/*/Sources "$2/" -name module.modulemap | \
-                    grep -E -- "$3" | grep -v -e '-tool.build' | sort -u | sed 's/^/-Xcc -fmodule-map-file=/')
+                maps=$(find -H "$0" "$1/Sources" "$1"/.build/checkouts/*/Sources "$2" -name module.modulemap | \
+                    grep -E -- "$3" | grep -v -e '-tool.build' | \
+                    awk -F/ '{ key = $(NF-1) == "include" ? $(NF-2) : $(NF-1) } !seen[key]++' | \
+                    sed 's/^/-Xcc -fmodule-map-file=/')
                 exec swiftc -typecheck -suppress-warnings -swift-version 6 -I "$0/Modules" -I "$2/Modules" $maps "$4"
                 """, Self.products.path, Repository.root.path, nio.path, pattern, file,
             ])
