@@ -81,7 +81,7 @@ struct SettingsReader {
         if text == "off" { return nil }
         do {
             var configuration = EndpointConfiguration()
-            configuration.address = try EndpointAddress(parsing: text)
+            configuration.address = try ListenAddress(parsing: text)
             configuration.addressSetting = SettingsError.spellings(of: key)
             return configuration
         } catch {

@@ -3,18 +3,18 @@
 import Glibc
 package import Logging
 package import MusterHealth
-public import MusterMetrics
+package import MusterMetrics
 public import MusterPlatform
 
 /// Serves metrics and health over HTTP.
 ///
 /// It has a thread and an event loop of its own, so it answers however busy, blocked or hung everything else is, and
 /// a client that reads slowly keeps nobody waiting. What a client can use up is bounded by the configuration.
-public final class Endpoint: Sendable {
+package final class Endpoint: Sendable {
     private enum Phase {
         /// With the end of the last run's thread, which may be still to come.
         case stopped(ThreadEnd?)
-        case running(EndpointServer, address: EndpointAddress, end: ThreadEnd)
+        case running(EndpointServer, address: ListenAddress, end: ThreadEnd)
     }
 
     private let configuration: EndpointConfiguration
@@ -28,12 +28,8 @@ public final class Endpoint: Sendable {
     /// Creates an endpoint that does not listen yet.
     ///
     /// - Parameters:
-    ///   - configuration: Where to listen and what to allow.
-    ///   - metrics: Writes the metrics.
-    ///   - health: The checks.
-    ///   - status: Knows what the status page and `/status` show; without one they show the checks only.
+    ///   - status: What the status page and `/status` show; without one they show the checks only.
     ///   - registry: Where the endpoint counts its own requests and shows the checks' state; nowhere when `nil`.
-    ///   - logger: Where starting and stopping is told.
     package init(
         configuration: EndpointConfiguration = EndpointConfiguration(), metrics: any MetricsRenderer,
         health: HealthRegistry, status: (any StatusSource)? = nil, registry: MetricRegistry? = nil,
@@ -55,7 +51,7 @@ public final class Endpoint: Sendable {
     /// Starts to listen. When this returns, connections are accepted.
     ///
     /// - Throws: ``EndpointError``, whose text says what to do.
-    public func start() throws(EndpointError) {
+    package func start() throws(EndpointError) {
         let before = phase.withLock { $0 }
         if case .stopped(let end?) = before { end.wait() }
         let address = try phase.withLock { phase throws(EndpointError) in
@@ -64,10 +60,10 @@ public final class Endpoint: Sendable {
             phase = .running(started.server, address: started.address, end: started.end)
             return started.address
         }
-        logger.info("the endpoint listens", metadata: ["address": "\(address)", "url": "\(url ?? "none")"])
+        logger.info("endpoint listening", metadata: ["address": "\(address)", "url": "\(url ?? "none")"])
     }
 
-    private func launch() throws(EndpointError) -> (server: EndpointServer, address: EndpointAddress, end: ThreadEnd) {
+    private func launch() throws(EndpointError) -> (server: EndpointServer, address: ListenAddress, end: ThreadEnd) {
         try configuration.validate()
         var webConfig: WebConfigSource?
         if let file = configuration.webConfigFile {
@@ -81,7 +77,7 @@ public final class Endpoint: Sendable {
         do {
             socket = try ListeningSocket(configuration.address, setting: configuration.addressSetting)
         } catch {
-            throw EndpointError(error)
+            throw .cannotListen(error)
         }
         let server: EndpointServer
         do {
@@ -103,27 +99,27 @@ public final class Endpoint: Sendable {
         do {
             return try EndpointMetrics(registry)
         } catch {
-            logger.warning("the endpoint does not measure itself: \(error)")
+            logger.warning("endpoint metrics unavailable", metadata: ["reason": "\(error)"])
             return nil
         }
     }
 
     /// Where the endpoint listens, with the port that it has got; `nil` while it does not.
-    public var address: EndpointAddress? {
+    package var address: ListenAddress? {
         phase.withLock { phase in
             if case .running(_, let address, _) = phase { address } else { nil }
         }
     }
 
     /// How a client on the same machine reaches the endpoint; `nil` while it does not listen.
-    public var url: String? {
+    package var url: String? {
         phase.withLock { phase in
             guard case .running(let server, let address, _) = phase else { return nil }
             return Self.url(of: address, isSecure: server.isSecure)
         }
     }
 
-    private static func url(of address: EndpointAddress, isSecure: Bool) -> String? {
+    private static func url(of address: ListenAddress, isSecure: Bool) -> String? {
         guard let url = address.url, isSecure, url.hasPrefix("http:") else { return address.url }
         return "https:" + url.dropFirst("http:".count)
     }
@@ -132,7 +128,7 @@ public final class Endpoint: Sendable {
     /// refused with 503. Does nothing when the endpoint does not listen.
     ///
     /// Called by a check on the endpoint's own thread it does not wait.
-    public func stop() {
+    package func stop() {
         let ended = phase.withLock { phase in
             let ended = phase
             if case .running(_, _, let end) = phase { phase = .stopped(end) }
@@ -145,19 +141,16 @@ public final class Endpoint: Sendable {
         server.loop.submit { server.stop() }
         if server.loop.isCurrent { return }
         end.wait()
-        logger.info("the endpoint has stopped", metadata: ["address": "\(address)"])
+        logger.info("endpoint stopped", metadata: ["address": "\(address)"])
     }
 }
-
-/// Where the endpoint listens.
-public typealias EndpointAddress = ListenAddress
 
 /// Where the endpoint listens and what it allows.
 public struct EndpointConfiguration: Sendable {
     /// Where to listen.
-    public var address: EndpointAddress = .tcp(host: "127.0.0.1", port: 9917)
+    public var address: ListenAddress = .tcp(host: "127.0.0.1", port: 9917)
     /// What the address' setting is called in messages, so that they name what to change.
-    public var addressSetting = "the endpoint's address"
+    package var addressSetting = "the endpoint's address"
     /// How many connections there may be at once. When there are as many, the one that has been silent for longest
     /// makes room, so that idle clients cannot keep a probe out.
     public var connectionLimit = 256
@@ -178,7 +171,7 @@ public struct EndpointConfiguration: Sendable {
     /// `nil` for none. It is read again when it changes.
     public var webConfigFile: String?
     /// What the web config file's setting is called in messages, so that they name what to change.
-    public var webConfigFileSetting = "the endpoint's webConfigFile"
+    package var webConfigFileSetting = "the endpoint's webConfigFile"
     /// Whether `/livez`, `/readyz`, `/startupz` and `/healthz` are answered for everybody, whatever the web config
     /// file demands of clients. Encryption stays.
     public var opensProbes = false
@@ -186,21 +179,21 @@ public struct EndpointConfiguration: Sendable {
     var passwordCheck: @Sendable (_ password: [UInt8], _ hash: BcryptHash) -> Bool = Bcrypt.matches
 
     /// Creates the default configuration.
-    ///
-    /// - Parameter address: Where to listen.
-    public init(address: EndpointAddress = .tcp(host: "127.0.0.1", port: 9917)) {
+    public init(address: ListenAddress = .tcp(host: "127.0.0.1", port: 9917)) {
         self.address = address
     }
 
-    /// Says what makes no sense.
+    /// Checks the limits and the address.
     func validate() throws(EndpointError) {
         switch address {
         case .unix(let path):
-            if let problem = EndpointAddress.problem(withPath: path) {
-                throw .invalidAddress("unix:\(path)", reason: problem)
+            if let problem = ListenAddress.problem(withPath: path) {
+                throw .cannotListen(.invalidAddress("unix:\(path)", reason: problem))
             }
         case .tcp(let host, _):
-            if host.utf8.contains(0) { throw .invalidAddress("\(address)", reason: "the host contains a NUL byte") }
+            if host.utf8.contains(0) {
+                throw .cannotListen(.invalidAddress("\(address)", reason: "the host contains a NUL byte"))
+            }
         case .descriptor, .systemd: break
         }
         try check("connectionLimit", connectionLimit, 2...65_536)
@@ -215,7 +208,7 @@ public struct EndpointConfiguration: Sendable {
 
     private func check(_ setting: String, _ value: Int, _ range: ClosedRange<Int>) throws(EndpointError) {
         guard range.contains(value) else {
-            throw .invalidSetting(setting, reason: "is \(value); it can be \(range.lowerBound) to \(range.upperBound)")
+            throw .invalidSetting(setting, reason: "is \(value); it must be \(range.lowerBound) to \(range.upperBound)")
         }
     }
 
@@ -227,80 +220,40 @@ public struct EndpointConfiguration: Sendable {
 }
 
 /// Why the endpoint could not be started.
-public enum EndpointError: Error, Hashable, Sendable, CustomStringConvertible {
-    /// An address cannot be read.
-    case invalidAddress(String, reason: String)
+package enum EndpointError: Error, Hashable, Sendable, CustomStringConvertible {
+    case cannotListen(ListenError)
     /// A limit or duration makes no sense.
     case invalidSetting(String, reason: String)
-    /// Somebody else listens at the address already. `setting` names what to change.
-    case addressInUse(EndpointAddress, setting: String)
-    /// A host has no address here. `setting` names what to change.
-    case unknownHost(String, reason: String, setting: String)
-    /// A path is taken by something that is no socket. `setting` names what to change.
-    case notASocket(path: String, setting: String)
-    /// An inherited descriptor is no listening stream socket. `setting` names what to change.
-    case notListening(descriptor: Int32, setting: String)
-    /// systemd has handed over no socket, or several, of the name asked for.
-    case notHandedOver(ListenError)
-    /// The kernel does not let the endpoint listen at the address. `setting` names what to change.
-    case cannotListen(EndpointAddress, SystemError, setting: String)
     /// The system gives no descriptor, thread or memory.
     case noResources(SystemError)
-    /// libmicrohttpd is not on the machine, or not one that can be used.
+    /// libmicrohttpd is missing, or too old.
     case noLibrary(reason: String)
-    /// The web config file cannot be used. `setting` names what says which file.
+    /// `setting` names what says which file.
     case invalidWebConfig(WebConfigError, setting: String)
-    /// The endpoint is running.
-    case alreadyStarted(EndpointAddress)
-
-    /// The error of the socket, in the endpoint's terms.
-    init(_ error: ListenError) {
-        self =
-            switch error {
-            case .invalidAddress(let address, let reason): .invalidAddress(address, reason: reason)
-            case .addressInUse(let address, let setting): .addressInUse(address, setting: setting)
-            case .unknownHost(let host, let reason, let setting): .unknownHost(host, reason: reason, setting: setting)
-            case .notASocket(let path, let setting): .notASocket(path: path, setting: setting)
-            case .notListening(let descriptor, let setting): .notListening(descriptor: descriptor, setting: setting)
-            case .cannotListen(let address, let error, let setting): .cannotListen(address, error, setting: setting)
-            case .notGiven, .ambiguousName: .notHandedOver(error)
-            case .noResources(let error): .noResources(error)
-            }
-    }
+    case alreadyStarted(ListenAddress)
 
     /// What was wrong and what to do.
-    public var description: String {
+    package var description: String {
         switch self {
-        case .invalidAddress(let address, let reason):
-            ListenError.invalidAddress(address, reason: reason).description
+        case .cannotListen(let error):
+            // That one says by itself what it is about.
+            if case .invalidAddress = error { "\(error)" } else { "the endpoint \(error)" }
         case .invalidSetting(let setting, let reason):
             "the endpoint's \(setting) \(reason)"
-        case .addressInUse(let address, let setting):
-            "the endpoint \(ListenError.addressInUse(address, setting: setting))"
-        case .unknownHost(let host, let reason, let setting):
-            "the endpoint \(ListenError.unknownHost(host, reason: reason, setting: setting))"
-        case .notASocket(let path, let setting):
-            "the endpoint \(ListenError.notASocket(path: path, setting: setting))"
-        case .notListening(let descriptor, let setting):
-            "the endpoint \(ListenError.notListening(descriptor: descriptor, setting: setting))"
-        case .notHandedOver(let error):
-            "the endpoint \(error)"
-        case .cannotListen(let address, let error, let setting):
-            "the endpoint \(ListenError.cannotListen(address, error, setting: setting))"
         case .noResources(let error):
-            "the endpoint cannot be started: \(error); the system has no descriptor, thread or memory left for it"
+            "the endpoint cannot start: \(error); no descriptor, thread or memory is left"
         case .noLibrary(let reason):
-            "the endpoint needs libmicrohttpd 0.9.75 or later (Debian's libmicrohttpd12), which cannot be loaded: \(reason)"
+            "the endpoint needs libmicrohttpd 0.9.75 or later (Debian: libmicrohttpd12), which cannot be loaded: \(reason)"
         case .invalidWebConfig(let error, let setting):
-            "the endpoint's web config file (\(setting)) cannot be used: \(error)"
+            "invalid web config file (\(setting)): \(error)"
         case .alreadyStarted(let address):
-            "the endpoint has been started already, at \(address); stop it first"
+            "the endpoint is already running at \(address); stop it first"
         }
     }
 }
 
 /// Writes the metrics that the endpoint serves.
-public protocol MetricsRenderer: Sendable {
+package protocol MetricsRenderer: Sendable {
     /// Renders all metrics as they are now. Called on the endpoint's thread; it must not wait for anything.
     ///
     /// - Parameters:

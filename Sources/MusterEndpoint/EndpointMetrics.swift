@@ -32,22 +32,22 @@ final class EndpointMetrics {
             labelNames: ["route", "code"])
         closings = try registry.counterFamily(
             "muster_endpoint_connections_closed_total",
-            help: "Connections that the endpoint ended because of a limit.", labelNames: ["reason"])
+            help: "Connections closed by the endpoint because of a limit.", labelNames: ["reason"])
         health = try registry.gaugeFamily(
-            "muster_health_check_status", help: "Whether a health check passed when it was last asked (1) or not (0).",
+            "muster_health_check_status", help: "1 if the health check passed when last evaluated, else 0.",
             labelNames: ["check", "level"])
         scrapes = try registry.histogram(
             "muster_scrape_duration_seconds",
-            help: "How long the metrics of one scrape took to be collected and rendered.", unit: .seconds,
+            help: "Time to collect and render the metrics of one scrape.", unit: .seconds,
             buckets: HistogramBuckets([
                 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10,
             ]))
         webConfigLoads = try registry.counterFamily(
             "muster_endpoint_web_config_loads_total",
-            help: "Versions of the endpoint's web config file that were read.", labelNames: ["outcome"])
+            help: "Versions of the web config file that were read.", labelNames: ["outcome"])
         webConfigValid = try registry.gauge(
             "muster_endpoint_web_config_valid",
-            help: "Whether the newest version of the endpoint's web config file is in use (1), or an older one because "
+            help: "Whether the newest version of web config file loaded (1), or an older one because "
                 + "the newest is bad (0). 1 without such a file.")
         for outcome in ["success", "failure"] { _ = webConfigLoads.labels(outcome) }
         webConfigValid.set(1)
@@ -75,7 +75,7 @@ final class EndpointMetrics {
     }
 
     /// Records how long a rendering took; it shows from the next scrape on.
-    func noteScrape(_ duration: Duration) {
+    func recordScrape(_ duration: Duration) {
         scrapes.observe(duration)
     }
 
@@ -85,7 +85,7 @@ final class EndpointMetrics {
         webConfigValid.set(isValid ? 1 : 0)
     }
 
-    func note(_ report: HealthReport) {
+    func record(_ report: HealthReport) {
         for entry in report.entries where !entry.isExcluded {
             let key = HealthKey(check: entry.name, level: report.level)
             let gauge = healthGauges[key] ?? health.labels(entry.name, report.level.rawValue)

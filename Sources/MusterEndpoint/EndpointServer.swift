@@ -79,9 +79,12 @@ final class EndpointServer: @unchecked Sendable {
         scrapes = ScrapeResponses(
             renderer: renderer, metrics: metrics, compressionLevel: configuration.compressionLevel)
         guard let webConfig else { return }
-        let desk = LoginDesk(loop: loop, check: configuration.passwordCheck) { [weak self] in self?.resume($0) }
+        let verifier = PasswordVerifier(loop: loop, check: configuration.passwordCheck) { [weak self] in
+            self?.resume($0)
+        }
         access = AccessControl(
-            source: webConfig, desk: desk, opensProbes: configuration.opensProbes, logger: logger, metrics: metrics)
+            source: webConfig, verifier: verifier, opensProbes: configuration.opensProbes, logger: logger,
+            metrics: metrics)
     }
 
     /// Whether new connections are encrypted. May be asked on any thread.
@@ -118,7 +121,7 @@ final class EndpointServer: @unchecked Sendable {
         }
     }
 
-    /// Makes the daemon that new connections need, unless it is there.
+    /// Makes the daemon that new connections need, unless there is one.
     ///
     /// - Returns: The daemon.
     @discardableResult
@@ -270,14 +273,14 @@ extension EndpointServer {
     /// Takes up a new version of the web config file.
     func refreshAccess() {
         guard let access, access.refresh() else { return }
-        if !makeFixedResponses() { logger.error("there is no memory for the endpoint's responses") }
+        if !makeFixedResponses() { logger.error("out of memory for the endpoint's responses") }
         // Their headers may be other ones now.
         status.forget()
         do {
             try openDaemon()
         } catch {
             logger.error(
-                "the endpoint cannot serve what its web config file asks for", metadata: ["error": "\(error)"])
+                "failed to apply web config file", metadata: ["reason": "\(error)"])
         }
         // Those who came in under other rules have to come again; who is being answered just now, after that.
         var connection = silent.head
@@ -296,15 +299,15 @@ extension EndpointServer {
     ) -> MHD_Result? {
         refreshAccess()
         guard let state = state(of: connection) else { return .NO }
-        let verdict = access.judge(
+        let decision = access.decide(
             route, from: state, authorization: header("Authorization", of: connection), at: .now)
-        switch verdict {
+        switch decision {
         case .granted: return nil
         case .outdated: return .NO
         case .refused(let response): return answer(connection, route.label, response)
         case .badCertificate(let certificate): return refuse(connection, route.label, certificate)
         case .login(let credentials):
-            let asked = access.desk.ask(credentials) {
+            let asked = access.verifier.verify(credentials) {
                 let login = PendingLogin(connection: connection)
                 suspended[ObjectIdentifier(login)] = login
                 mark.pointee = Unmanaged<Suspension>.passRetained(login).toOpaque()
@@ -580,7 +583,7 @@ extension EndpointServer {
     func answer(_ request: SuspendedRequest, with report: HealthReport) -> MHD_Result {
         let label = Route.label(of: report.level)
         guard !report.entries.isEmpty else { return answer(request.connection, label, .notFound) }
-        metrics?.note(report)
+        metrics?.record(report)
         let isVerbose = request.query.isVerbose
         if report.isPassing, !isVerbose, request.negotiation == .text {
             return answer(request.connection, label, .healthy)

@@ -54,16 +54,16 @@ enum FixedResponse: Int, CaseIterable {
         switch self {
         case .healthy: "ok"
         case .notFound: "not found\n"
-        case .methodNotAllowed: "only GET and HEAD are served\n"
-        case .bodyRefused: "a request body is not accepted here\n"
-        case .tooManyExclusions: "more than \(Query.mostExclusions) checks cannot be excluded at once\n"
+        case .methodNotAllowed: "only GET and HEAD are supported\n"
+        case .bodyRefused: "request bodies are not accepted\n"
+        case .tooManyExclusions: "at most \(Query.mostExclusions) checks can be excluded\n"
         case .tooManyScrapes:
-            "too many scrapes are under way (the limit is \(configuration.concurrentScrapeLimit)); try again\n"
-        case .noStatus: "the status cannot be written\n"
+            "too many scrapes in progress (the limit is \(configuration.concurrentScrapeLimit)); try again\n"
+        case .noStatus: "status unavailable\n"
         case .stopping: "the endpoint is stopping\n"
-        case .unauthorized: "a user's name and password are required\n"
+        case .unauthorized: "user name and password required\n"
         case .tooManyRequests: "too many requests; try again\n"
-        case .tooManyLogins: "too many passwords wait to be checked; try again\n"
+        case .tooManyLogins: "too many logins in progress; try again\n"
         }
     }
 }
@@ -128,7 +128,7 @@ final class ScrapeResponses {
         if rendering?.format != negotiation.format || rendering?.names != names {
             let start = MonotonicInstant.now
             renderer.render(negotiation.format, names: names, into: &buffer)
-            metrics?.noteScrape(start.duration(to: .now))
+            metrics?.recordScrape(start.duration(to: .now))
             rendering = Rendering(format: negotiation.format, names: names)
         }
         guard let made = makeResponse(isCompressed: isCompressed) else { return nil }
@@ -260,7 +260,7 @@ final class StatusResponses {
 final class GzipCompressor {
     private let stream: UnsafeMutablePointer<z_stream>
 
-    /// - Returns: `nil` when there is no memory for it.
+    /// - Returns: `nil` when out of memory.
     init?(level: Int32) {
         // The stream must stay where it is: zlib keeps its address.
         stream = .allocate(capacity: 1)

@@ -11,16 +11,16 @@ struct EndpointAddressTests {
     @Test(
         "Addresses are read as people write them",
         arguments: [
-            ("127.0.0.1:9917", EndpointAddress.tcp(host: "127.0.0.1", port: 9917)),
+            ("127.0.0.1:9917", ListenAddress.tcp(host: "127.0.0.1", port: 9917)),
             ("[::1]:0", .tcp(host: "::1", port: 0)), ("[fe80::1%lo]:80", .tcp(host: "fe80::1%lo", port: 80)),
             (":9917", .tcp(host: "", port: 9917)), ("*:9917", .tcp(host: "", port: 9917)),
             ("localhost:80", .tcp(host: "localhost", port: 80)), ("0.0.0.0:65535", .tcp(host: "0.0.0.0", port: 65535)),
             ("unix:/run/x.sock", .unix(path: "/run/x.sock")), ("unix:relative:odd", .unix(path: "relative:odd")),
             ("fd:3", .descriptor(3)),
         ])
-    func reads(text: String, address: EndpointAddress) throws {
-        #expect(try EndpointAddress(parsing: text) == address)
-        #expect(try EndpointAddress(parsing: address.description) == address)
+    func reads(text: String, address: ListenAddress) throws {
+        #expect(try ListenAddress(parsing: text) == address)
+        #expect(try ListenAddress(parsing: address.description) == address)
     }
 
     @Test(
@@ -37,7 +37,7 @@ struct EndpointAddressTests {
             ("unix:/" + String(repeating: "x", count: 107), "has 108 bytes"), ("hö:80", "is no host name"),
         ])
     func refuses(text: String, reason: String) {
-        let error = #expect(throws: ListenError.self) { try EndpointAddress(parsing: text) }
+        let error = #expect(throws: ListenError.self) { try ListenAddress(parsing: text) }
         #expect(error?.description.contains("'\(text)' is no address to listen at") == true)
         #expect(error?.description.contains(reason) == true, "\(error?.description ?? "")")
     }
@@ -45,12 +45,12 @@ struct EndpointAddressTests {
     @Test(
         "The URL is one that a client on the machine can use",
         arguments: [
-            (EndpointAddress.tcp(host: "127.0.0.1", port: 80), "http://127.0.0.1:80"),
+            (ListenAddress.tcp(host: "127.0.0.1", port: 80), "http://127.0.0.1:80"),
             (.tcp(host: "::1", port: 80), "http://[::1]:80"), (.tcp(host: "", port: 80), "http://127.0.0.1:80"),
             (.tcp(host: "0.0.0.0", port: 80), "http://127.0.0.1:80"), (.tcp(host: "::", port: 80), "http://[::1]:80"),
             (.unix(path: "/x"), "unix:/x"), (.tcp(host: "x", port: 0), nil), (.descriptor(3), nil),
-        ] as [(EndpointAddress, String?)])
-    func url(address: EndpointAddress, url: String?) {
+        ] as [(ListenAddress, String?)])
+    func url(address: ListenAddress, url: String?) {
         #expect(address.url == url)
     }
 

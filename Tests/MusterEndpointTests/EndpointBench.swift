@@ -10,11 +10,11 @@ final class EndpointBench {
     let renderer: TestRenderer
     let health: HealthRegistry
     let endpoint: Endpoint
-    let address: EndpointAddress
+    let address: ListenAddress
     let log = RecordedLog()
 
     init(
-        address: EndpointAddress = .tcp(host: "127.0.0.1", port: 0), padding: Int = 0,
+        address: ListenAddress = .tcp(host: "127.0.0.1", port: 0), padding: Int = 0,
         clock: any RuntimeClock = SystemClock(), status: (any StatusSource)? = nil, registry: MetricRegistry? = nil,
         _ change: (inout EndpointConfiguration) -> Void = { _ in }
     ) throws {

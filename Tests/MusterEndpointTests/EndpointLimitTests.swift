@@ -202,7 +202,7 @@ struct EndpointLimitTests {
         #expect(try bench.get("/livez").text == "ok")
         let refused = try bench.get("/metrics")
         #expect(refused.status == 503)
-        #expect(refused.text == "too many scrapes are under way (the limit is 2); try again\n")
+        #expect(refused.text == "too many scrapes in progress (the limit is 2); try again\n")
         #expect(refused.header("retry-after") == "1")
         // Their places are free when their time is over.
         var status = 503

@@ -24,7 +24,7 @@ final class EndpointSocketTests {
 
     private var path: String { "\(directory)/s.sock" }
 
-    private func refusal(of address: EndpointAddress) -> EndpointError? {
+    private func refusal(of address: ListenAddress) -> EndpointError? {
         #expect(throws: EndpointError.self) {
             _ = try EndpointBench(address: address) { $0.addressSetting = "endpoint.address" }
         }
@@ -70,7 +70,7 @@ final class EndpointSocketTests {
     func inUse() throws {
         let bench = try EndpointBench()
         let error = try #require(refusal(of: bench.address))
-        #expect(error == .addressInUse(bench.address, setting: "endpoint.address"))
+        #expect(error == .cannotListen(.addressInUse(bench.address, setting: "endpoint.address")))
         let text = error.description
         #expect(text.contains("the endpoint cannot listen at \(bench.address): the port is in use"))
         #expect(text.contains("set endpoint.address to another port"))
@@ -80,13 +80,13 @@ final class EndpointSocketTests {
     @Test(
         "Addresses that the machine does not have are told as such",
         arguments: [
-            (EndpointAddress.tcp(host: "192.0.2.1", port: 0), "no network interface of this machine has that address"),
+            (ListenAddress.tcp(host: "192.0.2.1", port: 0), "no network interface of this machine has that address"),
             (.tcp(host: "no-such-host.invalid", port: 0), "set endpoint.address to an address of this machine"),
             (.tcp(host: "a\u{0}b", port: 0), "NUL byte"), (.descriptor(1_000_000), "no listening stream socket"),
             (.descriptor(0), "no listening stream socket"), (.unix(path: ""), "stands a path"),
             (.unix(path: "/nowhere/at/all.sock"), "create the directory first"),
         ])
-    func refused(address: EndpointAddress, text: String) throws {
+    func refused(address: ListenAddress, text: String) throws {
         let error = try #require(refusal(of: address))
         #expect(error.description.contains(text), "\(error)")
     }
@@ -116,7 +116,7 @@ final class EndpointSocketTests {
     func live() throws {
         let bench = try EndpointBench(address: .unix(path: path))
         let error = try #require(refusal(of: .unix(path: path)))
-        #expect(error == .addressInUse(.unix(path: path), setting: "endpoint.address"))
+        #expect(error == .cannotListen(.addressInUse(.unix(path: path), setting: "endpoint.address")))
         #expect(error.description.contains("set endpoint.address to another path"))
         #expect(try bench.get("/livez").text == "ok")
     }
@@ -126,7 +126,7 @@ final class EndpointSocketTests {
         let file = "\(directory)/file"
         close(creat(file, 0o600))
         let error = try #require(refusal(of: .unix(path: file)))
-        #expect(error == .notASocket(path: file, setting: "endpoint.address"))
+        #expect(error == .cannotListen(.notASocket(path: file, setting: "endpoint.address")))
         #expect(access(file, F_OK) == 0)
     }
 
@@ -234,7 +234,7 @@ final class EndpointSocketTests {
 
     @Test("An endpoint that is let go of stops")
     func released2() throws {
-        let address: EndpointAddress
+        let address: ListenAddress
         let client: TestClient
         do {
             let health = HealthRegistry(runner: { _, _ in }, logger: RecordedLog().logger)

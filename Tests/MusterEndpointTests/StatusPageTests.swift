@@ -99,7 +99,7 @@ struct StatusPageTests {
     func steps() {
         let html = chart([7, 7, 9], stepped: true)
         #expect(html.contains("d=\"M0.0 70.5H150.0L150.0 70.5H300.0L300.0 4.5H300.0\""))
-        #expect(html.contains("2 more, 9 in all"))
+        #expect(html.contains("2 more, 9 in total"))
     }
 
     @Test("leaves gaps where nothing is known", arguments: [([], 0), ([.nan], 0), ([1, .nan, 2], 2), ([1, 2], 1)])

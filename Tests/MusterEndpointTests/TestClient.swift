@@ -34,7 +34,7 @@ final class TestClient {
     /// - Parameters:
     ///   - address: Where to.
     ///   - receiveBuffer: The size of the kernel's buffer, for a client that reads slowly.
-    init(_ address: EndpointAddress, receiveBuffer: Int32? = nil) throws {
+    init(_ address: ListenAddress, receiveBuffer: Int32? = nil) throws {
         var storage = sockaddr_storage()
         var length = socklen_t(0)
         switch address {

@@ -79,10 +79,10 @@ struct HealthTests {
     func nobody(backend: String) async throws {
         try await TestProgram.run(["--workers=1", "--start=hang@TRIGGER"], backend: backend) { program in
             try program.pullTrigger()
-            try await program.logged("the endpoint listens")
+            try await program.logged("endpoint listening")
             try await program.said("starting")
             let url = try #require(
-                program.log("the endpoint listens")[0].split(separator: " ").first { $0.hasPrefix("url=") })
+                program.log("endpoint listening")[0].split(separator: " ").first { $0.hasPrefix("url=") })
             let readiness = try await HTTPAnswer.get("\(url.dropFirst(4))/readyz?verbose")
             #expect(readiness.status == 503)
             #expect(readiness.body.contains("test has 0 of 1 workers ready"))

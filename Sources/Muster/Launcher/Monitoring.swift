@@ -129,7 +129,7 @@ public final class Monitoring: Sendable {
     }
 
     /// The address served at, with its real port; `nil` while nothing is served.
-    package var address: EndpointAddress? { endpoint?.address }
+    package var address: ListenAddress? { endpoint?.address }
 
     /// The address as a URL.
     public var url: String? { endpoint?.url }

@@ -3,12 +3,11 @@
 import Logging
 import MusterPlatform
 
-/// Decides who is answered, by the newest usable version of the web config file.
+/// Decides which requests are answered, by the newest usable version of the web config file.
 ///
 /// Belongs to the endpoint's thread.
 final class AccessControl {
-    /// What becomes of a request.
-    enum Verdict {
+    enum Decision {
         case granted
         /// The connection was made under rules that do not hold any more.
         case outdated
@@ -19,32 +18,25 @@ final class AccessControl {
     }
 
     /// Where passwords are checked.
-    let desk: LoginDesk
+    let verifier: PasswordVerifier
     private let source: WebConfigSource
     private let opensProbes: Bool
     private let logger: Logger
     private let metrics: EndpointMetrics?
     private var bucket: TokenBucket?
 
-    /// Takes a file into use.
-    ///
-    /// - Parameters:
-    ///   - source: The file.
-    ///   - desk: Where passwords are checked.
-    ///   - opensProbes: Whether probes are answered for everybody.
-    ///   - logger: Where versions that cannot be used are told of.
-    ///   - metrics: Where versions are counted.
     init(
-        source: WebConfigSource, desk: LoginDesk, opensProbes: Bool, logger: Logger, metrics: EndpointMetrics?
+        source: WebConfigSource, verifier: PasswordVerifier, opensProbes: Bool, logger: Logger,
+        metrics: EndpointMetrics?
     ) {
         self.source = source
-        self.desk = desk
+        self.verifier = verifier
         self.opensProbes = opensProbes
         self.logger = logger
         self.metrics = metrics
         metrics?.countWebConfig(isValid: true)
-        tell("the endpoint's web config file is in use")
-        desk.use(config.users)
+        log("web config file loaded")
+        verifier.setUsers(config.users)
         bucket = config.rateLimit.map { TokenBucket($0) }
     }
 
@@ -53,9 +45,7 @@ final class AccessControl {
     /// Its part for TLS.
     var material: TLSMaterial? { source.current.material }
 
-    /// Takes up a new version of the file.
-    ///
-    /// - Returns: Whether there is one.
+    /// Reloads the file if it has changed. Returns whether there is a new version.
     func refresh() -> Bool {
         let limit = config.rateLimit
         switch source.refresh() {
@@ -64,42 +54,36 @@ final class AccessControl {
         case .failed(let error):
             metrics?.countWebConfig(isValid: false)
             logger.warning(
-                "the endpoint's web config file cannot be used; what it said before still holds",
+                "invalid web config file; keeping the previous version",
                 metadata: ["reason": "\(error)"])
             return false
         case .loaded:
             metrics?.countWebConfig(isValid: true)
-            tell("the endpoint's web config file has changed and is in use")
-            desk.use(config.users)
+            log("web config file reloaded")
+            verifier.setUsers(config.users)
             if config.rateLimit != limit { bucket = config.rateLimit.map { TokenBucket($0) } }
             return true
         }
     }
 
-    private func tell(_ message: Logger.Message) {
+    private func log(_ message: Logger.Message) {
         var metadata: Logger.Metadata = ["file": "\(source.file)", "content": "\(config.summary)"]
-        if config.asksForHTTP2 { metadata["http2"] = "not served; HTTP/1.1 is" }
+        if config.asksForHTTP2 { metadata["http2"] = "not supported; serving HTTP/1.1" }
         logger.info(message, metadata: metadata)
     }
 
-    /// Judges a request.
-    ///
-    /// - Parameters:
-    ///   - route: What it asks for.
-    ///   - connection: Where it came from.
-    ///   - authorization: The header of that name.
-    ///   - now: The time.
-    func judge(
+    /// Decides about a request; `authorization` is the header of that name.
+    func decide(
         _ route: Route, from connection: ConnectionState, authorization: UnsafePointer<CChar>?,
         at now: MonotonicInstant
-    ) -> Verdict {
+    ) -> Decision {
         guard isCurrent(connection) else { return .outdated }
         if opensProbes, case .health = route { return .granted }
         guard bucket?.take(at: now) ?? true else { return .refused(.tooManyRequests) }
         if let policy = material?.settings.clientAuthentication, !connection.client.isAdmitted(by: policy) {
             return .badCertificate(connection.client)
         }
-        guard desk.hasUsers else { return .granted }
+        guard verifier.hasUsers else { return .granted }
         guard let authorization, let credentials = BasicCredentials(String(cString: authorization)) else {
             return .refused(.unauthorized)
         }
@@ -120,7 +104,7 @@ final class AccessControl {
     }
 }
 
-/// Counts requests against a rate limit. Told the time, so it needs no clock.
+/// Counts requests against a rate limit. The time is passed in, so it needs no clock.
 struct TokenBucket {
     let limit: RateLimit
     /// The instant at which the bucket will be full, in monotonic nanoseconds: all that there is to remember.
@@ -130,10 +114,7 @@ struct TokenBucket {
         self.limit = limit
     }
 
-    /// Takes one token.
-    ///
-    /// - Parameter now: The time.
-    /// - Returns: Whether there was one.
+    /// Takes one token; returns whether there was one.
     mutating func take(at now: MonotonicInstant) -> Bool {
         let interval = limit.interval.clampedNanoseconds
         let next = max(fullAt, now.nanoseconds) + interval

@@ -2,6 +2,7 @@
 
 import CCrypt
 import CGnuTLS
+import FoundationEssentials
 import MusterPlatform
 
 /// Checks passwords, one at a time, on a thread that is there only while there are some to check: the endpoint's own
@@ -9,15 +10,14 @@ import MusterPlatform
 ///
 /// Sound as `@unchecked Sendable`: everything is touched on the endpoint's thread only; the helper merely carries it
 /// back there.
-final class LoginDesk: @unchecked Sendable {
+final class PasswordVerifier: @unchecked Sendable {
     /// Compares a password with a hash.
     typealias Check = @Sendable (_ password: [UInt8], _ hash: BcryptHash) -> Bool
 
-    /// What is known of a login.
-    enum Answer: Equatable {
+    enum Outcome: Equatable {
         case granted
         case refused
-        /// It is being checked; the pending login is told.
+        /// It is being checked; the pending login is resumed later.
         case pending
         /// Too many others wait.
         case busy
@@ -44,11 +44,8 @@ final class LoginDesk: @unchecked Sendable {
     private var waiting: [LoginKey: Waiting] = [:]
     private var helper: EventLoop?
 
-    /// Creates a desk without users.
-    ///
     /// - Parameters:
     ///   - loop: The endpoint's loop.
-    ///   - check: Compares a password with a hash.
     ///   - resume: Called on the endpoint's loop for each login whose outcome is known now.
     init(
         loop: EventLoop, check: @escaping Check, resume: @escaping @Sendable (PendingLogin) -> Void
@@ -58,29 +55,27 @@ final class LoginDesk: @unchecked Sendable {
         self.resume = resume
     }
 
-    /// Takes other users; what is known of the old ones is forgotten.
-    func use(_ users: [String: BcryptHash]) {
+    /// Replaces the users, and forgets the outcomes for the old ones.
+    func setUsers(_ users: [String: BcryptHash]) {
         guard users != self.users else { return }
         self.users = users
         decoy = Self.decoy(for: users)
         cache = LoginCache()
     }
 
-    /// Whether there are users, so that everybody has to be one.
+    /// Whether requests need a user at all.
     var hasUsers: Bool { !users.isEmpty }
 
-    /// A stranger is compared with something, too, so that the time taken does not tell who is known. It takes what the
-    /// costliest user takes.
+    /// An unknown user's password is compared with this hash, so that the time taken does not reveal which users exist.
+    /// It has the cost of the costliest user.
     private static func decoy(for users: [String: BcryptHash]) -> BcryptHash? {
         users.values.map(\.cost).max().flatMap { BcryptHash.decoy(cost: $0) }
     }
 
-    /// Asks for a login.
+    /// Verifies a name and a password.
     ///
-    /// - Parameters:
-    ///   - credentials: Name and password.
-    ///   - login: Makes what is told when it is known later.
-    func ask(_ credentials: BasicCredentials, _ login: () -> PendingLogin) -> Answer {
+    /// - Parameter login: Makes the request that is resumed when the outcome is known later.
+    func verify(_ credentials: BasicCredentials, _ login: () -> PendingLogin) -> Outcome {
         guard let hash = users[credentials.user] ?? decoy else { return .refused }
         let key = LoginKey(secret, credentials, hash)
         if let outcome = cache[key] { return outcome ? .granted : .refused }
@@ -109,7 +104,7 @@ final class LoginDesk: @unchecked Sendable {
         guard let done = waiting.removeValue(forKey: key) else { return }
         // Of the users there are now: the file may have changed meanwhile.
         let isGranted = isRight && users[done.user] == done.hash
-        if users[done.user] == done.hash || users[done.user] == nil { cache.remember(key, isGranted) }
+        if users[done.user] == done.hash || users[done.user] == nil { cache.insert(key, isGranted) }
         for login in done.logins {
             login.isGranted = isGranted
             resume(login)
@@ -118,7 +113,7 @@ final class LoginDesk: @unchecked Sendable {
 }
 
 /// The outcomes of the last logins, so that a scraper's password is computed once. Those that failed have a room of
-/// their own: guessing pushes nobody out who belongs here.
+/// their own: failed attempts do not push out successful ones.
 struct LoginCache {
     /// How many of each outcome are remembered.
     static let capacity = 64
@@ -130,8 +125,8 @@ struct LoginCache {
     /// The outcome; `nil` when it is not remembered.
     subscript(key: LoginKey) -> Bool? { outcomes[key] }
 
-    /// Remembers an outcome, and forgets the oldest one of its kind for it.
-    mutating func remember(_ key: LoginKey, _ isGranted: Bool) {
+    /// Adds an outcome, in place of the oldest one of its kind.
+    mutating func insert(_ key: LoginKey, _ isGranted: Bool) {
         guard outcomes[key] == nil else { return }
         outcomes[key] = isGranted
         let oldest = isGranted ? Self.add(key, to: &granted) : Self.add(key, to: &refused)
@@ -191,43 +186,13 @@ struct BasicCredentials {
     init?(_ header: String) {
         let bytes = Array(header.utf8)
         guard bytes.count > 6, header.prefix(6).lowercased() == "basic " else { return nil }
-        guard let decoded = Self.decode(bytes.dropFirst(6).drop { $0 == UInt8(ascii: " ") }),
+        let encoded = bytes.dropFirst(6).drop { $0 == UInt8(ascii: " ") }
+        guard let decoded = Data(base64Encoded: Data(encoded)),
             let colon = decoded.firstIndex(of: UInt8(ascii: ":")),
             let user = String(validating: decoded[..<colon], as: UTF8.self)
         else { return nil }
         self.user = user
         password = Array(decoded[(colon + 1)...])
-    }
-
-    /// Decodes base64 (RFC 4648, with padding).
-    private static func decode(_ text: ArraySlice<UInt8>) -> [UInt8]? {
-        guard !text.isEmpty, text.count.isMultiple(of: 4) else { return nil }
-        let padding = text.reversed().prefix { $0 == UInt8(ascii: "=") }.count
-        guard padding <= 2 else { return nil }
-        var decoded: [UInt8] = []
-        var bits: UInt32 = 0
-        var count = 0
-        for byte in text.dropLast(padding) {
-            guard let value = value(of: byte) else { return nil }
-            bits = bits << 6 | UInt32(value)
-            count += 6
-            if count >= 8 {
-                count -= 8
-                decoded.append(UInt8(truncatingIfNeeded: bits >> UInt32(count)))
-            }
-        }
-        return decoded
-    }
-
-    private static func value(of byte: UInt8) -> UInt8? {
-        switch byte {
-        case UInt8(ascii: "A")...UInt8(ascii: "Z"): byte - UInt8(ascii: "A")
-        case UInt8(ascii: "a")...UInt8(ascii: "z"): byte - UInt8(ascii: "a") + 26
-        case UInt8(ascii: "0")...UInt8(ascii: "9"): byte - UInt8(ascii: "0") + 52
-        case UInt8(ascii: "+"): 62
-        case UInt8(ascii: "/"): 63
-        default: nil
-        }
     }
 }
 

@@ -21,11 +21,11 @@ final class TLSMaterial {
             WebConfigError(file: file, line: line, reason: "tls_server_config: \(reason)")
         }
         if let problem = cgnutls_load() {
-            throw fail(nil, "needs GnuTLS (Debian's libgnutls30), which cannot be loaded: \(String(cString: problem))")
+            throw fail(nil, "needs GnuTLS (Debian: libgnutls30), which cannot be loaded: \(String(cString: problem))")
         }
         var credentials: gnutls_certificate_credentials_t?
         guard gnutls_certificate_allocate_credentials(&credentials) == 0, let credentials else {
-            throw fail(nil, "there is no memory for it")
+            throw fail(nil, "out of memory")
         }
         var isComplete = false
         defer { if !isComplete { gnutls_certificate_free_credentials(credentials) } }
@@ -40,13 +40,13 @@ final class TLSMaterial {
                 gnutls_certificate_set_x509_trust_mem(credentials, $0, GNUTLS_X509_FMT_PEM)
             }
             guard count > 0 else {
-                throw fail(authorities.line, "\(authorities.origin) has no certificate in PEM form")
+                throw fail(authorities.line, "\(authorities.origin) contains no PEM certificate")
             }
         }
         var priorities: gnutls_priority_t?
         let code = gnutls_priority_init(&priorities, settings.priorities, nil)
         guard code == 0, let priorities else {
-            throw fail(nil, "GnuTLS cannot do what versions, ciphers and curves ask for: \(Self.text(code))")
+            throw fail(nil, "GnuTLS does not support these versions, cipher suites and curves: \(Self.text(code))")
         }
         isComplete = true
         self.settings = settings
@@ -66,20 +66,20 @@ final class TLSMaterial {
         let certificate = settings.certificate
         let key = settings.key
         if code == GNUTLS_E_CERTIFICATE_KEY_MISMATCH {
-            return fail(key.line, "\(key.origin) does not belong to the certificate in \(certificate.origin)")
+            return fail(key.line, "\(key.origin) does not match the certificate in \(certificate.origin)")
         }
         if !contains(certificate.bytes, "-----BEGIN CERTIFICATE-----") {
-            return fail(certificate.line, "\(certificate.origin) has no certificate in PEM form")
+            return fail(certificate.line, "\(certificate.origin) contains no PEM certificate")
         }
         if contains(key.bytes, "-----BEGIN ENCRYPTED PRIVATE KEY-----") || contains(key.bytes, "Proc-Type: 4,ENCRYPTED")
         {
-            return fail(key.line, "\(key.origin) is encrypted; a key without a password is needed")
+            return fail(key.line, "\(key.origin) is encrypted; use a key without a password")
         }
         if !contains(key.bytes, " PRIVATE KEY-----") {
-            return fail(key.line, "\(key.origin) has no private key in PEM form")
+            return fail(key.line, "\(key.origin) contains no PEM private key")
         }
         return fail(
-            certificate.line, "GnuTLS does not take \(certificate.origin) and \(key.origin): \(text(code))")
+            certificate.line, "GnuTLS rejects \(certificate.origin) and \(key.origin): \(text(code))")
     }
 
     private static func contains(_ bytes: [UInt8], _ text: String) -> Bool {
@@ -157,7 +157,8 @@ struct TLSPriorities {
             if !suites.contains(where: \.isAuthenticated) { versions.removeAll { $0 == .tls13 } }
             guard !versions.isEmpty else {
                 throw Problem(
-                    reason: "none of them works with \(minimum.rawValue) to \(maximum.rawValue); add one that does")
+                    reason:
+                        "none of the suites works with \(minimum.rawValue) to \(maximum.rawValue); add one that does")
             }
             tail += ["-CIPHER-ALL"] + suites.map(\.cipher).uniqued().map { "+" + $0 }
             tail += ["-MAC-ALL"] + suites.map(\.authentication).uniqued().map { "+" + $0 }
@@ -178,8 +179,8 @@ struct TLSPriorities {
             }
             guard suites.contains(suite) else {
                 throw Problem(
-                    reason: "GnuTLS could then not be kept from using \(suite.rawValue), too; add it, or leave out "
-                        + "those that share its parts")
+                    reason: "GnuTLS would then also use \(suite.rawValue); add it, or remove the suites that "
+                        + "share its parts")
             }
         }
     }
@@ -216,7 +217,7 @@ enum ClientCertificate: Equatable {
         switch self {
         case .missing: "a client certificate is required\n"
         case .good: ""
-        case .bad(let reason): "the client certificate is not accepted: \(reason)\n"
+        case .bad(let reason): "client certificate rejected: \(reason)\n"
         }
     }
 
@@ -238,10 +239,10 @@ enum ClientCertificate: Equatable {
         let reasons: [(gnutls_certificate_status_t, String)] = [
             (GNUTLS_CERT_EXPIRED, "it has expired"), (GNUTLS_CERT_NOT_ACTIVATED, "it is not valid yet"),
             (GNUTLS_CERT_REVOKED, "it has been revoked"),
-            (GNUTLS_CERT_SIGNER_NOT_FOUND, "no authority that is trusted here has signed it"),
-            (GNUTLS_CERT_SIGNER_NOT_CA, "who has signed it is no authority"),
-            (GNUTLS_CERT_INSECURE_ALGORITHM, "its signature's algorithm is insecure"),
-            (GNUTLS_CERT_PURPOSE_MISMATCH, "it is not made for clients"),
+            (GNUTLS_CERT_SIGNER_NOT_FOUND, "it is not signed by a trusted authority"),
+            (GNUTLS_CERT_SIGNER_NOT_CA, "its signer is not an authority"),
+            (GNUTLS_CERT_INSECURE_ALGORITHM, "its signature algorithm is insecure"),
+            (GNUTLS_CERT_PURPOSE_MISMATCH, "it is not issued for client authentication"),
         ]
         return reasons.first { status & UInt32($0.0.rawValue) != 0 }?.1 ?? "it is not valid"
     }

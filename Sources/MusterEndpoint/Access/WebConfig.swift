@@ -3,9 +3,9 @@
 /// What a web config file says: exporter-toolkit's format, which Prometheus and its exporters share.
 ///
 /// It is checked as a whole when it is loaded, the certificates and keys that it names included.
-public struct WebConfig: Sendable {
+package struct WebConfig: Sendable {
     /// The file's path, as it was given.
-    public let file: String
+    package let file: String
     let tls: TLSSettings?
     /// The headers that each answer has, in the file's order.
     let headers: [ResponseHeader]
@@ -20,17 +20,14 @@ public struct WebConfig: Sendable {
     /// - Parameter file: Its path. Paths in it are relative to its folder.
     /// - Returns: What it says.
     /// - Throws: ``WebConfigError``, which names the line and what to do. Nothing is left open by it.
-    public static func load(file: String) throws(WebConfigError) -> WebConfig {
+    package static func load(file: String) throws(WebConfigError) -> WebConfig {
         let config = try WebConfigReader.read(file: file, with: FileContent.read)
         if let tls = config.tls { _ = try TLSMaterial(tls, file: file) }
         return config
     }
 
-    /// Whether connections are encrypted.
-    public var usesTLS: Bool { tls != nil }
-
     /// What it demands and offers, in one line for people.
-    public var summary: String {
+    package var summary: String {
         var parts: [String] = []
         if let tls {
             let versions = [tls.minimum.rawValue, tls.maximum.rawValue]
@@ -40,35 +37,23 @@ public struct WebConfig: Sendable {
             parts.append("no TLS")
         }
         parts.append("basic auth: \(users.isEmpty ? "none" : "\(users.count) \(users.count == 1 ? "user" : "users")")")
-        if let rateLimit { parts.append("one request in \(rateLimit.interval), \(rateLimit.burst) at once") }
+        if let rateLimit { parts.append("rate limit: one request per \(rateLimit.interval), burst \(rateLimit.burst)") }
         if !headers.isEmpty { parts.append("headers: \(headers.map(\.name).joined(separator: ", "))") }
         return parts.joined(separator: "; ")
     }
 }
 
 /// Why a web config file cannot be used.
-public struct WebConfigError: Error, Hashable, Sendable, CustomStringConvertible {
+package struct WebConfigError: Error, Hashable, Sendable, CustomStringConvertible {
     /// The file's path, as it was given.
-    public var file: String
+    package var file: String
     /// The line, counted from 1; `nil` when it is about the file as a whole.
-    public var line: Int?
+    package var line: Int?
     /// What is wrong and what to do. It never contains a key, a password or a hash.
-    public var reason: String
-
-    /// Creates an error.
-    ///
-    /// - Parameters:
-    ///   - file: The file's path.
-    ///   - line: The line, counted from 1.
-    ///   - reason: What is wrong and what to do.
-    public init(file: String, line: Int?, reason: String) {
-        self.file = file
-        self.line = line
-        self.reason = reason
-    }
+    package var reason: String
 
     /// File, line and reason, as compilers write them.
-    public var description: String {
+    package var description: String {
         line.map { "\(file):\($0): \(reason)" } ?? "\(file): \(reason)"
     }
 }

@@ -55,22 +55,23 @@ struct WebConfigReader {
         var users: [String: BcryptHash] = [:]
         for entry in try keys(of: node, in: "basic_auth_users") {
             let name = entry.name
-            let remedy = "make one with htpasswd -nBC 10 '\(name)'"
+            let remedy = "create one with htpasswd -nBC 10 '\(name)'"
             guard !name.utf8.contains(UInt8(ascii: ":")) else {
                 throw fail(
-                    entry.line, "basic_auth_users: the name '\(name)' has a colon, so that it could never be sent")
+                    entry.line,
+                    "basic_auth_users: the name '\(name)' contains a colon, which basic authentication cannot send")
             }
             guard case .scalar(let text, _) = entry.value.content, let hash = BcryptHash(text) else {
                 throw fail(
                     entry.value.line,
-                    "basic_auth_users: the value of '\(name)' is no bcrypt hash ($2y$COST$ and 53 more characters); "
+                    "basic_auth_users: the value of '\(name)' is not a bcrypt hash ($2y$COST$ and 53 more characters); "
                         + remedy)
             }
             guard hash.cost <= BcryptHash.highestCost else {
                 throw fail(
                     entry.value.line,
                     "basic_auth_users: the hash of '\(name)' has cost \(hash.cost), which takes too long to check; "
-                        + "\(BcryptHash.highestCost) is the highest; \(remedy)")
+                        + "the maximum is \(BcryptHash.highestCost); \(remedy)")
             }
             users[name] = hash
         }
@@ -107,17 +108,17 @@ struct WebConfigReader {
         guard let rule = Self.permitted.first(where: { $0.name == entry.name }) else {
             throw fail(
                 entry.line,
-                "\(group): '\(entry.name)' cannot be set; those that can are "
+                "\(group): '\(entry.name)' cannot be set; allowed headers: "
                     + Self.permitted.map(\.name).joined(separator: ", "))
         }
         let value = try text(entry, in: group)
         guard rule.values.isEmpty || rule.values.contains(value) else {
             let values = rule.values.map { "'\($0)'" }.joined(separator: " or ")
-            throw fail(entry.value.line, "\(group): \(entry.name) is '\(value)'; it can be \(values)")
+            throw fail(entry.value.line, "\(group): \(entry.name) is '\(value)'; it must be \(values)")
         }
         guard !value.isEmpty, value.utf8.allSatisfy({ $0 >= 0x20 && $0 != 0x7F }) else {
             throw fail(
-                entry.value.line, "\(group): \(entry.name) is empty, or has a line break or another control in it")
+                entry.value.line, "\(group): \(entry.name) is empty or contains a control character")
         }
         return ResponseHeader(name: rule.name, value: value)
     }
@@ -133,13 +134,15 @@ struct WebConfigReader {
             switch entry.name {
             case "interval":
                 guard let read = GoDuration.read(text) else {
-                    throw fail(entry.value.line, "\(group): interval is '\(text)'; a duration looks like 100ms or 1s")
+                    throw fail(
+                        entry.value.line, "\(group): invalid interval '\(text)'; write a duration such as 100ms or 1s")
                 }
                 interval = read
             case "burst":
                 guard let read = Int(text), (0...1_000_000).contains(read) else {
                     throw fail(
-                        entry.value.line, "\(group): burst is '\(text)'; it can be a whole number up to 1000000")
+                        entry.value.line,
+                        "\(group): invalid burst '\(text)'; it must be a whole number from 0 to 1000000")
                 }
                 burst = read
             default: throw unknown(entry, in: group, known: "burst and interval")
@@ -148,7 +151,7 @@ struct WebConfigReader {
         guard interval > .zero else { return nil }
         guard let burst, burst > 0 else {
             throw fail(
-                node.line, "\(group): burst is missing or 0, so that no request would be answered; set 1 or more")
+                node.line, "\(group): burst is missing or 0, so no request would be answered; set 1 or more")
         }
         return RateLimit(interval: interval, burst: burst)
     }
@@ -234,13 +237,14 @@ extension WebConfigReader {
         if let other = material {
             throw fail(
                 entry.line,
-                "\(Self.group): \(entry.name) and, in line \(other.line), \(other.origin) exclude each other")
+                "\(Self.group): \(entry.name) conflicts with \(other.origin) in line \(other.line); set only one of them"
+            )
         }
         guard entry.name.hasSuffix("_file") else {
             material = TLSSettings.Material(origin: entry.name, bytes: Array(text.utf8), line: entry.line)
             return
         }
-        guard !text.utf8.contains(0) else { throw fail(entry.value.line, "\(Self.group): \(entry.name) is no path") }
+        guard !text.utf8.contains(0) else { throw fail(entry.value.line, "\(Self.group): \(entry.name) is not a path") }
         let path = resolve(text)
         let origin = "\(entry.name) ('\(path)')"
         do {
@@ -258,10 +262,10 @@ extension WebConfigReader {
 
     private func settings(_ values: Values, line: Int) throws(WebConfigError) -> TLSSettings {
         guard let certificate = values.certificate else {
-            throw fail(line, "\(Self.group): cert or cert_file is missing, so that there is nothing to serve TLS with")
+            throw fail(line, "\(Self.group): cert or cert_file is missing; TLS needs a certificate")
         }
         guard let key = values.key else {
-            throw fail(line, "\(Self.group): key or key_file is missing, so that there is nothing to serve TLS with")
+            throw fail(line, "\(Self.group): key or key_file is missing; TLS needs a private key")
         }
         guard values.priorities.minimum <= values.priorities.maximum else {
             throw fail(
@@ -287,24 +291,24 @@ extension WebConfigReader {
         if let authorities = values.authorities, policy == .none {
             throw fail(
                 authorities.line,
-                "\(Self.group): \(authorities.origin) is of no use without a client_auth_type that asks for certificates, "
+                "\(Self.group): \(authorities.origin) has no effect without a client_auth_type that requests certificates, "
                     + "such as RequireAndVerifyClientCert")
         }
         if policy.isVerified, values.authorities == nil {
             throw fail(
                 values.clientAuthenticationLine,
-                "\(Self.group): client_auth_type \(policy.rawValue) needs client_ca or client_ca_file: who may sign")
+                "\(Self.group): client_auth_type \(policy.rawValue) requires client_ca or client_ca_file")
         }
         if let names = values.allowedNames {
             guard policy == .requireAndVerify else {
                 throw fail(
                     values.allowedNamesLine,
-                    "\(Self.group): client_allowed_sans needs client_auth_type RequireAndVerifyClientCert; a name in a "
-                        + "certificate that nobody has verified says nothing")
+                    "\(Self.group): client_allowed_sans requires client_auth_type RequireAndVerifyClientCert: a name in an "
+                        + "unverified certificate proves nothing")
             }
             guard !names.isEmpty else {
                 throw fail(
-                    values.allowedNamesLine, "\(Self.group): client_allowed_sans is empty, so that nobody could enter")
+                    values.allowedNamesLine, "\(Self.group): client_allowed_sans is empty, so no client could connect")
             }
         }
     }
@@ -324,16 +328,16 @@ extension WebConfigReader {
     func keys(of node: YAMLNode, in group: String?) throws(WebConfigError) -> [YAMLEntry] {
         if node.isNull { return [] }
         guard case .mapping(let pairs) = node.content else {
-            throw fail(node.line, prefix(group) + "has to be a group of keys, not \(node.kind)")
+            throw fail(node.line, prefix(group) + "must be a mapping, not \(node.kind)")
         }
         var entries: [YAMLEntry] = []
         for (key, value) in pairs {
             guard case .scalar(let name, _) = key.content else {
-                throw fail(key.line, prefix(group) + "a key is \(key.kind); it has to be a word")
+                throw fail(key.line, prefix(group) + "a key is \(key.kind); it must be a string")
             }
             if let first = entries.first(where: { $0.name == name }) {
                 throw fail(
-                    key.line, prefix(group) + "'\(name)' is there twice, in line \(first.line) for the first time")
+                    key.line, prefix(group) + "duplicate key '\(name)', first set in line \(first.line)")
             }
             entries.append(YAMLEntry(name: name, line: key.line, value: value))
         }
@@ -342,7 +346,7 @@ extension WebConfigReader {
 
     /// An error about a key that means nothing.
     func unknown(_ entry: YAMLEntry, in group: String?, known: String) -> WebConfigError {
-        fail(entry.line, prefix(group) + "there is no key '\(entry.name)'; the keys are \(known)")
+        fail(entry.line, prefix(group) + "unknown key '\(entry.name)'; known keys: \(known)")
     }
 
     private func prefix(_ group: String?) -> String {
@@ -353,7 +357,7 @@ extension WebConfigReader {
     func text(_ entry: YAMLEntry, in group: String) throws(WebConfigError) -> String {
         if entry.value.isNull { return "" }
         guard case .scalar(let text, _) = entry.value.content else {
-            throw fail(entry.value.line, "\(group): \(entry.name) has to be text, not \(entry.value.kind)")
+            throw fail(entry.value.line, "\(group): \(entry.name) must be a string, not \(entry.value.kind)")
         }
         return text
     }
@@ -368,19 +372,19 @@ extension WebConfigReader {
             default: break
             }
         }
-        throw fail(entry.value.line, "\(group): \(entry.name) has to be true or false, without quotes")
+        throw fail(entry.value.line, "\(group): \(entry.name) must be true or false, without quotes")
     }
 
     /// A list of texts, each with its line.
     func list(_ entry: YAMLEntry, in group: String) throws(WebConfigError) -> [(text: String, line: Int)] {
         if entry.value.isNull { return [] }
         guard case .sequence(let nodes) = entry.value.content else {
-            throw fail(entry.value.line, "\(group): \(entry.name) has to be a list, not \(entry.value.kind)")
+            throw fail(entry.value.line, "\(group): \(entry.name) must be a list, not \(entry.value.kind)")
         }
         var texts: [(text: String, line: Int)] = []
         for node in nodes {
             guard case .scalar(let text, _) = node.content else {
-                throw fail(node.line, "\(group): \(entry.name) has \(node.kind) in it; it takes text only")
+                throw fail(node.line, "\(group): \(entry.name) contains \(node.kind); only strings are allowed")
             }
             texts.append((text, node.line))
         }
@@ -393,7 +397,7 @@ extension WebConfigReader {
     ) throws(WebConfigError) -> Value where Value.RawValue == String {
         guard let value = Value(rawValue: text) else {
             let known = Value.allCases.map(\.rawValue).joined(separator: ", ")
-            throw fail(line, "\(group): \(name): '\(text)' is not known; known are \(known)")
+            throw fail(line, "\(group): \(name): unknown value '\(text)'; known values: \(known)")
         }
         return value
     }

@@ -67,7 +67,7 @@ final class WebConfigSource {
             if !config.users.isEmpty, let problem = cgnutls_load() {
                 throw WebConfigError(
                     file: file, line: nil,
-                    reason: "basic_auth_users: needs GnuTLS (Debian's libgnutls30), which cannot be loaded: "
+                    reason: "basic_auth_users: needs GnuTLS (Debian: libgnutls30), which cannot be loaded: "
                         + String(cString: problem))
             }
             var material: TLSMaterial?
@@ -99,7 +99,7 @@ enum FileContent {
         defer { close(descriptor) }
         var status = stat()
         guard fstat(descriptor, &status) == 0 else { throw Problem(reason: String(cString: strerror(errno))) }
-        guard status.st_mode & S_IFMT == S_IFREG else { throw Problem(reason: "it is no regular file") }
+        guard status.st_mode & S_IFMT == S_IFREG else { throw Problem(reason: "not a regular file") }
         var bytes: [UInt8] = []
         var buffer = [UInt8](repeating: 0, count: 16 << 10)
         while true {
@@ -108,7 +108,7 @@ enum FileContent {
             guard count >= 0 else { throw Problem(reason: String(cString: strerror(errno))) }
             if count == 0 { return bytes }
             bytes += buffer.prefix(count)
-            guard bytes.count <= longest else { throw Problem(reason: "it is longer than \(longest) bytes") }
+            guard bytes.count <= longest else { throw Problem(reason: "longer than \(longest) bytes") }
         }
     }
 }

@@ -30,7 +30,7 @@ struct YAMLParser {
         let parser = UnsafeMutablePointer<yaml_parser_t>.allocate(capacity: 1)
         defer { parser.deallocate() }
         guard yaml_parser_initialize(parser) != 0 else {
-            throw WebConfigError(file: file, line: nil, reason: "cannot be read for want of memory")
+            throw WebConfigError(file: file, line: nil, reason: "cannot be read: out of memory")
         }
         defer { yaml_parser_delete(parser) }
         return try bytes.withUnsafeBufferPointer { text throws(WebConfigError) in
@@ -55,7 +55,7 @@ struct YAMLParser {
                 continue
             case YAML_DOCUMENT_START_EVENT:
                 documents += 1
-                guard documents == 1 else { throw fail(line, "there is a second document; a file has one") }
+                guard documents == 1 else { throw fail(line, "a second document begins here; only one is allowed") }
             default:
                 root = try node(event, depth: 0)
             }
@@ -99,11 +99,11 @@ struct YAMLParser {
         guard yaml_parser_parse(parser, &event) == 0 else { return event }
         let problem = parser.pointee.problem.map { String(cString: $0) } ?? "it cannot be read"
         if parser.pointee.error == YAML_READER_ERROR {
-            throw fail(nil, "is no UTF-8 text (byte \(parser.pointee.problem_offset)): \(problem)")
+            throw fail(nil, "invalid UTF-8 at byte \(parser.pointee.problem_offset): \(problem)")
         }
         let context = parser.pointee.context.map { " (\(String(cString: $0)))" } ?? ""
         let line = min(Int(parser.pointee.problem_mark.line) + 1, lastLine)
-        throw fail(line, "is no YAML: \(problem)\(context)")
+        throw fail(line, "invalid YAML: \(problem)\(context)")
     }
 
     private func fail(_ line: Int?, _ reason: String) -> WebConfigError {
@@ -135,7 +135,7 @@ struct YAMLNode {
         switch content {
         case .scalar: "a single value"
         case .sequence: "a list"
-        case .mapping: "a group of keys"
+        case .mapping: "a mapping"
         }
     }
 }

@@ -245,7 +245,7 @@ struct LoopsTable {
         html.time(instant, PageFormat.moment(instant, from: report.at))
     }
 
-    /// A number that had better be 0.
+    /// A count that is normally 0.
     private func tally(_ number: UInt64, to html: inout HTMLWriter) {
         guard number > 0 else { return html.text("0") }
         html.markup("<span class=\"alarm\">")
@@ -268,7 +268,7 @@ struct HealthTable {
         var table = PageTable(
             "health", title: "Health",
             note: "live \(word(health.live)), ready \(word(health.ready)), startup \(word(health.startup))",
-            columns: [.text("Check"), .text("State"), .text("Speaks for"), .text("Reason")], to: html)
+            columns: [.text("Check"), .text("State"), .text("Levels"), .text("Reason")], to: html)
         for check in health.checks {
             table.row { $0.name(check.name) }
             table.cell { PageState(check.state).write(to: &$0, as: "state") }

@@ -51,7 +51,7 @@ struct StatusChart {
         html.markup(title)
         html.text(
             isStepped
-                ? " in the last \(range): \(format(highest)) more, \(latest) in all"
+                ? " in the last \(range): \(format(highest)) more, \(latest) in total"
                 : " in the last \(range): now \(latest), at most \(finite.isEmpty ? latest : format(highest))")
         html.markup("\">")
         html.markup("<line class=\"base\" x1=\"0\" y1=\"71.5\" x2=\"300\" y2=\"71.5\"/>")
@@ -60,9 +60,9 @@ struct StatusChart {
         html.text("last \(range)")
         html.markup("</span><span>")
         if finite.isEmpty {
-            html.text("nothing yet")
+            html.text("no data yet")
         } else {
-            html.text(isStepped ? "\(format(highest)) in this time" : "at most \(format(highest))")
+            html.text(isStepped ? "\(format(highest)) in this period" : "at most \(format(highest))")
         }
         html.markup("</span></div></figure>\n")
     }

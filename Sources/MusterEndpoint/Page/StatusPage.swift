@@ -52,7 +52,7 @@ struct StatusPage {
     }
 
     private mutating func writeHeader() {
-        html.markup("<a class=\"skip\" href=\"#main\">Skip to the figures</a>\n<header>\n<div class=\"title\"><h1>")
+        html.markup("<a class=\"skip\" href=\"#main\">Skip to content</a>\n<header>\n<div class=\"title\"><h1>")
         html.name(report.name)
         html.markup("</h1>\n<div id=\"state\" role=\"status\" data-live>")
         PageState(report.state).write(to: &html, as: "pill")
@@ -153,7 +153,7 @@ struct StatusPage {
         html.time(report.at, String((PageFormat.timestamp(report.at) ?? "").prefix(19).replacing("T", with: " ")))
         html.markup(
             """
-             UTC</span><span id="connection" role="status">Reload the page for new figures</span></p></footer>
+             UTC</span><span id="connection" role="status">Reload the page to refresh</span></p></footer>
             <script>
             """)
         html.part(PageScript.text)
@@ -195,7 +195,7 @@ struct PageState {
         case .pass: self.init("pass", "●", "good")
         case .warn: self.init("warning", "▲", "warn")
         case .fail: self.init("fail", "✕", "bad")
-        case .unknown: self.init("not asked yet", "○", "calm")
+        case .unknown: self.init("not evaluated yet", "○", "calm")
         }
     }
 

@@ -34,7 +34,7 @@ struct BasicAuthTests {
 
     private func bench(
         _ config: WebConfigFolder, opensProbes: Bool = false, registry: MetricRegistry? = nil,
-        check: @escaping LoginDesk.Check
+        check: @escaping PasswordVerifier.Check
     ) throws -> EndpointBench {
         try EndpointBench(registry: registry) {
             $0.webConfigFile = config.file
@@ -54,7 +54,7 @@ struct BasicAuthTests {
         ] {
             let refused = try bench.get(path)
             #expect(refused.status == 401)
-            #expect(refused.text == "a user's name and password are required\n")
+            #expect(refused.text == "user name and password required\n")
             #expect(refused.header("www-authenticate") == #"Basic realm="Muster", charset="UTF-8""#)
             #expect(try bench.get(path, [alice]).text == body)
         }
@@ -131,7 +131,7 @@ struct BasicAuthTests {
             return go.wait()
         }
         // One more than may wait: whichever is read last is refused.
-        let clients = try (0...LoginDesk.queueLimit).map { number in
+        let clients = try (0...PasswordVerifier.queueLimit).map { number in
             let client = try bench.client()
             client.request("GET", "/livez", [WebConfigFolder.login("alice", "\(number)")])
             return client
@@ -142,7 +142,7 @@ struct BasicAuthTests {
         let index = try #require(readable.firstIndex { $0.revents != 0 })
         let late = try clients[index].response()
         #expect(late.status == 503)
-        #expect(late.text == "too many passwords wait to be checked; try again\n")
+        #expect(late.text == "too many logins in progress; try again\n")
         #expect(late.header("retry-after") == "1")
         bench.endpoint.stop()
         for (number, client) in clients.enumerated() where number != index {
@@ -218,8 +218,8 @@ struct BasicAuthTests {
         }
         #expect(
             error?.description.hasPrefix(
-                "the endpoint's web config file (--web-config-file) cannot be used: \(config.file):2: basic_auth_users: the "
-                    + "value of 'alice' is no bcrypt hash") == true)
+                "invalid web config file (--web-config-file): \(config.file):2: basic_auth_users: the "
+                    + "value of 'alice' is not a bcrypt hash") == true)
     }
 
     @Test("A bad file later leaves what was before, is told of once, and shows in the metrics")

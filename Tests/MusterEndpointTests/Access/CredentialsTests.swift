@@ -65,8 +65,8 @@ struct CredentialsTests {
         }
         let right = try #require(key(-1))
         #expect(right == key(-1) && right != key(0))
-        cache.remember(right, true)
-        for number in 0..<200 { cache.remember(try #require(key(number)), false) }
+        cache.insert(right, true)
+        for number in 0..<200 { cache.insert(try #require(key(number)), false) }
         #expect(cache[right] == true)
         #expect((0..<200).filter { key($0).flatMap { cache[$0] } != nil }.count == LoginCache.capacity)
         #expect(try cache[#require(key(199))] == false)

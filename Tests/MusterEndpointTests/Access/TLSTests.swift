@@ -156,10 +156,10 @@ struct TLSTests {
         let bench = try bench(config, opensProbes: true)
         for (name, reason) in [
             (nil, "a client certificate is required"),
-            ("expired", "the client certificate is not accepted: it has expired"),
-            ("stranger", "the client certificate is not accepted: no authority that is trusted here has signed it"),
-            ("nobody", "the client certificate is not accepted: none of its names is allowed"),
-            ("server", "the client certificate is not accepted: it is not made for clients"),
+            ("expired", "client certificate rejected: it has expired"),
+            ("stranger", "client certificate rejected: it is not signed by a trusted authority"),
+            ("nobody", "client certificate rejected: none of its names is allowed"),
+            ("server", "client certificate rejected: it is not issued for client authentication"),
         ] {
             #expect(try await curl(bench, "/metrics", as: name).body == reason + "\n")
         }
@@ -200,7 +200,7 @@ struct TLSTests {
         try folder.remove("tls.pem")
         #expect(try await TLSClient(bench, certificates).shows("renewed"))
         let warnings = bench.log.messages.filter { $0.hasPrefix("warning") }
-        #expect(warnings.contains { $0.contains("has no certificate in PEM form") })
+        #expect(warnings.contains { $0.contains("contains no PEM certificate") })
         #expect(warnings.last?.contains("cannot be read: No such file or directory") == true)
     }
 
@@ -264,20 +264,20 @@ struct TLSTests {
         let cases = [
             (
                 "tls_server_config:\n  cert_file: \(certificates.certificate("server"))\n  key_file: \(certificates.key("ca"))\n",
-                ":3: tls_server_config: key_file ('\(certificates.key("ca"))') does not belong to the certificate in cert_file "
+                ":3: tls_server_config: key_file ('\(certificates.key("ca"))') does not match the certificate in cert_file "
                     + "('\(certificates.certificate("server"))')"
             ),
             (
                 "tls_server_config:\n  cert_file: \(junk)\n  key_file: \(certificates.key("server"))\n",
-                ":2: tls_server_config: cert_file ('\(junk)') has no certificate in PEM form"
+                ":2: tls_server_config: cert_file ('\(junk)') contains no PEM certificate"
             ),
             (
                 "tls_server_config:\n  cert_file: \(certificates.certificate("server"))\n  key: junk\n",
-                ":3: tls_server_config: key has no private key in PEM form"
+                ":3: tls_server_config: key contains no PEM private key"
             ),
             (
                 clients("RequireAndVerifyClientCert").replacing(certificates.certificate("ca"), with: junk),
-                ":5: tls_server_config: client_ca_file ('\(junk)') has no certificate in PEM form"
+                ":5: tls_server_config: client_ca_file ('\(junk)') contains no PEM certificate"
             ),
         ]
         for (text, message) in cases {
@@ -286,6 +286,6 @@ struct TLSTests {
             #expect(error?.description == config.file + message)
         }
         let good = try WebConfigFolder(config())
-        #expect(try WebConfig.load(file: good.file).usesTLS)
+        #expect(try WebConfig.load(file: good.file).tls != nil)
     }
 }

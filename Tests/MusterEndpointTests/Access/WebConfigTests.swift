@@ -23,92 +23,92 @@ struct WebConfigTests {
 
     /// Each kind of bad file, and the message about it.
     static let bad: [(text: String, message: String)] = [
-        ("a: [", ":1: is no YAML: did not find expected node content (while parsing a flow node)"),
+        ("a: [", ":1: invalid YAML: did not find expected node content (while parsing a flow node)"),
         (
             "\thello: 1",
-            ":1: is no YAML: found character that cannot start any token (while scanning for the next token)"
+            ":1: invalid YAML: found character that cannot start any token (while scanning for the next token)"
         ),
-        ("- a", ":1: has to be a group of keys, not a list"),
-        ("hello", ":1: has to be a group of keys, not a single value"),
+        ("- a", ":1: must be a mapping, not a list"),
+        ("hello", ":1: must be a mapping, not a single value"),
         ("a: *b", ":1: aliases (a word with *) are not supported"),
 
         ("rate_limit:\n  burst: !!int 3", ":2: tags (a word with !) are not supported"),
-        ("rate_limit:\n---\nrate_limit:", ":2: there is a second document; a file has one"),
+        ("rate_limit:\n---\nrate_limit:", ":2: a second document begins here; only one is allowed"),
         (
             "basic_auth_user:\n",
-            ":1: there is no key 'basic_auth_user'; the keys are basic_auth_users, http_server_config, rate_limit and "
+            ":1: unknown key 'basic_auth_user'; known keys: basic_auth_users, http_server_config, rate_limit and "
                 + "tls_server_config"
         ),
-        ("rate_limit:\n# again\nrate_limit:\n", ":3: 'rate_limit' is there twice, in line 1 for the first time"),
-        ("[a]: 1", ":1: a key is a list; it has to be a word"),
-        ("basic_auth_users: 1", ":1: basic_auth_users: has to be a group of keys, not a single value"),
+        ("rate_limit:\n# again\nrate_limit:\n", ":3: duplicate key 'rate_limit', first set in line 1"),
+        ("[a]: 1", ":1: a key is a list; it must be a string"),
+        ("basic_auth_users: 1", ":1: basic_auth_users: must be a mapping, not a single value"),
         (
             "# users\nbasic_auth_users:\n  alice: secret\n",
-            ":3: basic_auth_users: the value of 'alice' is no bcrypt hash ($2y$COST$ and 53 more characters); make one "
+            ":3: basic_auth_users: the value of 'alice' is not a bcrypt hash ($2y$COST$ and 53 more characters); make one "
                 + "with htpasswd -nBC 10 'alice'"
         ),
         (
             "basic_auth_users:\n  alice: [1]\n",
-            ":2: basic_auth_users: the value of 'alice' is no bcrypt hash ($2y$COST$ and 53 more characters); make one "
+            ":2: basic_auth_users: the value of 'alice' is not a bcrypt hash ($2y$COST$ and 53 more characters); make one "
                 + "with htpasswd -nBC 10 'alice'"
         ),
         (
             "basic_auth_users:\n  'a:b': \(hash)\n",
-            ":2: basic_auth_users: the name 'a:b' has a colon, so that it could never be sent"
+            ":2: basic_auth_users: the name 'a:b' contains a colon, which basic authentication cannot send"
         ),
         (
             "basic_auth_users:\n  alice: \(hash.replacing("$10$", with: "$17$"))\n",
-            ":2: basic_auth_users: the hash of 'alice' has cost 17, which takes too long to check; 16 is the highest; "
-                + "make one with htpasswd -nBC 10 'alice'"
+            ":2: basic_auth_users: the hash of 'alice' has cost 17, which takes too long to check; the maximum is 16; "
+                + "create one with htpasswd -nBC 10 'alice'"
         ),
         (
             "basic_auth_users:\n  a: \(hash)\n  a: \(hash)\n",
-            ":3: basic_auth_users: 'a' is there twice, in line 2 for the first time"
+            ":3: basic_auth_users: duplicate key 'a', first set in line 2"
         ),
         (
             "http_server_config:\n  http3: true\n",
-            ":2: http_server_config: there is no key 'http3'; the keys are headers and http2"
+            ":2: http_server_config: unknown key 'http3'; known keys: headers and http2"
         ),
         (
             "http_server_config:\n  http2: perhaps\n",
-            ":2: http_server_config: http2 has to be true or false, without quotes"
+            ":2: http_server_config: http2 must be true or false, without quotes"
         ),
         (
             "http_server_config:\n  headers:\n    Server: x\n",
-            ":3: http_server_config: headers: 'Server' cannot be set; those that can are Content-Security-Policy, "
+            ":3: http_server_config: headers: 'Server' cannot be set; allowed headers: Content-Security-Policy, "
                 + "Strict-Transport-Security, X-Content-Type-Options, X-Frame-Options, X-XSS-Protection"
         ),
         (
             "http_server_config:\n  headers:\n    X-Frame-Options: allow\n",
-            ":3: http_server_config: headers: X-Frame-Options is 'allow'; it can be 'deny' or 'sameorigin'"
+            ":3: http_server_config: headers: X-Frame-Options is 'allow'; it must be 'deny' or 'sameorigin'"
         ),
         (
             "http_server_config:\n  headers:\n    X-XSS-Protection: \"a\\nb\"\n",
-            ":3: http_server_config: headers: X-XSS-Protection is empty, or has a line break or another control in it"
+            ":3: http_server_config: headers: X-XSS-Protection is empty or contains a control character"
         ),
         (
             "http_server_config:\n  headers:\n    X-XSS-Protection: {a: b}\n",
-            ":3: http_server_config: headers: X-XSS-Protection has to be text, not a group of keys"
+            ":3: http_server_config: headers: X-XSS-Protection must be a string, not a mapping"
         ),
         (
             "rate_limit:\n  interval: 1 s\n  burst: 1",
-            ":2: rate_limit: interval is '1 s'; a duration looks like 100ms or 1s"
+            ":2: rate_limit: invalid interval '1 s'; write a duration such as 100ms or 1s"
         ),
         (
             "rate_limit:\n  interval: 1s\n  burst: many",
-            ":3: rate_limit: burst is 'many'; it can be a whole number up to 1000000"
+            ":3: rate_limit: invalid burst 'many'; it must be a whole number from 0 to 1000000"
         ),
         (
             "rate_limit:\n  interval: 1s\n",
-            ":2: rate_limit: burst is missing or 0, so that no request would be answered; set 1 or more"
+            ":2: rate_limit: burst is missing or 0, so no request would be answered; set 1 or more"
         ),
         (
             "tls_server_config:\n  min_version: TLS12\n",
-            ":2: tls_server_config: cert or cert_file is missing, so that there is nothing to serve TLS with"
+            ":2: tls_server_config: cert or cert_file is missing; TLS needs a certificate"
         ),
         (
             "tls_server_config:\n  cert_file: a\n",
-            ":2: tls_server_config: key or key_file is missing, so that there is nothing to serve TLS with"
+            ":2: tls_server_config: key or key_file is missing; TLS needs a private key"
         ),
         (
             "tls_server_config:\n  cert_file: missing.pem\n  key_file: b\n",
@@ -116,63 +116,62 @@ struct WebConfigTests {
         ),
         (
             pair + "  cert: x\n",
-            ":4: tls_server_config: cert and, in line 2, cert_file ('/etc/a') exclude each other"
+            ":4: tls_server_config: cert conflicts with cert_file ('/etc/a') in line 2; set only one of them"
         ),
         (
             pair + "  cipher: x\n",
-            ":4: tls_server_config: there is no key 'cipher'; the keys are cert, cert_file, key, key_file, client_ca, "
+            ":4: tls_server_config: unknown key 'cipher'; known keys: cert, cert_file, key, key_file, client_ca, "
                 + "client_ca_file, client_auth_type, client_allowed_sans, min_version, max_version, cipher_suites, "
                 + "prefer_server_cipher_suites and curve_preferences"
         ),
         (
             pair + "  min_version: 1.2\n",
-            ":4: tls_server_config: min_version: '1.2' is not known; known are TLS10, TLS11, TLS12, TLS13"
+            ":4: tls_server_config: min_version: unknown value '1.2'; known values: TLS10, TLS11, TLS12, TLS13"
         ),
         (
             pair + "  max_version: TLS11\n", ":4: tls_server_config: min_version TLS12 is above max_version TLS11"
         ),
         (
             pair + "  curve_preferences: [P256]\n",
-            ":4: tls_server_config: curve_preferences: 'P256' is not known; known are CurveP256, CurveP384, CurveP521, "
+            ":4: tls_server_config: curve_preferences: unknown value 'P256'; known values: CurveP256, CurveP384, CurveP521, "
                 + "X25519"
         ),
         (
             pair + "  curve_preferences: X25519\n",
-            ":4: tls_server_config: curve_preferences has to be a list, not a single value"
+            ":4: tls_server_config: curve_preferences must be a list, not a single value"
         ),
         (
             pair + "  cipher_suites:\n  - TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256\n"
                 + "  - TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384\n",
-            ":4: tls_server_config: cipher_suites: GnuTLS could then not be kept from using "
-                + "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256, too; add it, or leave out those that share its parts"
+            ":4: tls_server_config: cipher_suites: GnuTLS would then also use "
+                + "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256; add it, or remove the suites that share its parts"
         ),
         (
             pair + "  max_version: TLS12\n  cipher_suites: [TLS_AES_128_GCM_SHA256]\n",
-            ":5: tls_server_config: cipher_suites: none of them works with TLS12 to TLS12; add one that does"
+            ":5: tls_server_config: cipher_suites: none of the suites works with TLS12 to TLS12; add one that does"
         ),
         (
             pair + "  client_auth_type: Always\n",
-            ":4: tls_server_config: client_auth_type: 'Always' is not known; known are NoClientCert, "
+            ":4: tls_server_config: client_auth_type: unknown value 'Always'; known values: NoClientCert, "
                 + "RequestClientCert, RequireAnyClientCert, VerifyClientCertIfGiven, RequireAndVerifyClientCert"
         ),
         (
             pair + "  client_ca_file: c\n",
-            ":4: tls_server_config: client_ca_file ('/etc/c') is of no use without a client_auth_type that asks for "
+            ":4: tls_server_config: client_ca_file ('/etc/c') has no effect without a client_auth_type that requests "
                 + "certificates, such as RequireAndVerifyClientCert"
         ),
         (
             pair + "  client_auth_type: RequireAndVerifyClientCert\n",
-            ":4: tls_server_config: client_auth_type RequireAndVerifyClientCert needs client_ca or client_ca_file: who "
-                + "may sign"
+            ":4: tls_server_config: client_auth_type RequireAndVerifyClientCert requires client_ca or client_ca_file"
         ),
         (
             pair + "  client_auth_type: RequireAnyClientCert\n  client_allowed_sans: [a]\n",
-            ":5: tls_server_config: client_allowed_sans needs client_auth_type RequireAndVerifyClientCert; a name in a "
-                + "certificate that nobody has verified says nothing"
+            ":5: tls_server_config: client_allowed_sans requires client_auth_type RequireAndVerifyClientCert: a name in an "
+                + "unverified certificate proves nothing"
         ),
         (
             pair + "  client_auth_type: RequireAndVerifyClientCert\n  client_ca_file: c\n  client_allowed_sans: []\n",
-            ":6: tls_server_config: client_allowed_sans is empty, so that nobody could enter"
+            ":6: tls_server_config: client_allowed_sans is empty, so no client could connect"
         ),
     ]
 
@@ -191,9 +190,9 @@ struct WebConfigTests {
         let folder = #expect(throws: WebConfigError.self) {
             try WebConfigReader.read(file: "/etc", with: FileContent.read)
         }
-        #expect(folder?.description == "/etc: cannot be read: it is no regular file")
+        #expect(folder?.description == "/etc: cannot be read: not a regular file")
         let binary = #expect(throws: WebConfigError.self) { try YAMLParser.parse([0x61, 0xFF, 0xFE], file: "f") }
-        #expect(binary?.description.hasPrefix("f: is no UTF-8 text (byte 1)") == true)
+        #expect(binary?.description.hasPrefix("f: invalid UTF-8 at byte 1") == true)
         let long = #expect(throws: WebConfigError.self) {
             try YAMLParser.parse(Array(repeating: 0x20, count: YAMLParser.longest + 1), file: "f")
         }
@@ -266,8 +265,8 @@ struct WebConfigTests {
         #expect(!config.asksForHTTP2)
         #expect(
             config.summary
-                == "TLS13; client certificates: RequireAndVerifyClientCert; basic auth: 2 users; one request in 90.0 "
-                + "seconds, 5 at once; headers: Strict-Transport-Security, X-Frame-Options")
+                == "TLS13; client certificates: RequireAndVerifyClientCert; basic auth: 2 users; rate limit: one request per "
+                + "90.0 seconds, burst 5; headers: Strict-Transport-Security, X-Frame-Options")
     }
 
     @Test("Versions and suites are said in GnuTLS' words")
