@@ -83,10 +83,13 @@ let package = Package(
 
         // Floor 4: the endpoint, and supervision. They do not import each other.
         .target(
+            name: "MusterHTTP",
+            dependencies: ["CMicrohttpd", "CGnuTLS", "MusterPlatform"],
+            swiftSettings: swiftSettings),
+        .target(
             name: "MusterEndpoint",
             dependencies: [
-                "CMicrohttpd", "CGnuTLS", "CYaml", "CCrypt", "CZlib", "CMuster", "MusterPlatform", "MusterMetrics",
-                "MusterHealth",
+                "CGnuTLS", "CYaml", "CCrypt", "CZlib", "MusterPlatform", "MusterMetrics", "MusterHealth", "MusterHTTP",
                 .product(name: "Logging", package: "swift-log"),
             ],
             swiftSettings: swiftSettings),
@@ -166,9 +169,13 @@ let package = Package(
             dependencies: ["MusterExecution", "MusterPlatform", "MusterMetrics", "MusterTestSupport"],
             swiftSettings: swiftSettings),
         .testTarget(
+            name: "MusterHTTPTests", dependencies: ["MusterHTTP", "MusterPlatform"],
+            swiftSettings: swiftSettings),
+        .testTarget(
             name: "MusterEndpointTests",
             dependencies: [
-                "MusterEndpoint", "MusterHealth", "MusterMetrics", "MusterPlatform", "MusterTestSupport", "CZlib",
+                "MusterEndpoint", "MusterHTTP", "MusterHealth", "MusterMetrics", "MusterPlatform", "MusterTestSupport",
+                "CZlib",
                 .product(name: "Logging", package: "swift-log"),
             ],
             swiftSettings: swiftSettings),

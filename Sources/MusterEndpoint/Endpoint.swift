@@ -2,6 +2,7 @@
 
 import Glibc
 package import Logging
+import MusterHTTP
 package import MusterHealth
 package import MusterMetrics
 public import MusterPlatform
@@ -45,7 +46,7 @@ package final class Endpoint: Sendable {
 
     deinit {
         let phase = phase.withLock { $0 }
-        if case .running(let server, _, _) = phase { server.loop.submit { server.stop() } }
+        if case .running(let server, _, _) = phase { server.http.loop.submit { server.http.stop() } }
     }
 
     /// Starts to listen. When this returns, connections are accepted.
@@ -115,7 +116,7 @@ package final class Endpoint: Sendable {
     package var url: String? {
         phase.withLock { phase in
             guard case .running(let server, let address, _) = phase else { return nil }
-            return Self.url(of: address, isSecure: server.isSecure)
+            return Self.url(of: address, isSecure: server.http.isSecure)
         }
     }
 
@@ -135,11 +136,11 @@ package final class Endpoint: Sendable {
             return ended
         }
         guard case .running(let server, let address, let end) = ended else {
-            if case .stopped(let end?) = ended, EventLoop.current?.name != EndpointServer.loopName { end.wait() }
+            if case .stopped(let end?) = ended, EventLoop.current?.name != EndpointServer.threadName { end.wait() }
             return
         }
-        server.loop.submit { server.stop() }
-        if server.loop.isCurrent { return }
+        server.http.loop.submit { server.http.stop() }
+        if server.http.loop.isCurrent { return }
         end.wait()
         logger.info("endpoint stopped", metadata: ["address": "\(address)"])
     }
@@ -206,6 +207,13 @@ public struct EndpointConfiguration: Sendable {
         try check("responseTimeout", responseTimeout)
     }
 
+    /// The part that the HTTP server enforces.
+    var limits: HTTPServer.Limits {
+        HTTPServer.Limits(
+            connections: connectionLimit, connectionsPerAddress: perAddressConnectionLimit,
+            requestSize: requestSizeLimit, idleTimeout: idleTimeout, responseTimeout: responseTimeout)
+    }
+
     private func check(_ setting: String, _ value: Int, _ range: ClosedRange<Int>) throws(EndpointError) {
         guard range.contains(value) else {
             throw .invalidSetting(setting, reason: "is \(value); it must be \(range.lowerBound) to \(range.upperBound)")
@@ -231,6 +239,14 @@ package enum EndpointError: Error, Hashable, Sendable, CustomStringConvertible {
     /// `setting` names what says which file.
     case invalidWebConfig(WebConfigError, setting: String)
     case alreadyStarted(ListenAddress)
+
+    init(_ error: HTTPServerError) {
+        self =
+            switch error {
+            case .noLibrary(let reason): .noLibrary(reason: reason)
+            case .noResources(let error): .noResources(error)
+            }
+    }
 
     /// What was wrong and what to do.
     package var description: String {

@@ -1,17 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import MusterHTTP
 import MusterHealth
 import MusterMetrics
 
 /// What the endpoint counts of itself. Belongs to the endpoint's thread.
 final class EndpointMetrics {
-    /// Why the endpoint ended a connection.
-    enum Closing: String, CaseIterable {
-        case idle
-        case slowReader = "slow_reader"
-        case evicted
-    }
-
     private struct HealthKey: Hashable {
         var check: String
         var level: HealthLevel
@@ -51,7 +45,7 @@ final class EndpointMetrics {
                 + "the newest is bad (0). 1 without such a file.")
         for outcome in ["success", "failure"] { _ = webConfigLoads.labels(outcome) }
         webConfigValid.set(1)
-        for closing in Closing.allCases { _ = closings.labels(closing.rawValue) }
+        for reason in HTTPServer.ClosingReason.allCases { _ = closings.labels(reason.rawValue) }
         for route in RouteLabel.allCases {
             _ = counter(route, route == .other ? 404 : 200)
             if route != .other { _ = counter(route, 503) }
@@ -70,8 +64,8 @@ final class EndpointMetrics {
         counter(route, status).increment()
     }
 
-    func countClosing(_ closing: Closing) {
-        closings.labels(closing.rawValue).increment()
+    func countClosing(_ reason: HTTPServer.ClosingReason) {
+        closings.labels(reason.rawValue).increment()
     }
 
     /// Records how long a rendering took; it shows from the next scrape on.

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import CMicrohttpd
 import CZlib
+import MusterHTTP
 import MusterHealth
 import MusterMetrics
 import MusterPlatform
@@ -73,33 +73,26 @@ enum FixedResponse: Int, CaseIterable {
 ///
 /// Belongs to the endpoint's thread.
 final class ScrapeResponses {
-    private struct Rendering {
-        var format: ExpositionFormat
-        var names: Set<String>
-    }
+    /// Completes a response's headers with those that all responses have.
+    typealias Complete = (_ headers: [(name: String, value: String)]) -> [(name: String, value: String)]
 
     private struct Scrape {
         var negotiation: MetricsNegotiation
         var names: Set<String>
         var isCompressed: Bool
-        var response: OpaquePointer
+        var response: HTTPResponse
     }
 
     private let renderer: any MetricsRenderer
     private let metrics: EndpointMetrics?
     private let compressor: GzipCompressor?
-    private let pool = BodyPool()
+    private let pool = HTTPBodyPool()
     /// What has been rendered in the present pass, and the responses made of it.
-    private var rendering: Rendering?
+    private var rendering: (format: ExpositionFormat, names: Set<String>)?
     private var buffer: [UInt8] = []
     private var scrapes: [Scrape] = []
 
-    /// Creates an empty collection.
-    ///
-    /// - Parameters:
-    ///   - renderer: Writes the metrics.
-    ///   - metrics: Where the duration of a rendering is noted.
-    ///   - compressionLevel: 1 to 9, or 0 for no compression.
+    /// - Parameter compressionLevel: 1 to 9, or 0 for no compression.
     init(renderer: any MetricsRenderer, metrics: EndpointMetrics?, compressionLevel: Int) {
         self.renderer = renderer
         self.metrics = metrics
@@ -109,18 +102,10 @@ final class ScrapeResponses {
     /// Whether responses can be compressed.
     var canCompress: Bool { compressor != nil }
 
-    /// The response to a scrape, which stays until ``endPass()``.
-    ///
-    /// - Parameters:
-    ///   - negotiation: The format.
-    ///   - names: The families asked for; empty for all.
-    ///   - isCompressed: Whether the client takes gzip.
-    ///   - finish: Adds the headers that it is given, and what all responses have.
-    /// - Returns: `nil` for want of memory.
+    /// The response to a scrape of the named families, or of all; `nil` for want of memory.
     func response(
-        for negotiation: MetricsNegotiation, _ names: Set<String>, isCompressed: Bool,
-        finish: (OpaquePointer, [(name: String, value: String)]) -> Void
-    ) -> OpaquePointer? {
+        for negotiation: MetricsNegotiation, _ names: Set<String>, isCompressed: Bool, complete: Complete
+    ) -> HTTPResponse? {
         for scrape in scrapes
         where scrape.negotiation == negotiation && scrape.isCompressed == isCompressed && scrape.names == names {
             return scrape.response
@@ -129,66 +114,41 @@ final class ScrapeResponses {
             let start = MonotonicInstant.now
             renderer.render(negotiation.format, names: names, into: &buffer)
             metrics?.recordScrape(start.duration(to: .now))
-            rendering = Rendering(format: negotiation.format, names: names)
+            rendering = (negotiation.format, names)
         }
-        guard let made = makeResponse(isCompressed: isCompressed) else { return nil }
+        guard let body = makeBody(isCompressed: isCompressed) else { return nil }
         var headers = [
             (name: "Content-Type", value: negotiation.contentType),
             (name: "Vary", value: "Accept, Accept-Encoding"), (name: "Cache-Control", value: "no-cache"),
         ]
         if isCompressed { headers.append((name: "Content-Encoding", value: "gzip")) }
-        finish(made, headers)
-        scrapes.append(
-            Scrape(negotiation: negotiation, names: names, isCompressed: isCompressed, response: made))
+        guard let made = HTTPResponse(status: 200, headers: complete(headers), body: body) else { return nil }
+        scrapes.append(Scrape(negotiation: negotiation, names: names, isCompressed: isCompressed, response: made))
         return made
     }
 
-    private func makeResponse(isCompressed: Bool) -> OpaquePointer? {
-        let storage = pool.make()
-        let isFilled = buffer.withUnsafeBufferPointer { bytes in
-            guard isCompressed, let compressor else {
-                storage.fill(bytes)
-                return true
-            }
-            return compressor.compress(bytes, into: storage)
+    private func makeBody(isCompressed: Bool) -> HTTPBody? {
+        let body = pool.makeBody()
+        return buffer.withUnsafeBufferPointer { bytes in
+            if isCompressed, let compressor { return compressor.compress(bytes, into: body) ? body : nil }
+            body.fill(bytes)
+            return body
         }
-        guard isFilled else { return nil }
-        let owner = Unmanaged.passRetained(storage)
-        let made = MHD_create_response_from_buffer_with_free_callback_cls(
-            storage.count, storage.pointer,
-            { context in
-                guard let context else { return }
-                Unmanaged<BodyStorage>.fromOpaque(context).takeRetainedValue().giveBack()
-            }, owner.toOpaque())
-        if made == nil { owner.release() }
-        return made
     }
 
-    /// Forgets what the pass has rendered; the library keeps what it still sends.
+    /// Forgets what the pass has rendered.
     func endPass() {
         guard rendering != nil else { return }
         rendering = nil
-        for scrape in scrapes { MHD_destroy_response(scrape.response) }
         scrapes.removeAll(keepingCapacity: true)
-    }
-
-    /// Lets go of everything.
-    func tearDown() {
-        endPass()
-        pool.empty()
     }
 }
 
-/// The responses that show a status. The one of a report is made once, and shared by those who ask while the report
-/// stands. Belongs to the endpoint's thread.
+/// The responses that show a status. The one of a report is made once, and shared by the requests that come while the
+/// report stands. Belongs to the endpoint's thread.
 final class StatusResponses {
-    private struct Made {
-        var at: Double
-        var response: OpaquePointer
-    }
-
     private let board: StatusBoard
-    private var made: [StatusFormat: Made] = [:]
+    private var made: [StatusFormat: (at: Double, response: HTTPResponse)] = [:]
 
     init(_ board: StatusBoard) {
         self.board = board
@@ -200,34 +160,15 @@ final class StatusResponses {
     /// Takes a point of the history when one is due.
     func takePoint() { board.takePoint() }
 
-    /// Lets go of what was made; the library keeps what it still sends.
-    func forget() {
-        for made in made.values { MHD_destroy_response(made.response) }
+    func removeAll() {
         made = [:]
     }
 
-    /// The response with the status of now.
-    ///
-    /// - Parameters:
-    ///   - format: What it is written in.
-    ///   - finish: Adds the headers that it is given, and what all responses have.
-    /// - Returns: The response, which stays this object's; `nil` when it cannot be made.
-    func response(
-        _ format: StatusFormat, finish: (OpaquePointer, [(name: String, value: String)]) -> Void
-    ) -> OpaquePointer? {
+    /// The response with the present status; `nil` when it cannot be made.
+    func response(_ format: StatusFormat, complete: ScrapeResponses.Complete) -> HTTPResponse? {
         let report = board.report()
-        if let known = made[format] {
-            if known.at == report.at { return known.response }
-            MHD_destroy_response(known.response)
-            made[format] = nil
-        }
-        guard let response = make(format, report) else { return nil }
-        finish(response, headers(format))
-        made[format] = Made(at: report.at, response: response)
-        return response
-    }
-
-    private func make(_ format: StatusFormat, _ report: StatusReport) -> OpaquePointer? {
+        if let known = made[format], known.at == report.at { return known.response }
+        made[format] = nil
         let body: [UInt8]
         switch format {
         case .html: body = StatusPage(report).bytes
@@ -235,10 +176,11 @@ final class StatusResponses {
             guard let json = try? report.json() else { return nil }
             body = json
         }
-        return body.withUnsafeBytes { bytes in
-            MHD_create_response_from_buffer(
-                bytes.count, UnsafeMutableRawPointer(mutating: bytes.baseAddress), .RESPMEM_MUST_COPY)
+        guard let response = HTTPResponse(status: 200, headers: complete(headers(format)), body: body) else {
+            return nil
         }
+        made[format] = (report.at, response)
+        return response
     }
 
     private func headers(_ format: StatusFormat) -> [(name: String, value: String)] {
@@ -254,7 +196,7 @@ final class StatusResponses {
     }
 }
 
-/// Compresses whole bodies; its memory is used again and again.
+/// Compresses whole bodies; its memory is reused.
 ///
 /// Belongs to one thread.
 final class GzipCompressor {
@@ -278,81 +220,17 @@ final class GzipCompressor {
         stream.deallocate()
     }
 
-    /// Compresses a body.
-    ///
-    /// - Parameters:
-    ///   - bytes: The body.
-    ///   - storage: Receives the result.
-    /// - Returns: Whether it worked; if not, the storage's content has no meaning.
-    func compress(_ bytes: UnsafeBufferPointer<UInt8>, into storage: BodyStorage) -> Bool {
+    /// Compresses bytes into a body; returns whether it worked.
+    func compress(_ bytes: UnsafeBufferPointer<UInt8>, into body: HTTPBody) -> Bool {
         guard bytes.count <= Int(UInt32.max) / 2, deflateReset(stream) == Z_OK else { return false }
         let bound = Int(deflateBound(stream, uLong(bytes.count)))
-        storage.reserve(bound)
+        body.reserve(bound)
         stream.pointee.next_in = UnsafeMutablePointer(mutating: bytes.baseAddress)
         stream.pointee.avail_in = UInt32(bytes.count)
-        stream.pointee.next_out = storage.pointer.assumingMemoryBound(to: UInt8.self)
+        stream.pointee.next_out = body.pointer.assumingMemoryBound(to: UInt8.self)
         stream.pointee.avail_out = UInt32(bound)
         guard deflate(stream, Z_FINISH) == Z_STREAM_END else { return false }
-        storage.count = bound - Int(stream.pointee.avail_out)
+        body.count = bound - Int(stream.pointee.avail_out)
         return true
-    }
-}
-
-/// Bodies that wait for their next use.
-final class BodyPool {
-    private static let capacity = 4
-    private var spares: [BodyStorage] = []
-
-    func make() -> BodyStorage {
-        spares.popLast() ?? BodyStorage(capacity: 16 << 10, pool: self)
-    }
-
-    func take(_ storage: BodyStorage) {
-        if spares.count < Self.capacity { spares.append(storage) }
-    }
-
-    /// Lets go of the spares, which know the pool.
-    func empty() {
-        spares = []
-    }
-}
-
-/// The bytes of one response's body, at an address that stays while the library sends them.
-///
-/// Belongs to the endpoint's thread.
-final class BodyStorage {
-    private(set) var pointer: UnsafeMutableRawPointer
-    private(set) var capacity: Int
-    var count = 0
-    private let pool: BodyPool
-
-    init(capacity: Int, pool: BodyPool) {
-        self.capacity = capacity
-        self.pool = pool
-        pointer = .allocate(byteCount: capacity, alignment: 16)
-    }
-
-    deinit {
-        pointer.deallocate()
-    }
-
-    /// Makes room; what was there is lost.
-    func reserve(_ size: Int) {
-        guard size > capacity else { return }
-        pointer.deallocate()
-        // Some more, so that a body that grows a little does not need new memory each time.
-        capacity = size + size / 4
-        pointer = .allocate(byteCount: capacity, alignment: 16)
-    }
-
-    func fill(_ bytes: UnsafeBufferPointer<UInt8>) {
-        reserve(bytes.count)
-        if let source = bytes.baseAddress { pointer.copyMemory(from: source, byteCount: bytes.count) }
-        count = bytes.count
-    }
-
-    /// Says that the library does not need the bytes any more.
-    func giveBack() {
-        pool.take(self)
     }
 }

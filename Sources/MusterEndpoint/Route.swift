@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import CMicrohttpd
+import MusterHTTP
 import MusterHealth
 
 /// What a path asks for.
@@ -74,24 +74,11 @@ struct Query {
     /// Whether there are more exclusions than allowed.
     var isExcessive = false
 
-    init() {}
-
-    /// Reads a request's arguments.
-    init(_ connection: OpaquePointer) {
-        withUnsafeMutablePointer(to: &self) { pointer in
-            cmicrohttpd_each_argument(
-                connection,
-                { context, _, key, value in
-                    guard let context, let key else { return .YES }
-                    let query = context.assumingMemoryBound(to: Query.self)
-                    query.pointee.add(String(cString: key), value.map { String(cString: $0) })
-                    return .YES
-                }, pointer)
-        }
+    init(_ request: HTTPRequest) {
+        for (name, value) in request.arguments { add(name, value) }
     }
 
-    /// Takes in one argument.
-    mutating func add(_ name: String, _ value: String?) {
+    private mutating func add(_ name: String, _ value: String?) {
         switch name {
         case "verbose":
             isVerbose = true

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Logging
+import MusterHTTP
 import MusterPlatform
 
 /// Decides which requests are answered, by the newest usable version of the web config file.
@@ -9,8 +10,6 @@ import MusterPlatform
 final class AccessControl {
     enum Decision {
         case granted
-        /// The connection was made under rules that do not hold any more.
-        case outdated
         case refused(FixedResponse)
         case badCertificate(ClientCertificate)
         /// Whether it is granted depends on a password.
@@ -43,7 +42,7 @@ final class AccessControl {
     /// The newest usable version of the file.
     var config: WebConfig { source.current.config }
     /// Its part for TLS.
-    var material: TLSMaterial? { source.current.material }
+    var credentials: TLSCredentials? { source.current.credentials }
 
     /// Reloads the file if it has changed. Returns whether there is a new version.
     func refresh() -> Bool {
@@ -74,33 +73,19 @@ final class AccessControl {
 
     /// Decides about a request; `authorization` is the header of that name.
     func decide(
-        _ route: Route, from connection: ConnectionState, authorization: UnsafePointer<CChar>?,
+        _ route: Route, certificate: ClientCertificate, authorization: UnsafePointer<CChar>?,
         at now: MonotonicInstant
     ) -> Decision {
-        guard isCurrent(connection) else { return .outdated }
         if opensProbes, case .health = route { return .granted }
         guard bucket?.take(at: now) ?? true else { return .refused(.tooManyRequests) }
-        if let policy = material?.settings.clientAuthentication, !connection.client.isAdmitted(by: policy) {
-            return .badCertificate(connection.client)
+        if let policy = credentials?.configuration.clientAuthentication, !certificate.isAdmitted(by: policy) {
+            return .badCertificate(certificate)
         }
         guard verifier.hasUsers else { return .granted }
         guard let authorization, let credentials = BasicCredentials(String(cString: authorization)) else {
             return .refused(.unauthorized)
         }
         return .login(credentials)
-    }
-
-    /// Prepares the TLS of a new connection.
-    func prepare(_ connection: ConnectionState, _ session: OpaquePointer) {
-        guard let material else { return }
-        connection.material = material
-        material.prepare(session, for: connection, isLenient: opensProbes)
-    }
-
-    /// Whether a connection was made under the rules that hold now. A renewed certificate of the server's own changes
-    /// nothing about that.
-    func isCurrent(_ connection: ConnectionState) -> Bool {
-        connection.material === material || connection.material?.settings.admission == material?.settings.admission
     }
 }
 

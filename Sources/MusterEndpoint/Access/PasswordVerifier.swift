@@ -3,6 +3,7 @@
 import CCrypt
 import CGnuTLS
 import FoundationEssentials
+import MusterHTTP
 import MusterPlatform
 
 /// Checks passwords, one at a time, on a thread that is there only while there are some to check: the endpoint's own
@@ -26,7 +27,7 @@ final class PasswordVerifier: @unchecked Sendable {
     private struct Waiting {
         var user: String
         var hash: BcryptHash
-        var logins: [PendingLogin]
+        var logins: [HTTPSuspension]
     }
 
     /// How many different passwords may wait to be checked.
@@ -36,7 +37,8 @@ final class PasswordVerifier: @unchecked Sendable {
 
     private let loop: EventLoop
     private let check: Check
-    private let resume: @Sendable (PendingLogin) -> Void
+    /// Called on the endpoint's loop for each suspended request whose outcome is known now.
+    var resume: (HTTPSuspension, _ isGranted: Bool) -> Void = { _, _ in }
     private let secret = LoginKey.secret()
     private var users: [String: BcryptHash] = [:]
     private var decoy: BcryptHash?
@@ -44,15 +46,10 @@ final class PasswordVerifier: @unchecked Sendable {
     private var waiting: [LoginKey: Waiting] = [:]
     private var helper: EventLoop?
 
-    /// - Parameters:
-    ///   - loop: The endpoint's loop.
-    ///   - resume: Called on the endpoint's loop for each login whose outcome is known now.
-    init(
-        loop: EventLoop, check: @escaping Check, resume: @escaping @Sendable (PendingLogin) -> Void
-    ) {
+    /// - Parameter loop: The endpoint's.
+    init(loop: EventLoop, check: @escaping Check) {
         self.loop = loop
         self.check = check
-        self.resume = resume
     }
 
     /// Replaces the users, and forgets the outcomes for the old ones.
@@ -74,17 +71,17 @@ final class PasswordVerifier: @unchecked Sendable {
 
     /// Verifies a name and a password.
     ///
-    /// - Parameter login: Makes the request that is resumed when the outcome is known later.
-    func verify(_ credentials: BasicCredentials, _ login: () -> PendingLogin) -> Outcome {
+    /// - Parameter suspend: Suspends the request until the outcome is known.
+    func verify(_ credentials: BasicCredentials, _ suspend: () -> HTTPSuspension) -> Outcome {
         guard let hash = users[credentials.user] ?? decoy else { return .refused }
         let key = LoginKey(secret, credentials, hash)
         if let outcome = cache[key] { return outcome ? .granted : .refused }
         if waiting[key] != nil {
-            waiting[key]?.logins.append(login())
+            waiting[key]?.logins.append(suspend())
             return .pending
         }
         guard waiting.count < Self.queueLimit, let helper = openHelper() else { return .busy }
-        waiting[key] = Waiting(user: credentials.user, hash: hash, logins: [login()])
+        waiting[key] = Waiting(user: credentials.user, hash: hash, logins: [suspend()])
         helper.submit { [loop, check, weak self] in
             let isRight = check(credentials.password, hash)
             loop.submit { [weak self] in self?.finish(key, isRight) }
@@ -105,10 +102,7 @@ final class PasswordVerifier: @unchecked Sendable {
         // Of the users there are now: the file may have changed meanwhile.
         let isGranted = isRight && users[done.user] == done.hash
         if users[done.user] == done.hash || users[done.user] == nil { cache.insert(key, isGranted) }
-        for login in done.logins {
-            login.isGranted = isGranted
-            resume(login)
-        }
+        for login in done.logins { resume(login, isGranted) }
     }
 }
 
@@ -166,14 +160,6 @@ struct LoginKey: Hashable {
         var generator = SystemRandomNumberGenerator()
         return (0..<32).map { _ in UInt8.random(in: 0...255, using: &generator) }
     }
-}
-
-/// A request that waits for its password to be checked.
-///
-/// Sound as `@unchecked Sendable` for the reason that its superclass is.
-final class PendingLogin: Suspension, @unchecked Sendable {
-    /// `nil` until it is known.
-    var isGranted: Bool?
 }
 
 /// A user's name and password as a request brings them (RFC 7617). Bytes, because nobody says how they are encoded.

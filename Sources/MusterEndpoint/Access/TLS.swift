@@ -1,129 +1,159 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import CGnuTLS
-import Glibc
+import MusterHTTP
 
-/// Certificate, key, authorities and priorities as GnuTLS holds them: what each new session is given.
-///
-/// Belongs to the endpoint's thread, apart from its creation.
-final class TLSMaterial {
-    let settings: TLSSettings
-    private let credentials: gnutls_certificate_credentials_t
-    private let priorities: gnutls_priority_t
-
-    /// Makes GnuTLS take them, which checks them.
-    ///
-    /// - Parameters:
-    ///   - settings: What to take.
-    ///   - file: The web config file, for errors.
-    init(_ settings: TLSSettings, file: String) throws(WebConfigError) {
-        func fail(_ line: Int?, _ reason: String) -> WebConfigError {
-            WebConfigError(file: file, line: line, reason: "tls_server_config: \(reason)")
-        }
-        if let problem = cgnutls_load() {
-            throw fail(nil, "needs GnuTLS (Debian: libgnutls30), which cannot be loaded: \(String(cString: problem))")
-        }
-        var credentials: gnutls_certificate_credentials_t?
-        guard gnutls_certificate_allocate_credentials(&credentials) == 0, let credentials else {
-            throw fail(nil, "out of memory")
-        }
-        var isComplete = false
-        defer { if !isComplete { gnutls_certificate_free_credentials(credentials) } }
-        let pair = Self.withDatum(settings.certificate.bytes) { certificate in
-            Self.withDatum(settings.key.bytes) { key in
-                gnutls_certificate_set_x509_key_mem(credentials, certificate, key, GNUTLS_X509_FMT_PEM)
-            }
-        }
-        guard pair >= 0 else { throw Self.explain(pair, settings, fail) }
-        if let authorities = settings.authorities {
-            let count = Self.withDatum(authorities.bytes) {
-                gnutls_certificate_set_x509_trust_mem(credentials, $0, GNUTLS_X509_FMT_PEM)
-            }
-            guard count > 0 else {
-                throw fail(authorities.line, "\(authorities.origin) contains no PEM certificate")
-            }
-        }
-        var priorities: gnutls_priority_t?
-        let code = gnutls_priority_init(&priorities, settings.priorities, nil)
-        guard code == 0, let priorities else {
-            throw fail(nil, "GnuTLS does not support these versions, cipher suites and curves: \(Self.text(code))")
-        }
-        isComplete = true
-        self.settings = settings
-        self.credentials = credentials
-        self.priorities = priorities
+/// The part `tls_server_config` of a web config file, with the contents of the files that it names.
+struct TLSSettings: Sendable {
+    /// Something in PEM form, and where it came from.
+    struct Material: Sendable {
+        /// The key, and the file if it names one: `cert_file ('/etc/tls.crt')`.
+        var origin: String
+        var bytes: [UInt8]
+        /// The line of the web config file.
+        var line: Int
     }
 
-    deinit {
-        gnutls_priority_deinit(priorities)
-        gnutls_certificate_free_credentials(credentials)
-    }
+    var certificate: Material
+    var key: Material
+    /// Who may sign clients' certificates.
+    var authorities: Material?
+    var clientAuthentication = ClientAuthentication.none
+    /// The names of which a client's certificate has to have one; `nil` for no such demand.
+    var allowedNames: [String]?
+    var minimum = TLSVersion.tls12
+    var maximum = TLSVersion.tls13
+    /// For GnuTLS.
+    var priorities: String
+}
 
-    /// Which of the two was at fault.
-    private static func explain(
-        _ code: Int32, _ settings: TLSSettings, _ fail: (Int?, String) -> WebConfigError
-    ) -> WebConfigError {
-        let certificate = settings.certificate
-        let key = settings.key
-        if code == GNUTLS_E_CERTIFICATE_KEY_MISMATCH {
-            return fail(key.line, "\(key.origin) does not match the certificate in \(certificate.origin)")
-        }
-        if !contains(certificate.bytes, "-----BEGIN CERTIFICATE-----") {
-            return fail(certificate.line, "\(certificate.origin) contains no PEM certificate")
-        }
-        if contains(key.bytes, "-----BEGIN ENCRYPTED PRIVATE KEY-----") || contains(key.bytes, "Proc-Type: 4,ENCRYPTED")
-        {
-            return fail(key.line, "\(key.origin) is encrypted; use a key without a password")
-        }
-        if !contains(key.bytes, " PRIVATE KEY-----") {
-            return fail(key.line, "\(key.origin) contains no PEM private key")
-        }
-        return fail(
-            certificate.line, "GnuTLS rejects \(certificate.origin) and \(key.origin): \(text(code))")
-    }
-
-    private static func contains(_ bytes: [UInt8], _ text: String) -> Bool {
-        String(decoding: bytes, as: UTF8.self).contains(text)
-    }
-
-    static func withDatum<Result>(_ bytes: [UInt8], _ use: (UnsafePointer<gnutls_datum_t>) -> Result) -> Result {
-        var bytes = bytes
-        return bytes.withUnsafeMutableBufferPointer { buffer in
-            var datum = gnutls_datum_t(data: buffer.baseAddress, size: UInt32(buffer.count))
-            return use(&datum)
+extension WebConfig {
+    /// What connections are encrypted with; `nil` for no TLS.
+    func tlsCredentials() throws(WebConfigError) -> TLSCredentials? {
+        guard let tls else { return nil }
+        do {
+            return try TLSCredentials(
+                TLSConfiguration(
+                    certificate: tls.certificate.bytes, key: tls.key.bytes, authorities: tls.authorities?.bytes,
+                    clientAuthentication: tls.clientAuthentication, allowedNames: tls.allowedNames,
+                    priorities: tls.priorities))
+        } catch {
+            let (line, reason) = Self.explain(error, tls)
+            throw WebConfigError(file: file, line: line, reason: "tls_server_config: \(reason)")
         }
     }
 
-    private static func text(_ code: Int32) -> String {
-        gnutls_strerror(code).map { String(cString: $0) } ?? "error \(code)"
-    }
-
-    /// Prepares a session that has not begun its handshake.
-    ///
-    /// - Parameters:
-    ///   - session: The session. It may use what this object holds, so this has to outlive it.
-    ///   - client: Where the verdict about the client's certificate is left.
-    ///   - isLenient: Whether the handshake succeeds without a good certificate, because some routes need none.
-    func prepare(_ session: gnutls_session_t, for client: ConnectionState, isLenient: Bool) {
-        gnutls_credentials_set(session, GNUTLS_CRD_CERTIFICATE, UnsafeMutableRawPointer(credentials))
-        gnutls_priority_set(session, priorities)
-        let policy = settings.clientAuthentication
-        guard policy != .none else { return gnutls_certificate_server_set_request(session, GNUTLS_CERT_IGNORE) }
-        gnutls_certificate_server_set_request(
-            session, policy.isRequired && !isLenient ? GNUTLS_CERT_REQUIRE : GNUTLS_CERT_REQUEST)
-        // The session's place for a cache, of which there is none.
-        gnutls_db_set_ptr(session, Unmanaged.passUnretained(client).toOpaque())
-        client.client = .missing
-        client.isLenient = isLenient
-        gnutls_session_set_verify_function(session) { session in
-            guard let session, let pointer = gnutls_db_get_ptr(session) else { return -1 }
-            let state = Unmanaged<ConnectionState>.fromOpaque(pointer).takeUnretainedValue()
-            guard let settings = state.material?.settings else { return -1 }
-            let verdict = ClientCertificate.verdict(session, settings)
-            state.client = verdict
-            return state.isLenient || verdict.isAdmitted(by: settings.clientAuthentication) ? 0 : -1
+    private static func explain(_ error: TLSError, _ tls: TLSSettings) -> (line: Int?, reason: String) {
+        let certificate = tls.certificate
+        let key = tls.key
+        return switch error {
+        case .noLibrary(let reason): (nil, "needs GnuTLS (Debian: libgnutls30), which cannot be loaded: \(reason)")
+        case .outOfMemory: (nil, "out of memory")
+        case .noCertificate: (certificate.line, "\(certificate.origin) contains no PEM certificate")
+        case .noKey: (key.line, "\(key.origin) contains no PEM private key")
+        case .encryptedKey: (key.line, "\(key.origin) is encrypted; use a key without a password")
+        case .keyMismatch: (key.line, "\(key.origin) does not match the certificate in \(certificate.origin)")
+        case .rejected(let reason):
+            (certificate.line, "GnuTLS rejects \(certificate.origin) and \(key.origin): \(reason)")
+        case .noAuthorities:
+            (tls.authorities?.line, "\(tls.authorities?.origin ?? "client_ca") contains no PEM certificate")
+        case .unsupportedPriorities(let reason):
+            (nil, "GnuTLS does not support these versions, cipher suites and curves: \(reason)")
         }
     }
+}
+
+extension ClientCertificate {
+    /// Why the client is refused, for the client.
+    var refusal: String {
+        switch self {
+        case .missing: "a client certificate is required\n"
+        case .good: ""
+        case .bad(let reason): "client certificate rejected: \(reason)\n"
+        }
+    }
+}
+
+/// A version of TLS, by exporter-toolkit's name for it.
+enum TLSVersion: String, CaseIterable, Comparable {
+    case tls10 = "TLS10"
+    case tls11 = "TLS11"
+    case tls12 = "TLS12"
+    case tls13 = "TLS13"
+
+    /// GnuTLS' name of it.
+    var priority: String {
+        switch self {
+        case .tls10: "VERS-TLS1.0"
+        case .tls11: "VERS-TLS1.1"
+        case .tls12: "VERS-TLS1.2"
+        case .tls13: "VERS-TLS1.3"
+        }
+    }
+
+    static func < (left: TLSVersion, right: TLSVersion) -> Bool {
+        left.rawValue < right.rawValue
+    }
+}
+
+/// A group for the key exchange, by Go's name for it.
+enum TLSCurve: String, CaseIterable {
+    case p256 = "CurveP256"
+    case p384 = "CurveP384"
+    case p521 = "CurveP521"
+    case x25519 = "X25519"
+
+    /// GnuTLS' name of it.
+    var priority: String {
+        switch self {
+        case .p256: "GROUP-SECP256R1"
+        case .p384: "GROUP-SECP384R1"
+        case .p521: "GROUP-SECP521R1"
+        case .x25519: "GROUP-X25519"
+        }
+    }
+}
+
+/// A cipher suite, by Go's name for it: those that Go holds secure, which are what exporter-toolkit takes.
+enum CipherSuite: String, CaseIterable {
+    case aes128 = "TLS_AES_128_GCM_SHA256"
+    case aes256 = "TLS_AES_256_GCM_SHA384"
+    case chacha20 = "TLS_CHACHA20_POLY1305_SHA256"
+    case ecdsaAES128 = "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256"
+    case ecdsaAES256 = "TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384"
+    case ecdsaChaCha20 = "TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256"
+    case ecdsaAES128CBC = "TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA"
+    case ecdsaAES256CBC = "TLS_ECDHE_ECDSA_WITH_AES_256_CBC_SHA"
+    case rsaAES128 = "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256"
+    case rsaAES256 = "TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384"
+    case rsaChaCha20 = "TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256"
+    case rsaAES128CBC = "TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA"
+    case rsaAES256CBC = "TLS_ECDHE_RSA_WITH_AES_256_CBC_SHA"
+
+    /// GnuTLS' name of the key exchange; `nil` for a suite of TLS 1.3, which has none.
+    var exchange: String? {
+        switch self {
+        case .aes128, .aes256, .chacha20: nil
+        case .ecdsaAES128, .ecdsaAES256, .ecdsaChaCha20, .ecdsaAES128CBC, .ecdsaAES256CBC: "ECDHE-ECDSA"
+        case .rsaAES128, .rsaAES256, .rsaChaCha20, .rsaAES128CBC, .rsaAES256CBC: "ECDHE-RSA"
+        }
+    }
+
+    /// GnuTLS' name of the cipher.
+    var cipher: String {
+        switch self {
+        case .aes128, .ecdsaAES128, .rsaAES128: "AES-128-GCM"
+        case .aes256, .ecdsaAES256, .rsaAES256: "AES-256-GCM"
+        case .chacha20, .ecdsaChaCha20, .rsaChaCha20: "CHACHA20-POLY1305"
+        case .ecdsaAES128CBC, .rsaAES128CBC: "AES-128-CBC"
+        case .ecdsaAES256CBC, .rsaAES256CBC: "AES-256-CBC"
+        }
+    }
+
+    /// GnuTLS' name of what authenticates the records.
+    var authentication: String { isAuthenticated ? "AEAD" : "SHA1" }
+
+    /// Whether the cipher authenticates by itself, as those of TLS 1.3 have to.
+    var isAuthenticated: Bool { !cipher.hasSuffix("CBC") }
 }
 
 /// The versions, ciphers and groups of a web config file, said in GnuTLS' words (a "priority string").
@@ -191,94 +221,5 @@ extension Array where Element: Hashable {
     fileprivate func uniqued() -> [Element] {
         var seen: Set<Element> = []
         return filter { seen.insert($0).inserted }
-    }
-}
-
-/// What is known of a client's certificate.
-enum ClientCertificate: Equatable {
-    /// There is none.
-    case missing
-    /// There is one, and it passes what the policy demands of one.
-    case good
-    /// There is one that does not pass.
-    case bad(reason: String)
-
-    /// Whether a client with this may enter.
-    func isAdmitted(by policy: ClientAuthentication) -> Bool {
-        switch self {
-        case .missing: !policy.isRequired
-        case .good: true
-        case .bad: !policy.isVerified
-        }
-    }
-
-    /// Why a client may not enter, for the client.
-    var refusal: String {
-        switch self {
-        case .missing: "a client certificate is required\n"
-        case .good: ""
-        case .bad(let reason): "client certificate rejected: \(reason)\n"
-        }
-    }
-
-    /// Judges the certificate of a handshake.
-    static func verdict(_ session: gnutls_session_t, _ settings: TLSSettings) -> ClientCertificate {
-        var count: UInt32 = 0
-        guard let chain = gnutls_certificate_get_peers(session, &count), count > 0 else { return .missing }
-        guard settings.clientAuthentication.isVerified else { return .good }
-        var status: UInt32 = 0
-        guard cgnutls_verify_client(session, &status) >= 0 else { return .bad(reason: "it cannot be verified") }
-        guard status == 0 else { return .bad(reason: reason(of: status)) }
-        guard let allowed = settings.allowedNames else { return .good }
-        let names = names(in: chain)
-        return names.contains(where: allowed.contains)
-            ? .good : .bad(reason: "none of its names is allowed")
-    }
-
-    private static func reason(of status: UInt32) -> String {
-        let reasons: [(gnutls_certificate_status_t, String)] = [
-            (GNUTLS_CERT_EXPIRED, "it has expired"), (GNUTLS_CERT_NOT_ACTIVATED, "it is not valid yet"),
-            (GNUTLS_CERT_REVOKED, "it has been revoked"),
-            (GNUTLS_CERT_SIGNER_NOT_FOUND, "it is not signed by a trusted authority"),
-            (GNUTLS_CERT_SIGNER_NOT_CA, "its signer is not an authority"),
-            (GNUTLS_CERT_INSECURE_ALGORITHM, "its signature algorithm is insecure"),
-            (GNUTLS_CERT_PURPOSE_MISMATCH, "it is not issued for client authentication"),
-        ]
-        return reasons.first { status & UInt32($0.0.rawValue) != 0 }?.1 ?? "it is not valid"
-    }
-
-    /// The alternative names of a certificate, written as exporter-toolkit compares them: DNS names, mail addresses, IP
-    /// addresses and URIs.
-    private static func names(in chain: UnsafePointer<gnutls_datum_t>) -> [String] {
-        var made: gnutls_x509_crt_t?
-        guard gnutls_x509_crt_init(&made) == 0, let certificate = made else { return [] }
-        defer { gnutls_x509_crt_deinit(certificate) }
-        guard gnutls_x509_crt_import(certificate, chain, GNUTLS_X509_FMT_DER) == 0 else { return [] }
-        var names: [String] = []
-        var buffer = [UInt8](repeating: 0, count: 4096)
-        for sequence in UInt32(0)..<1000 {
-            var length = buffer.count
-            let kind = gnutls_x509_crt_get_subject_alt_name(certificate, sequence, &buffer, &length, nil)
-            if kind == GNUTLS_E_REQUESTED_DATA_NOT_AVAILABLE { break }
-            guard kind >= 0 else { continue }
-            let bytes = buffer.prefix(length)
-            switch gnutls_x509_subject_alt_name_t(rawValue: UInt32(kind)) {
-            case GNUTLS_SAN_DNSNAME, GNUTLS_SAN_RFC822NAME, GNUTLS_SAN_URI:
-                names.append(String(decoding: bytes, as: UTF8.self))
-            case GNUTLS_SAN_IPADDRESS:
-                if let text = address(Array(bytes)) { names.append(text) }
-            default: break
-            }
-        }
-        return names
-    }
-
-    private static func address(_ bytes: [UInt8]) -> String? {
-        var text = [CChar](repeating: 0, count: Int(INET6_ADDRSTRLEN))
-        let family = bytes.count == 4 ? AF_INET : AF_INET6
-        guard bytes.count == 4 || bytes.count == 16,
-            inet_ntop(family, bytes, &text, socklen_t(text.count)) != nil
-        else { return nil }
-        return text.withUnsafeBufferPointer { $0.baseAddress.map { String(cString: $0) } }
     }
 }

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import MusterHTTP
+
 /// What a web config file says: exporter-toolkit's format, which Prometheus and its exporters share.
 ///
 /// It is checked as a whole when it is loaded, the certificates and keys that it names included.
@@ -22,7 +24,7 @@ package struct WebConfig: Sendable {
     /// - Throws: ``WebConfigError``, which names the line and what to do. Nothing is left open by it.
     package static func load(file: String) throws(WebConfigError) -> WebConfig {
         let config = try WebConfigReader.read(file: file, with: FileContent.read)
-        if let tls = config.tls { _ = try TLSMaterial(tls, file: file) }
+        _ = try config.tlsCredentials()
         return config
     }
 
@@ -56,144 +58,6 @@ package struct WebConfigError: Error, Hashable, Sendable, CustomStringConvertibl
     package var description: String {
         line.map { "\(file):\($0): \(reason)" } ?? "\(file): \(reason)"
     }
-}
-
-/// The part `tls_server_config` of a web config file, with the contents of the files that it names.
-struct TLSSettings: Hashable {
-    /// Something in PEM form, and where it came from.
-    struct Material: Hashable {
-        /// The key, and the file if it names one: `cert_file ('/etc/tls.crt')`.
-        var origin: String
-        var bytes: [UInt8]
-        /// The line of the web config file.
-        var line: Int
-    }
-
-    var certificate: Material
-    var key: Material
-    /// Who may sign clients' certificates.
-    var authorities: Material?
-    var clientAuthentication = ClientAuthentication.none
-    /// The names of which a client's certificate has to have one; `nil` for no such demand.
-    var allowedNames: [String]?
-    var minimum = TLSVersion.tls12
-    var maximum = TLSVersion.tls13
-    /// For GnuTLS.
-    var priorities: String
-
-    /// What decides who gets in, as opposed to what the server shows of itself.
-    var admission: Admission {
-        Admission(
-            authorities: authorities?.bytes, clientAuthentication: clientAuthentication, allowedNames: allowedNames)
-    }
-
-    struct Admission: Hashable {
-        var authorities: [UInt8]?
-        var clientAuthentication: ClientAuthentication
-        var allowedNames: [String]?
-    }
-}
-
-/// A version of TLS, by exporter-toolkit's name for it.
-enum TLSVersion: String, CaseIterable, Comparable {
-    case tls10 = "TLS10"
-    case tls11 = "TLS11"
-    case tls12 = "TLS12"
-    case tls13 = "TLS13"
-
-    /// GnuTLS' name of it.
-    var priority: String {
-        switch self {
-        case .tls10: "VERS-TLS1.0"
-        case .tls11: "VERS-TLS1.1"
-        case .tls12: "VERS-TLS1.2"
-        case .tls13: "VERS-TLS1.3"
-        }
-    }
-
-    static func < (left: TLSVersion, right: TLSVersion) -> Bool {
-        left.rawValue < right.rawValue
-    }
-}
-
-/// A group for the key exchange, by Go's name for it.
-enum TLSCurve: String, CaseIterable {
-    case p256 = "CurveP256"
-    case p384 = "CurveP384"
-    case p521 = "CurveP521"
-    case x25519 = "X25519"
-
-    /// GnuTLS' name of it.
-    var priority: String {
-        switch self {
-        case .p256: "GROUP-SECP256R1"
-        case .p384: "GROUP-SECP384R1"
-        case .p521: "GROUP-SECP521R1"
-        case .x25519: "GROUP-X25519"
-        }
-    }
-}
-
-/// A cipher suite, by Go's name for it: those that Go holds secure, which are what exporter-toolkit takes.
-enum CipherSuite: String, CaseIterable {
-    case aes128 = "TLS_AES_128_GCM_SHA256"
-    case aes256 = "TLS_AES_256_GCM_SHA384"
-    case chacha20 = "TLS_CHACHA20_POLY1305_SHA256"
-    case ecdsaAES128 = "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256"
-    case ecdsaAES256 = "TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384"
-    case ecdsaChaCha20 = "TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256"
-    case ecdsaAES128CBC = "TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA"
-    case ecdsaAES256CBC = "TLS_ECDHE_ECDSA_WITH_AES_256_CBC_SHA"
-    case rsaAES128 = "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256"
-    case rsaAES256 = "TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384"
-    case rsaChaCha20 = "TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256"
-    case rsaAES128CBC = "TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA"
-    case rsaAES256CBC = "TLS_ECDHE_RSA_WITH_AES_256_CBC_SHA"
-
-    /// GnuTLS' name of the key exchange; `nil` for a suite of TLS 1.3, which has none.
-    var exchange: String? {
-        switch self {
-        case .aes128, .aes256, .chacha20: nil
-        case .ecdsaAES128, .ecdsaAES256, .ecdsaChaCha20, .ecdsaAES128CBC, .ecdsaAES256CBC: "ECDHE-ECDSA"
-        case .rsaAES128, .rsaAES256, .rsaChaCha20, .rsaAES128CBC, .rsaAES256CBC: "ECDHE-RSA"
-        }
-    }
-
-    /// GnuTLS' name of the cipher.
-    var cipher: String {
-        switch self {
-        case .aes128, .ecdsaAES128, .rsaAES128: "AES-128-GCM"
-        case .aes256, .ecdsaAES256, .rsaAES256: "AES-256-GCM"
-        case .chacha20, .ecdsaChaCha20, .rsaChaCha20: "CHACHA20-POLY1305"
-        case .ecdsaAES128CBC, .rsaAES128CBC: "AES-128-CBC"
-        case .ecdsaAES256CBC, .rsaAES256CBC: "AES-256-CBC"
-        }
-    }
-
-    /// GnuTLS' name of what authenticates the records.
-    var authentication: String { isAuthenticated ? "AEAD" : "SHA1" }
-
-    /// Whether the cipher authenticates by itself, as those of TLS 1.3 have to.
-    var isAuthenticated: Bool { !cipher.hasSuffix("CBC") }
-}
-
-/// What is asked of a client's certificate. The names are those of Go's crypto/tls, which exporter-toolkit uses.
-enum ClientAuthentication: String, CaseIterable, Hashable {
-    /// No certificate is asked for.
-    case none = "NoClientCert"
-    /// One is asked for; none, or any, will do.
-    case request = "RequestClientCert"
-    /// There has to be one; any will do.
-    case requireAny = "RequireAnyClientCert"
-    /// There need not be one; one that is there has to be good.
-    case verifyIfGiven = "VerifyClientCertIfGiven"
-    /// There has to be a good one.
-    case requireAndVerify = "RequireAndVerifyClientCert"
-
-    /// Whether a client has to have a certificate.
-    var isRequired: Bool { self == .requireAny || self == .requireAndVerify }
-    /// Whether a certificate is held against the authorities.
-    var isVerified: Bool { self == .verifyIfGiven || self == .requireAndVerify }
 }
 
 /// How many requests are answered: one for each interval, and some at once after a pause.

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import MusterHTTP
+
 /// Makes a web config of a file's text. Pure but for the files that it names, and those are read by a function that
 /// is handed in.
 ///

@@ -2,6 +2,7 @@
 
 import CGnuTLS
 import Glibc
+import MusterHTTP
 import MusterPlatform
 
 /// A web config file that may change at any time, and the newest version of it that can be used.
@@ -11,7 +12,7 @@ final class WebConfigSource {
     /// What a version of the file comes to.
     struct Version {
         var config: WebConfig
-        var material: TLSMaterial?
+        var credentials: TLSCredentials?
     }
 
     /// What a look at the files has brought.
@@ -70,9 +71,8 @@ final class WebConfigSource {
                     reason: "basic_auth_users: needs GnuTLS (Debian: libgnutls30), which cannot be loaded: "
                         + String(cString: problem))
             }
-            var material: TLSMaterial?
-            if let tls = config.tls { material = try TLSMaterial(tls, file: file) }
-            return Attempt(result: .success(Version(config: config, material: material)), files: files)
+            let credentials = try config.tlsCredentials()
+            return Attempt(result: .success(Version(config: config, credentials: credentials)), files: files)
         } catch {
             return Attempt(result: .failure(error), files: files)
         }

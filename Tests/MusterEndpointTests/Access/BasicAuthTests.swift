@@ -243,7 +243,7 @@ struct BasicAuthTests {
         try config.write("basic_auth_users:\n  alice: [")
         for _ in 0..<3 { #expect(try status() == 401) }
         #expect(warnings().count == 1)
-        #expect(warnings().first?.contains("\(config.file):2: is no YAML") == true)
+        #expect(warnings().first?.contains("\(config.file):2: invalid YAML") == true)
         #expect(shows("muster_endpoint_web_config_valid 0"))
         try config.write("who: knows\n")
         #expect(try status() == 401)

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import MusterHTTP
 import MusterPlatform
 import Testing
 
@@ -44,12 +45,12 @@ struct WebConfigTests {
         ("basic_auth_users: 1", ":1: basic_auth_users: must be a mapping, not a single value"),
         (
             "# users\nbasic_auth_users:\n  alice: secret\n",
-            ":3: basic_auth_users: the value of 'alice' is not a bcrypt hash ($2y$COST$ and 53 more characters); make one "
+            ":3: basic_auth_users: the value of 'alice' is not a bcrypt hash ($2y$COST$ and 53 more characters); create one "
                 + "with htpasswd -nBC 10 'alice'"
         ),
         (
             "basic_auth_users:\n  alice: [1]\n",
-            ":2: basic_auth_users: the value of 'alice' is not a bcrypt hash ($2y$COST$ and 53 more characters); make one "
+            ":2: basic_auth_users: the value of 'alice' is not a bcrypt hash ($2y$COST$ and 53 more characters); create one "
                 + "with htpasswd -nBC 10 'alice'"
         ),
         (

@@ -1,0 +1,252 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import CMicrohttpd
+import Glibc
+
+/// A request whose headers have arrived. It is the library's: valid during the call that it is handed to.
+package struct HTTPRequest {
+    let pointer: OpaquePointer
+    fileprivate let pathBytes: UnsafePointer<CChar>
+    fileprivate let method: UnsafePointer<CChar>
+    let mark: UnsafeMutablePointer<UnsafeMutableRawPointer?>
+    /// Where it came from.
+    package let connection: HTTPConnection
+    /// Whether a body follows, which is not read.
+    package internal(set) var hasBody = false
+
+    init(
+        pointer: OpaquePointer, pathBytes: UnsafePointer<CChar>, method: UnsafePointer<CChar>,
+        mark: UnsafeMutablePointer<UnsafeMutableRawPointer?>, connection: HTTPConnection
+    ) {
+        self.pointer = pointer
+        self.pathBytes = pathBytes
+        self.method = method
+        self.mark = mark
+        self.connection = connection
+    }
+
+    /// The path, unescaped, without the query.
+    package var path: String { String(cString: pathBytes) }
+
+    /// Whether the method is GET or HEAD.
+    package var isRead: Bool { strcmp(method, "GET") == 0 || strcmp(method, "HEAD") == 0 }
+
+    /// A header's value, unread and uncopied.
+    package func header(_ name: String) -> UnsafePointer<CChar>? {
+        MHD_lookup_connection_value(pointer, .HEADER_KIND, name)
+    }
+
+    var announcesBody: Bool {
+        if header("Transfer-Encoding") != nil { return true }
+        guard let length = header("Content-Length") else { return false }
+        return strcmp(length, "0") != 0
+    }
+
+    /// The arguments of the query, unescaped; one without `=` has no value.
+    package var arguments: [(name: String, value: String?)] {
+        var arguments: [(name: String, value: String?)] = []
+        withUnsafeMutablePointer(to: &arguments) { list in
+            cmicrohttpd_each_argument(
+                pointer,
+                { context, _, name, value in
+                    guard let context, let name else { return .YES }
+                    let list = context.assumingMemoryBound(to: [(name: String, value: String?)].self)
+                    list.pointee.append((String(cString: name), value.map { String(cString: $0) }))
+                    return .YES
+                }, list)
+        }
+        return arguments
+    }
+}
+
+/// A request that waits for something before it is answered.
+///
+/// Sound as `@unchecked Sendable`: it is read and written on the server's thread only; others merely carry it back
+/// there.
+package final class HTTPSuspension: @unchecked Sendable {
+    let connection: OpaquePointer
+    var respond: ((HTTPRequest) -> HTTPReply)?
+    /// Called when the client has gone, or the server stops, before the request was resumed.
+    package var onCancel: (() -> Void)?
+
+    init(connection: OpaquePointer) {
+        self.connection = connection
+    }
+
+    func cancel() {
+        onCancel?()
+        onCancel = nil
+    }
+}
+
+/// A response, which may be sent any number of times. Belongs to the server's thread.
+package final class HTTPResponse {
+    package let status: Int
+    let pointer: OpaquePointer
+
+    private init?(_ status: Int, _ headers: [(name: String, value: String)], _ made: OpaquePointer?) {
+        guard let made else { return nil }
+        self.status = status
+        pointer = made
+        // It fails for want of memory only, and then the response goes without.
+        for (name, value) in headers { _ = MHD_add_response_header(made, name, value) }
+    }
+
+    /// A response with a copy of a body; `nil` for want of memory.
+    package convenience init?(status: Int, headers: [(name: String, value: String)], body: [UInt8]) {
+        let made = body.withUnsafeBytes { bytes in
+            MHD_create_response_from_buffer(
+                bytes.count, UnsafeMutableRawPointer(mutating: bytes.baseAddress), .RESPMEM_MUST_COPY)
+        }
+        self.init(status, headers, made)
+    }
+
+    /// A response with a body of a pool, which gets it back when it has been sent.
+    package convenience init?(status: Int, headers: [(name: String, value: String)], body: HTTPBody) {
+        let owner = Unmanaged.passRetained(body)
+        let made = MHD_create_response_from_buffer_with_free_callback_cls(
+            body.count, body.pointer,
+            { context in
+                guard let context else { return }
+                Unmanaged<HTTPBody>.fromOpaque(context).takeRetainedValue().recycle()
+            }, owner.toOpaque())
+        if made == nil { owner.release() }
+        self.init(status, headers, made)
+    }
+
+    deinit {
+        // The library keeps what it still sends.
+        MHD_destroy_response(pointer)
+    }
+}
+
+/// Bodies that are used again.
+package final class HTTPBodyPool {
+    private static let capacity = 4
+    private var spares: [HTTPBody] = []
+
+    package init() {}
+
+    package func makeBody() -> HTTPBody {
+        let body = spares.popLast() ?? HTTPBody(capacity: 16 << 10)
+        body.pool = self
+        return body
+    }
+
+    fileprivate func add(_ body: HTTPBody) {
+        if spares.count < Self.capacity { spares.append(body) }
+    }
+}
+
+/// The bytes of one response's body, at an address that stays while the library sends them.
+///
+/// Belongs to the server's thread.
+package final class HTTPBody {
+    package private(set) var pointer: UnsafeMutableRawPointer
+    package var count = 0
+    private var capacity: Int
+    /// While it is in use.
+    fileprivate var pool: HTTPBodyPool?
+
+    fileprivate init(capacity: Int) {
+        self.capacity = capacity
+        pointer = .allocate(byteCount: capacity, alignment: 16)
+    }
+
+    deinit {
+        pointer.deallocate()
+    }
+
+    /// Makes room; what was there is lost.
+    package func reserve(_ size: Int) {
+        guard size > capacity else { return }
+        pointer.deallocate()
+        // Some more, so that a body that grows a little does not need new memory each time.
+        capacity = size + size / 4
+        pointer = .allocate(byteCount: capacity, alignment: 16)
+    }
+
+    package func fill(_ bytes: UnsafeBufferPointer<UInt8>) {
+        reserve(bytes.count)
+        if let source = bytes.baseAddress { pointer.copyMemory(from: source, byteCount: bytes.count) }
+        count = bytes.count
+    }
+
+    fileprivate func recycle() {
+        let pool = pool
+        self.pool = nil
+        pool?.add(self)
+    }
+}
+
+/// Connections in the same phase, the one that entered it first at the head: the order of their deadlines, as all
+/// get the same time.
+final class HTTPConnectionList {
+    private(set) var head: HTTPConnection?
+    private unowned(unsafe) var tail: HTTPConnection?
+
+    /// Moves a connection here.
+    func append(_ connection: HTTPConnection, at now: Int64) {
+        connection.leave()
+        connection.since = now
+        connection.list = self
+        connection.previous = tail
+        if let tail { tail.next = connection } else { head = connection }
+        tail = connection
+    }
+
+    fileprivate func remove(_ connection: HTTPConnection) {
+        let next = connection.next
+        let previous = connection.previous
+        if let previous { previous.next = next } else { head = next }
+        if let next { next.previous = previous } else { tail = previous }
+        connection.next = nil
+        connection.previous = nil
+        connection.list = nil
+    }
+}
+
+/// A client's connection: whether it is silent or being answered, and since when.
+///
+/// Belongs to the server's thread.
+package final class HTTPConnection {
+    private let descriptor: Int32
+    /// When the present phase began, in monotonic nanoseconds.
+    fileprivate(set) var since: Int64 = 0
+    fileprivate var list: HTTPConnectionList?
+    fileprivate(set) var next: HTTPConnection?
+    fileprivate unowned(unsafe) var previous: HTTPConnection?
+    /// What its TLS works with; `nil` for a connection without.
+    var tls: TLSCredentials?
+    /// What the handshake has found out about the client.
+    package internal(set) var certificate = ClientCertificate.missing
+    /// Whether the handshake succeeds whatever the client's certificate, so that each request is to be checked.
+    var isLenient = false
+
+    init(descriptor: Int32) {
+        self.descriptor = descriptor
+    }
+
+    /// Ends the connection: the library sees a hang-up and closes it.
+    ///
+    /// The descriptor is the library's, and open as long as this object is in a list.
+    func hangUp() {
+        shutdown(descriptor, Int32(SHUT_RDWR))
+    }
+
+    /// Wakes the library if the client has ended its side of the stream.
+    ///
+    /// The library watches for changes, and takes a read that fills less than its buffer for the last one, so that it
+    /// does not see an end that has come before that read. What it still has to answer is answered.
+    func noticeEnd() {
+        var byte: UInt8 = 0
+        if recv(descriptor, &byte, 1, Int32(MSG_PEEK) | Int32(MSG_DONTWAIT)) == 0 {
+            shutdown(descriptor, Int32(SHUT_RD))
+        }
+    }
+
+    /// Leaves the list it is in.
+    func leave() {
+        list?.remove(self)
+    }
+}

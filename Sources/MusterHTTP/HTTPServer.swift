@@ -1,0 +1,548 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import CMicrohttpd
+import Glibc
+package import MusterPlatform
+import Synchronization
+
+/// Answers the requests of an ``HTTPServer``. Called on the server's loop only.
+package protocol HTTPHandler: AnyObject {
+    /// Connections are about to be accepted: the time to renew the server's TLS.
+    func willAccept()
+    /// Answers a request whose headers have arrived. A response to a request with a body ends its connection, as the
+    /// body is not read.
+    func respond(to request: HTTPRequest) -> HTTPReply
+    /// Answers a request that was suspended when the server was stopped.
+    func respond(stopping request: HTTPRequest) -> HTTPReply
+    /// The requests that had arrived together have been answered.
+    func didFinishPass()
+    /// The server has closed a connection because of a limit.
+    func didClose(_ reason: HTTPServer.ClosingReason)
+}
+
+/// What becomes of a request.
+package enum HTTPReply {
+    /// The connection's next bytes. A bulk response counts in ``HTTPServer/bulkResponseCount`` until the client has
+    /// read it.
+    case response(HTTPResponse, isBulk: Bool = false)
+    /// ``HTTPServer/suspend(_:)`` was called; the response follows.
+    case suspended
+    /// The connection ends without a response.
+    case disconnect
+}
+
+/// Why the server could not be started.
+package enum HTTPServerError: Error {
+    /// libmicrohttpd is missing, or too old.
+    case noLibrary(reason: String)
+    /// The system gives no descriptor, thread or memory.
+    case noResources(SystemError)
+}
+
+/// An HTTP/1.1 server: libmicrohttpd, driven by an event loop with a thread of its own.
+///
+/// Sound as `@unchecked Sendable`: after ``start(_:whenDone:)`` everything is touched on the loop's thread only.
+package final class HTTPServer: @unchecked Sendable {
+    /// What a client can use up.
+    package struct Limits {
+        /// With as many connections the one that has been silent for longest makes room for a new one.
+        package var connections: Int
+        /// How many of them one IP address may have; 0 for no such limit.
+        package var connectionsPerAddress: Int
+        /// The memory of one connection in bytes. The request's line and headers have to fit in.
+        package var requestSize: Int
+        /// How long a connection may take to send a whole request, from its start or the response before.
+        package var idleTimeout: Duration
+        /// How long an answer may take, until the client has read it.
+        package var responseTimeout: Duration
+
+        package init(
+            connections: Int, connectionsPerAddress: Int, requestSize: Int, idleTimeout: Duration,
+            responseTimeout: Duration
+        ) {
+            self.connections = connections
+            self.connectionsPerAddress = connectionsPerAddress
+            self.requestSize = requestSize
+            self.idleTimeout = idleTimeout
+            self.responseTimeout = responseTimeout
+        }
+    }
+
+    /// Why the server ended a connection.
+    package enum ClosingReason: String, CaseIterable {
+        case idle
+        case slowReader = "slow_reader"
+        case evicted
+    }
+
+    /// What the library keeps for a request between two calls; a pointer to an ``HTTPSuspension`` otherwise.
+    private enum Mark {
+        static var seen: UnsafeMutableRawPointer? { UnsafeMutableRawPointer(bitPattern: 1) }
+        static var bulk: UnsafeMutableRawPointer? { UnsafeMutableRawPointer(bitPattern: 2) }
+
+        static func suspension(_ mark: UnsafeMutableRawPointer?) -> Unmanaged<HTTPSuspension>? {
+            guard let mark, mark != seen, mark != bulk else { return nil }
+            return Unmanaged.fromOpaque(mark)
+        }
+    }
+
+    private static let longestBatch = 64
+    /// How long to wait when the system has no descriptor for a connection.
+    private static let shortagePause: Duration = .milliseconds(100)
+
+    package let loop: EventLoop
+    private let socket: ListeningSocket
+    private let limits: Limits
+    private let threadName: String
+    private var handler: (any HTTPHandler)?
+
+    /// The one without TLS and the one with it, each made when the first connection needs it.
+    private var daemons: [HTTPDaemon] = []
+    /// `nil` while no more connections are accepted.
+    private var listening: EventLoop.Watch?
+    private var isShortOfDescriptors = false
+    private var timer: (action: EventLoop.ScheduledAction, deadline: Int64)?
+    private var isStopping = false
+    private var isRunning = false
+    /// When the present pass began, in monotonic nanoseconds.
+    private var passStart: Int64 = 0
+
+    private let silent = HTTPConnectionList()
+    private let answering = HTTPConnectionList()
+    private var connectionCount = 0
+    private var suspended: [ObjectIdentifier: HTTPSuspension] = [:]
+    /// How many bulk responses are being sent.
+    package private(set) var bulkResponseCount = 0
+
+    /// What new connections are encrypted with; `nil` for no TLS.
+    package private(set) var tls: TLSCredentials?
+    /// Whether handshakes succeed without a good client certificate, because some requests need none.
+    private let admitsAllClients: Bool
+    private let secure = Atomic<Bool>(false)
+
+    /// Creates a server that does not accept connections yet.
+    ///
+    /// - Parameter socket: Closed by the server's end; still the caller's when this throws.
+    package init(
+        socket: ListeningSocket, limits: Limits, tls: TLSCredentials? = nil, admitsAllClients: Bool = false,
+        threadName: String
+    ) throws(HTTPServerError) {
+        if let problem = cmicrohttpd_load() { throw .noLibrary(reason: String(cString: problem)) }
+        do {
+            loop = try EventLoop(name: threadName, parking: .descriptors)
+        } catch {
+            throw .noResources(error)
+        }
+        self.socket = socket
+        self.limits = limits
+        self.tls = tls
+        self.admitsAllClients = admitsAllClients
+        self.threadName = threadName
+        secure.store(tls != nil, ordering: .relaxed)
+    }
+
+    /// Whether new connections are encrypted. May be called on any thread.
+    package var isSecure: Bool { secure.load(ordering: .relaxed) }
+
+    // MARK: Starting and stopping
+
+    /// Starts to accept connections, on a thread of its own, which calls `whenDone` when it ends. The handler is kept
+    /// until then.
+    package func start(
+        _ handler: any HTTPHandler, whenDone: @escaping @Sendable () -> Void
+    ) throws(HTTPServerError) {
+        self.handler = handler
+        do {
+            try openDaemon()
+            listening = try loop.watch(socket.descriptor, for: .readable) { [self] _ in acceptConnections() }
+            try loop.attachThread(name: threadName, whenDone: whenDone)
+        } catch let error as EventLoopError {
+            tearDown()
+            guard case .cannotWatch(_, let cause) = error else { throw .noResources(SystemError("epoll", code: EBUSY)) }
+            throw .noResources(cause)
+        } catch let error as SystemError {
+            tearDown()
+            throw .noResources(error)
+        } catch {
+            tearDown()
+            throw .noResources(SystemError("pthread_create", code: EAGAIN))
+        }
+    }
+
+    /// Ends everything, and the loop's thread with it. To be called on the loop's thread.
+    package func stop() {
+        guard !isStopping else { return }
+        isStopping = true
+        for suspension in suspended.values {
+            suspension.cancel()
+            MHD_resume_connection(suspension.connection)
+        }
+        suspended = [:]
+        // Sends the refusals to the clients that have been waiting.
+        for daemon in daemons { MHD_run(daemon.pointer) }
+        tearDown()
+        loop.stop()
+    }
+
+    private func tearDown() {
+        if let timer { loop.cancel(timer.action) }
+        timer = nil
+        for daemon in daemons {
+            if let watch = daemon.watch { loop.unwatch(watch) }
+            daemon.watch = nil
+        }
+        pauseAccepting()
+        socket.unlinkFile()
+        socket.closeDescriptor()
+        for daemon in daemons { MHD_stop_daemon(daemon.pointer) }
+        daemons = []
+        handler = nil
+    }
+
+    // MARK: TLS
+
+    /// Encrypts new connections with other credentials. Silent connections that were made under other rules for clients
+    /// are closed; those with a request are closed after their response.
+    package func setTLS(_ credentials: TLSCredentials?) throws {
+        tls = credentials
+        defer {
+            var connection = silent.head
+            while let present = connection {
+                connection = present.next
+                if !isCurrent(present) { present.hangUp() }
+            }
+        }
+        try openDaemon()
+    }
+
+    /// Whether a connection was made under the rules for clients that hold now. A renewed certificate of the server's
+    /// own changes nothing about that.
+    package func isCurrent(_ connection: HTTPConnection) -> Bool {
+        connection.tls === tls || connection.tls?.configuration.admission == tls?.configuration.admission
+    }
+
+    /// Makes the daemon that new connections need, unless there is one.
+    @discardableResult
+    private func openDaemon() throws -> HTTPDaemon {
+        secure.store(tls != nil, ordering: .relaxed)
+        if let daemon = daemons.first(where: { $0.isSecure == (tls != nil) }) { return daemon }
+        let daemon = try HTTPDaemon(
+            limits, tls?.configuration, context: Unmanaged.passUnretained(self).toOpaque())
+        daemon.watch = try loop.watch(daemon.descriptor, for: .readable) { [self] _ in runPass() }
+        daemons.append(daemon)
+        return daemon
+    }
+
+    // MARK: The loop
+
+    private func runPass() {
+        guard !isRunning, !isStopping else { return }
+        isRunning = true
+        defer { isRunning = false }
+        var isUnfinished = true
+        for _ in 0..<4 where isUnfinished {
+            passStart = MonotonicInstant.now.nanoseconds
+            isUnfinished = false
+            for daemon in daemons { MHD_run(daemon.pointer) }
+            handler?.didFinishPass()
+            for daemon in daemons where daemon.isUnfinished { isUnfinished = true }
+        }
+        if isUnfinished { loop.submit { [self] in runPass() } }
+        resumeAccepting()
+        expire()
+    }
+
+    // MARK: Requests
+
+    fileprivate func handle(
+        _ connection: OpaquePointer, path: UnsafePointer<CChar>, method: UnsafePointer<CChar>,
+        bodySize: UnsafeMutablePointer<Int>, mark: UnsafeMutablePointer<UnsafeMutableRawPointer?>
+    ) -> MHD_Result {
+        guard let handler, let client = client(of: connection) else { return .NO }
+        var request = HTTPRequest(pointer: connection, pathBytes: path, method: method, mark: mark, connection: client)
+        if let pointer = Mark.suspension(mark.pointee) {
+            let suspension = pointer.takeRetainedValue()
+            mark.pointee = Mark.seen
+            return send(suspension.respond?(request) ?? handler.respond(stopping: request), to: request)
+        }
+        if mark.pointee == nil {
+            // All headers are here. The library wants to be called again before it is given a response, except for one
+            // that ends the connection.
+            mark.pointee = Mark.seen
+            answering.append(client, at: passStart)
+            request.hasBody = request.announcesBody
+            return request.hasBody ? send(handler.respond(to: request), to: request) : .YES
+        }
+        // There is no body here; should there be one, it is thrown away.
+        bodySize.pointee = 0
+        return send(handler.respond(to: request), to: request)
+    }
+
+    private func send(_ reply: HTTPReply, to request: HTTPRequest) -> MHD_Result {
+        switch reply {
+        case .disconnect: return .NO
+        case .suspended: return .YES
+        case .response(let response, let isBulk):
+            let result = MHD_queue_response(request.pointer, UInt32(response.status), response.pointer)
+            if isBulk, result == .YES {
+                bulkResponseCount += 1
+                request.mark.pointee = Mark.bulk
+            }
+            return result
+        }
+    }
+
+    fileprivate func completed(
+        _ connection: OpaquePointer, mark: UnsafeMutablePointer<UnsafeMutableRawPointer?>,
+        reason: MHD_RequestTerminationCode
+    ) {
+        if mark.pointee == Mark.bulk {
+            bulkResponseCount -= 1
+        } else if let suspension = Mark.suspension(mark.pointee)?.takeRetainedValue() {
+            suspended[ObjectIdentifier(suspension)] = nil
+            suspension.cancel()
+        }
+        mark.pointee = nil
+        guard let client = client(of: connection) else { return }
+        silent.append(client, at: passStart)
+        if !isCurrent(client) { return client.hangUp() }
+        // The library overlooks an end of the stream that comes together with the request.
+        if reason == .REQUEST_TERMINATED_COMPLETED_OK { client.noticeEnd() }
+    }
+
+    /// Suspends a request until ``resume(_:with:)``; its handler then returns ``HTTPReply/suspended``.
+    package func suspend(_ request: HTTPRequest) -> HTTPSuspension {
+        let suspension = HTTPSuspension(connection: request.pointer)
+        suspended[ObjectIdentifier(suspension)] = suspension
+        request.mark.pointee = Unmanaged.passRetained(suspension).toOpaque()
+        MHD_suspend_connection(request.pointer)
+        return suspension
+    }
+
+    /// Answers a suspended request, unless it has ended meanwhile. To be called on the loop's thread.
+    package func resume(_ suspension: HTTPSuspension, with respond: @escaping (HTTPRequest) -> HTTPReply) {
+        guard !isStopping, suspended.removeValue(forKey: ObjectIdentifier(suspension)) != nil else { return }
+        suspension.onCancel = nil
+        suspension.respond = respond
+        MHD_resume_connection(suspension.connection)
+        // The library takes notice of it in its next pass only.
+        runPass()
+    }
+
+    // MARK: Accepting
+
+    /// Accepts what waits. It is done here rather than by the library, which in want of descriptors would look for
+    /// connections without pause, or, with some open, not look again.
+    private func acceptConnections() {
+        guard !isStopping else { return }
+        handler?.willAccept()
+        guard let daemon = try? openDaemon() else { return }
+        if connectionCount >= limits.connections { makeRoom() }
+        let room = limits.connections - connectionCount
+        if room <= 0 { return pauseAccepting() }
+        passStart = MonotonicInstant.now.nanoseconds
+        for _ in 0..<min(room, Self.longestBatch) {
+            var address = sockaddr_storage()
+            var length = socklen_t(MemoryLayout<sockaddr_storage>.size)
+            let isLast = withUnsafeMutablePointer(to: &address) { pointer in
+                pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { accept(daemon.pointer, $0, &length) }
+            }
+            if isLast { break }
+        }
+        runPass()
+    }
+
+    /// A client waits for a connection and there are as many as allowed: the one that has been silent for longest has
+    /// to go, so that idle clients cannot keep a probe out.
+    private func makeRoom() {
+        // Those that have sent a request already do not count as silent.
+        runPass()
+        guard connectionCount >= limits.connections else { return }
+        evictLongestSilent()
+        runPass()
+    }
+
+    /// Accepts one connection. Returns whether there is no other one to be had now.
+    private func accept(
+        _ daemon: OpaquePointer, _ address: UnsafeMutablePointer<sockaddr>, _ length: inout socklen_t
+    ) -> Bool {
+        let descriptor = cmicrohttpd_accept(socket.descriptor, address, &length)
+        if descriptor >= 0 {
+            // Should it fail, the library has closed the connection.
+            _ = MHD_add_connection(daemon, descriptor, address, length)
+            return false
+        }
+        switch errno {
+        case EMFILE, ENFILE, ENOBUFS, ENOMEM:
+            // The kernel reports this even when no client waits.
+            var waiting = pollfd(fd: socket.descriptor, events: Int16(POLLIN), revents: 0)
+            guard poll(&waiting, 1, 0) > 0 else { return true }
+            evictLongestSilent()
+            pauseAccepting()
+            isShortOfDescriptors = true
+            loop.schedule(at: .now.advanced(by: Self.shortagePause)) { [weak self] in
+                self?.isShortOfDescriptors = false
+                self?.resumeAccepting()
+            }
+            return true
+        case EAGAIN:
+            return true
+        default:
+            // The client has given up meanwhile, for example.
+            return false
+        }
+    }
+
+    private func pauseAccepting() {
+        guard let listening else { return }
+        loop.unwatch(listening)
+        self.listening = nil
+    }
+
+    /// The descriptor is watched for its state, not for changes, so clients that wait already are seen.
+    private func resumeAccepting() {
+        guard !isStopping, listening == nil, !isShortOfDescriptors,
+            connectionCount < limits.connections || silent.head != nil
+        else { return }
+        listening = try? loop.watch(socket.descriptor, for: .readable) { [self] _ in acceptConnections() }
+    }
+
+    // MARK: Timeouts
+
+    /// Ends the connections whose time is over, and sets the timer for the next.
+    private func expire() {
+        let now = MonotonicInstant.now
+        let idle = end(silent, after: limits.idleTimeout, at: now, .idle)
+        let slow = end(answering, after: limits.responseTimeout, at: now, .slowReader)
+        let deadline = min(idle, slow)
+        // A timer that fires too early does no harm; so requests do not move it.
+        guard deadline < timer?.deadline ?? .max else { return }
+        if let timer { loop.cancel(timer.action) }
+        let action = loop.schedule(at: MonotonicInstant(nanoseconds: deadline)) { [self] in
+            timer = nil
+            expire()
+        }
+        timer = (action, deadline)
+    }
+
+    private func end(
+        _ list: HTTPConnectionList, after limit: Duration, at now: MonotonicInstant, _ reason: ClosingReason
+    ) -> Int64 {
+        while let connection = list.head {
+            let deadline = MonotonicInstant(nanoseconds: connection.since).advanced(by: limit)
+            guard deadline <= now else { return deadline.nanoseconds }
+            close(connection, reason)
+        }
+        return .max
+    }
+
+    private func evictLongestSilent() {
+        if let longest = silent.head { close(longest, .evicted) }
+    }
+
+    private func close(_ connection: HTTPConnection, _ reason: ClosingReason) {
+        connection.leave()
+        connection.hangUp()
+        handler?.didClose(reason)
+    }
+
+    // MARK: Connections
+
+    fileprivate func connectionStarted(_ connection: OpaquePointer) -> HTTPConnection {
+        let client = HTTPConnection(descriptor: cmicrohttpd_connection_descriptor(connection))
+        if let tls, let session = cmicrohttpd_tls_session(connection) {
+            client.tls = tls
+            tls.prepare(session, for: client, isLenient: admitsAllClients)
+        }
+        connectionCount += 1
+        silent.append(client, at: passStart)
+        return client
+    }
+
+    fileprivate func connectionEnded(_ connection: HTTPConnection) {
+        connection.leave()
+        connectionCount -= 1
+        isShortOfDescriptors = false
+    }
+
+    private func client(of connection: OpaquePointer) -> HTTPConnection? {
+        cmicrohttpd_socket_context(connection).map {
+            Unmanaged<HTTPConnection>.fromOpaque($0).takeUnretainedValue()
+        }
+    }
+}
+
+/// A daemon of the library: it has no thread and accepts nothing itself.
+private final class HTTPDaemon {
+    let pointer: OpaquePointer
+    let isSecure: Bool
+    var watch: EventLoop.Watch?
+
+    /// - Parameter context: What the library's callbacks are given.
+    init(
+        _ limits: HTTPServer.Limits, _ tls: TLSConfiguration?, context: UnsafeMutableRawPointer
+    ) throws(SystemError) {
+        isSecure = tls != nil
+        func start(_ certificate: UnsafePointer<CChar>?, _ key: UnsafePointer<CChar>?) -> OpaquePointer? {
+            cmicrohttpd_start(
+                UInt32(limits.connections), UInt32(limits.connectionsPerAddress), limits.requestSize, certificate, key,
+                handleRequest, completedRequest, changedConnection, context)
+        }
+        let started =
+            if let tls {
+                // The library wants them once more at its start; each connection is given those of its time.
+                String(decoding: tls.certificate, as: UTF8.self).withCString { certificate in
+                    String(decoding: tls.key, as: UTF8.self).withCString { start(certificate, $0) }
+                }
+            } else {
+                start(nil, nil)
+            }
+        guard let started else { throw SystemError("MHD_start_daemon") }
+        pointer = started
+    }
+
+    /// The descriptor that is readable when there is something to do.
+    var descriptor: Int32 { cmicrohttpd_epoll_descriptor(pointer) }
+
+    /// Whether it has something to do at once.
+    var isUnfinished: Bool {
+        var timeout: UInt64 = 0
+        return MHD_get_timeout(pointer, &timeout) == .YES && timeout == 0
+    }
+}
+
+// What the library calls. They are functions of the file's level because C knows no others.
+
+private func server(_ context: UnsafeMutableRawPointer?) -> HTTPServer? {
+    context.map { Unmanaged<HTTPServer>.fromOpaque($0).takeUnretainedValue() }
+}
+
+private func handleRequest(
+    _ context: UnsafeMutableRawPointer?, _ connection: OpaquePointer?, _ path: UnsafePointer<CChar>?,
+    _ method: UnsafePointer<CChar>?, _ version: UnsafePointer<CChar>?, _ body: UnsafePointer<CChar>?,
+    _ bodySize: UnsafeMutablePointer<Int>?, _ mark: UnsafeMutablePointer<UnsafeMutableRawPointer?>?
+) -> MHD_Result {
+    guard let server = server(context), let connection, let path, let method, let bodySize, let mark else { return .NO }
+    return server.handle(connection, path: path, method: method, bodySize: bodySize, mark: mark)
+}
+
+private func completedRequest(
+    _ context: UnsafeMutableRawPointer?, _ connection: OpaquePointer?,
+    _ mark: UnsafeMutablePointer<UnsafeMutableRawPointer?>?, _ reason: MHD_RequestTerminationCode
+) {
+    guard let server = server(context), let connection, let mark else { return }
+    server.completed(connection, mark: mark, reason: reason)
+}
+
+private func changedConnection(
+    _ context: UnsafeMutableRawPointer?, _ connection: OpaquePointer?,
+    _ stored: UnsafeMutablePointer<UnsafeMutableRawPointer?>?, _ change: MHD_ConnectionNotificationCode
+) {
+    guard let server = server(context), let connection, let stored else { return }
+    if change == .CONNECTION_NOTIFY_STARTED {
+        stored.pointee = Unmanaged.passRetained(server.connectionStarted(connection)).toOpaque()
+    } else if let pointer = stored.pointee {
+        stored.pointee = nil
+        server.connectionEnded(Unmanaged<HTTPConnection>.fromOpaque(pointer).takeRetainedValue())
+    }
+}
