@@ -65,7 +65,7 @@ let package = Package(
             ],
             swiftSettings: swiftSettings),
 
-        // Floor 3: health, and the engines. They do not import each other.
+        // Floor 3: health, the engines, and HTTP. They do not import each other.
         .target(
             name: "MusterHealth",
             dependencies: [
@@ -81,11 +81,12 @@ let package = Package(
             ],
             swiftSettings: swiftSettings),
 
-        // Floor 4: the endpoint, and supervision. They do not import each other.
         .target(
             name: "MusterHTTP",
             dependencies: ["CMicrohttpd", "CGnuTLS", "MusterPlatform"],
             swiftSettings: swiftSettings),
+
+        // Floor 4: the endpoint, and supervision. They do not import each other.
         .target(
             name: "MusterEndpoint",
             dependencies: [
