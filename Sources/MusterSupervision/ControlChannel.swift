@@ -109,16 +109,12 @@ package enum ControlMessage: Hashable, Sendable {
     case takeOver(slot: Int)
     /// To a worker: read the settings anew, in place.
     case reset
-    /// To a worker: end gracefully.
-    case stop
     /// From a spare: started, and waiting to take over.
     case parked
     /// From a worker: its service runs.
     case ready
     /// From a worker: its service could not be started.
     case startFailed(reason: String)
-    /// From a worker: it has begun to end by itself.
-    case stopping
     /// From a worker: the supervisor had asked to be told when something could hang.
     case active
 
@@ -127,7 +123,7 @@ package enum ControlMessage: Hashable, Sendable {
 
     private enum Kind: UInt8 {
         case takeOver = 1
-        case reset, stop, parked, ready, startFailed, stopping, active
+        case reset, parked, ready, startFailed, active
     }
 
     /// The packet. A reason that is too long is cut off.
@@ -139,10 +135,8 @@ package enum ControlMessage: Hashable, Sendable {
         case .startFailed(let reason):
             return [Kind.startFailed.rawValue] + reason.utf8Prefix(Self.largestSize - 1)
         case .reset: return [Kind.reset.rawValue]
-        case .stop: return [Kind.stop.rawValue]
         case .parked: return [Kind.parked.rawValue]
         case .ready: return [Kind.ready.rawValue]
-        case .stopping: return [Kind.stopping.rawValue]
         case .active: return [Kind.active.rawValue]
         }
     }
@@ -164,10 +158,8 @@ package enum ControlMessage: Hashable, Sendable {
             self = .takeOver(slot: Int(number))
             return
         case .reset: self = .reset
-        case .stop: self = .stop
         case .parked: self = .parked
         case .ready: self = .ready
-        case .stopping: self = .stopping
         case .active: self = .active
         }
         guard rest.isEmpty else { throw .wrongLength(kind: first, bytes: packet.count) }

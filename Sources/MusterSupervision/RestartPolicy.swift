@@ -2,32 +2,31 @@
 
 import MusterPlatform
 
-/// Whether a worker that has ended is started again.
+/// When a worker that exited is restarted.
 public enum RestartPolicy: String, CaseIterable, Hashable, Sendable {
-    /// However it ended.
+    /// Always.
     case always
-    /// Unless it ended by itself with exit code 0: then its slot is finished. When every slot of every group is, the
-    /// launcher ends with status 0.
+    /// Unless it exited with code 0: then its slot is finished. When every slot of every group is, the launcher stops
+    /// with status 0.
     case onFailure = "on-failure"
-    /// Never: the first worker that ends without having been asked to ends the launcher gracefully, with status 0 if
-    /// its exit code was 0, else with 1.
+    /// Never: the first worker that exits by itself stops the launcher gracefully, with status 0 if its exit code was 0,
+    /// else with 1.
     case never
 }
 
 /// How long a slot waits before its next process is started.
 ///
-/// The death of a process that has been ready for the stable time is followed by a new one at once. Other deaths wait
-/// `base`, twice as long, four times as long, … up to `maximum`; a process that is ready for as long as it was held
-/// back takes one doubling back.
+/// A process that was ready for `stableTime` is replaced at once. Otherwise the delay is `base`, and doubles with each
+/// exit up to `maximum`; a process that is ready for as long as its own delay takes one doubling back.
 public struct RestartBackoff: Hashable, Sendable {
     /// The first delay that is not zero.
     public var base: Duration = .milliseconds(10)
     /// The longest delay, but for the jitter.
     public var maximum: Duration = .seconds(30)
-    /// By which share of itself a delay is made longer or shorter at random, so that many slots that died at once do
-    /// not start at once again and again; 0 to 1.
+    /// The share, 0 to 1, by which each delay is lengthened or shortened at random, so that slots do not restart in
+    /// step.
     public var jitter = 0.1
-    /// How long a process has to be ready for its slot to be stable.
+    /// How long a process must be ready for its slot to be stable.
     public var stableTime: Duration = .seconds(10)
 
     /// Creates a back-off.
@@ -94,23 +93,21 @@ struct RestartBackoffState: Hashable, Sendable {
     }
 }
 
-/// How many restarts of a group within which time are too many, and what is done then.
-///
-/// Erlang/OTP's supervisors call the two figures intensity and period.
+/// How many restarts of a group are tolerated within a period (as in Erlang/OTP), and what follows more of them.
 public struct RestartIntensity: Hashable, Sendable {
-    /// What too many restarts lead to.
+    /// What follows too many restarts.
     public enum Response: String, CaseIterable, Hashable, Sendable {
-        /// The launcher stays and goes on trying; the group is not ready until it has calmed down.
+        /// The launcher continues; the group is not ready until its restarts are back to normal.
         case absorb
-        /// The launcher ends gracefully with status 1, so that whoever runs it sees it.
+        /// The launcher stops gracefully with status 1.
         case escalate
     }
 
     /// How many restarts within the period are tolerated.
     public var maximum: Int
-    /// The time looked back at.
+    /// The period.
     public var period: Duration
-    /// What more restarts lead to.
+    /// What follows more restarts.
     public var whenExceeded: Response
 
     /// Creates a restart intensity.
@@ -129,7 +126,6 @@ struct RestartWindow: Hashable, Sendable {
     /// Whether there have been too many, and no calm since.
     private(set) var isExceeded = false
 
-    /// Takes a restart in.
     mutating func record(at now: MonotonicInstant, _ intensity: RestartIntensity) {
         restarts.append(now)
         trim(intensity)
@@ -142,7 +138,7 @@ struct RestartWindow: Hashable, Sendable {
         return first.advanced(by: max(.nanoseconds(1), intensity.period))
     }
 
-    /// Looks whether it has calmed down.
+    /// Updates ``isExceeded``.
     mutating func check(at now: MonotonicInstant, _ intensity: RestartIntensity?) {
         guard let intensity else {
             self = RestartWindow()

@@ -257,7 +257,7 @@ extension Supervisor {
             child.failure = reason
             handle(.startFailed(child.incarnation))
         case .active: inspect(child, settling: true)
-        case .stopping, .takeOver, .reset, .stop: break
+        case .takeOver, .reset: break
         }
     }
 

@@ -67,6 +67,9 @@ package struct SupervisorState: Sendable {
     private var isReloadRemembered = false
     private let shutdownDelay: Duration
     private var random: SplitMix64
+    /// The instant of the present event, and what is to be done because of it.
+    private var now = MonotonicInstant(nanoseconds: 0)
+    private var actions: [SupervisorAction] = []
 
     /// Creates a supervisor that waits for `begin`.
     package init(_ configuration: SupervisorConfiguration) {
@@ -80,107 +83,111 @@ package struct SupervisorState: Sendable {
         _ event: SupervisorEvent, at now: MonotonicInstant, into actions: inout [SupervisorAction]
     ) {
         guard stage != .finished else { return }
-        var turn = Turn(now: now)
-        swap(&turn.actions, &actions)
-        dispatch(event, &turn)
-        settle(&turn)
-        swap(&turn.actions, &actions)
+        self.now = now
+        swap(&self.actions, &actions)
+        dispatch(event)
+        settle()
+        swap(&self.actions, &actions)
     }
 
-    private mutating func dispatch(_ event: SupervisorEvent, _ turn: inout Turn) {
+    private mutating func dispatch(_ event: SupervisorEvent) {
         switch event {
-        case .begin: begin(&turn)
-        case .spawned(let incarnation): spawned(incarnation, &turn)
-        case .spawnFailed(let incarnation): spawnFailed(incarnation, &turn)
-        case .parked(let incarnation): parked(incarnation, &turn)
-        case .ready(let incarnation): ready(incarnation, &turn)
-        case .startFailed(let incarnation): startFailed(incarnation, &turn)
+        case .begin: begin()
+        case .spawned(let incarnation): spawned(incarnation)
+        case .spawnFailed(let incarnation): spawnFailed(incarnation)
+        case .parked(let incarnation): parked(incarnation)
+        case .ready(let incarnation): ready(incarnation)
+        case .startFailed(let incarnation): startFailed(incarnation)
         case .exited(let incarnation, let termination, let isOutOfMemory):
-            exited(incarnation, termination, isOutOfMemory: isOutOfMemory, &turn)
-        case .unresponsive(let incarnation, let canAbort): unresponsive(incarnation, canAbort: canAbort, &turn)
-        case .terminate: terminate(&turn)
-        case .end(let status): beginShutdown(status: status, &turn)
-        case .interrupt: halt(&turn)
-        case .reload: reload(&turn)
-        case .mutate: mutate(&turn)
-        case .reloadRefused: turn.notify(.reloadEnded(.refused))
-        case .scale(let group, let workers): scale(group, to: workers, &turn)
-        case .addWorker: scaleAll(by: 1, &turn)
-        case .removeWorker: scaleAll(by: -1, &turn)
-        case .replace(let worker): replace(worker, &turn)
-        case .reconfigure(let configurations): reconfigure(configurations, &turn)
-        case .timer(let timer): fired(timer, &turn)
+            exited(incarnation, termination, isOutOfMemory: isOutOfMemory)
+        case .unresponsive(let incarnation, let canAbort): unresponsive(incarnation, canAbort: canAbort)
+        case .terminate: terminate()
+        case .end(let status): beginShutdown(status: status)
+        case .interrupt: halt()
+        case .reload: reload()
+        case .mutate: mutate()
+        case .reloadRefused: notify(.reloadEnded(.refused))
+        case .scale(let group, let workers): scale(group, to: workers)
+        case .addWorker: scaleAll(by: 1)
+        case .removeWorker: scaleAll(by: -1)
+        case .replace(let worker): replace(worker)
+        case .reconfigure(let configurations): reconfigure(configurations)
+        case .timer(let timer): fired(timer)
         }
     }
 
-    private mutating func begin(_ turn: inout Turn) {
+    private mutating func notify(_ notice: SupervisorNotice) {
+        actions.append(.notice(notice))
+    }
+
+    private mutating func begin() {
         guard stage == .waiting else { return }
         stage = .running
         for group in groups.indices {
-            for slot in 0..<groups[group].desired { fill(WorkerID(group: group, slot: slot), &turn) }
+            for slot in 0..<groups[group].desired { fill(WorkerID(group: group, slot: slot)) }
         }
     }
 
     /// Does what follows from the present state, whichever event led to it.
-    private mutating func settle(_ turn: inout Turn) {
+    private mutating func settle() {
         switch stage {
         case .waiting, .finished: break
         case .running:
-            for group in groups.indices { settleSpares(of: group, &turn) }
+            for group in groups.indices { settleSpares(of: group) }
         case .delaying(let status), .stopping(let status):
-            if processes.isEmpty { finish(status: status, &turn) }
+            if processes.isEmpty { finish(status: status) }
         case .halting:
-            if processes.isEmpty { finish(status: 1, &turn) }
+            if processes.isEmpty { finish(status: 1) }
         }
     }
 
     /// Applies other limits. Armed timers keep their instants.
-    private mutating func reconfigure(_ configurations: [WorkerGroupConfiguration], _ turn: inout Turn) {
+    private mutating func reconfigure(_ configurations: [WorkerGroupConfiguration]) {
         for (group, configuration) in zip(groups.indices, configurations) {
             groups[group].configuration = configuration
-            checkIntensity(of: group, &turn)
+            checkIntensity(of: group)
         }
     }
 }
 
 /// Timers.
 extension SupervisorState {
-    private mutating func arm(_ timer: SupervisorTimer, at instant: MonotonicInstant, _ turn: inout Turn) {
+    private mutating func arm(_ timer: SupervisorTimer, at instant: MonotonicInstant) {
         timers[timer] = instant
-        turn.actions.append(.arm(timer, at: instant))
+        actions.append(.arm(timer, at: instant))
     }
 
-    private mutating func disarm(_ timer: SupervisorTimer, _ turn: inout Turn) {
+    private mutating func disarm(_ timer: SupervisorTimer) {
         guard timers.removeValue(forKey: timer) != nil else { return }
-        turn.actions.append(.disarm(timer))
+        actions.append(.disarm(timer))
     }
 
     /// Disarms the timers of a process.
-    private mutating func disarmAll(of incarnation: Int, _ turn: inout Turn) {
-        disarm(.startup(incarnation), &turn)
-        disarm(.kill(incarnation), &turn)
-        disarm(.abort(incarnation), &turn)
+    private mutating func disarmAll(of incarnation: Int) {
+        disarm(.startup(incarnation))
+        disarm(.kill(incarnation))
+        disarm(.abort(incarnation))
     }
 
-    private mutating func fired(_ timer: SupervisorTimer, _ turn: inout Turn) {
+    private mutating func fired(_ timer: SupervisorTimer) {
         guard let due = timers[timer] else { return }
-        guard turn.now >= due else {
+        guard now >= due else {
             // It was rearmed after it had fired.
-            turn.actions.append(.arm(timer, at: due))
+            actions.append(.arm(timer, at: due))
             return
         }
         timers[timer] = nil
         switch timer {
-        case .startup(let incarnation): startupTimedOut(incarnation, &turn)
-        case .kill(let incarnation): stopTimedOut(incarnation, &turn)
-        case .abort(let incarnation): turn.actions.append(.kill(incarnation))
+        case .startup(let incarnation): startupTimedOut(incarnation)
+        case .kill(let incarnation): stopTimedOut(incarnation)
+        case .abort(let incarnation): actions.append(.kill(incarnation))
         case .backoff(let worker):
             // A slot's timer is disarmed when the slot no longer waits.
-            fill(worker, &turn)
+            fill(worker)
         case .spareBackoff: break  // settle() starts the spare.
-        case .shutdownDelay: stopAll(&turn)
-        case .halt: finish(status: 1, &turn)
-        case .intensity(let group): checkIntensity(of: group, &turn)
+        case .shutdownDelay: stopAll()
+        case .halt: finish(status: 1)
+        case .intensity(let group): checkIntensity(of: group)
         }
     }
 }
@@ -188,161 +195,157 @@ extension SupervisorState {
 /// Processes: from spawn to exit.
 extension SupervisorState {
     @discardableResult
-    private mutating func spawn(_ role: Role, _ turn: inout Turn) -> Int {
+    private mutating func spawn(_ role: Role) -> Int {
         let incarnation = nextIncarnation
         nextIncarnation += 1
-        processes.append(Process(incarnation: incarnation, role: role, startedAt: turn.now))
-        turn.actions.append(.spawn(incarnation, role.target))
+        processes.append(Process(incarnation: incarnation, role: role, startedAt: now))
+        actions.append(.spawn(incarnation, role.target))
         return incarnation
     }
 
-    private mutating func spawned(_ incarnation: Int, _ turn: inout Turn) {
+    private mutating func spawned(_ incarnation: Int) {
         guard let process = processes[incarnation], !process.isSpawned else { return }
         processes[incarnation]?.isSpawned = true
-        processes[incarnation]?.startedAt = turn.now
-        if process.phase == .starting { armStartup(process, &turn) }
+        processes[incarnation]?.startedAt = now
+        if process.phase == .starting { armStartup(process) }
         switch process.role {
-        case .current(let worker), .successor(let worker), .former(let worker): started(worker, incarnation, &turn)
-        case .spare(let group): turn.notify(.spareStarted(group: group, incarnation: incarnation))
+        case .current(let worker), .successor(let worker), .former(let worker): started(worker, incarnation)
+        case .spare(let group): notify(.spareStarted(group: group, incarnation: incarnation))
         }
     }
 
-    private mutating func armStartup(_ process: Process, _ turn: inout Turn) {
+    private mutating func armStartup(_ process: Process) {
         let timeout = groups[process.role.group].configuration.startupTimeout
         guard timeout > .zero else { return }
-        arm(.startup(process.incarnation), at: turn.now.advanced(by: timeout), &turn)
+        arm(.startup(process.incarnation), at: now.advanced(by: timeout))
     }
 
-    private mutating func started(_ worker: WorkerID, _ incarnation: Int, _ turn: inout Turn) {
+    private mutating func started(_ worker: WorkerID, _ incarnation: Int) {
         self[worker].starts += 1
-        turn.notify(.started(worker, incarnation: incarnation))
+        notify(.started(worker, incarnation: incarnation))
     }
 
-    private mutating func parked(_ incarnation: Int, _ turn: inout Turn) {
+    private mutating func parked(_ incarnation: Int) {
         guard let process = processes[incarnation], process.phase == .starting else { return }
         switch process.role {
         case .current, .successor, .former: break
         case .spare(let group):
-            disarm(.startup(incarnation), &turn)
+            disarm(.startup(incarnation))
             processes[incarnation]?.phase = .parked
-            processes[incarnation]?.upSince = turn.now
-            turn.notify(.spareParked(group: group, incarnation: incarnation))
+            processes[incarnation]?.upSince = now
+            notify(.spareParked(group: group, incarnation: incarnation))
         }
     }
 
-    private mutating func ready(_ incarnation: Int, _ turn: inout Turn) {
+    private mutating func ready(_ incarnation: Int) {
         guard let process = processes[incarnation], process.phase == .starting, let worker = process.role.worker else {
             return
         }
-        disarm(.startup(incarnation), &turn)
+        disarm(.startup(incarnation))
         processes[incarnation]?.phase = .ready
-        processes[incarnation]?.upSince = turn.now
+        processes[incarnation]?.upSince = now
         groups[worker.group].hasBeenReady = true
-        turn.notify(.ready(worker, incarnation: incarnation))
+        notify(.ready(worker, incarnation: incarnation))
         if process.needsReset {
             processes[incarnation]?.needsReset = false
-            turn.actions.append(.reset(incarnation))
+            actions.append(.reset(incarnation))
         }
-        replacementReady(incarnation, &turn)
+        replacementReady(incarnation)
     }
 
-    private mutating func startFailed(_ incarnation: Int, _ turn: inout Turn) {
+    private mutating func startFailed(_ incarnation: Int) {
         guard let process = processes[incarnation], process.phase == .starting else { return }
         switch process.role {
         case .current(let worker):
-            turn.notify(.startFailed(worker, incarnation: incarnation))
+            notify(.startFailed(worker, incarnation: incarnation))
             // A program that cannot start at all fails visibly, as it does in one process.
-            if !groups[worker.group].hasBeenReady { beginShutdown(status: 1, &turn) }
-        case .successor(let worker), .former(let worker): turn.notify(.startFailed(worker, incarnation: incarnation))
+            if !groups[worker.group].hasBeenReady { beginShutdown(status: 1) }
+        case .successor(let worker), .former(let worker): notify(.startFailed(worker, incarnation: incarnation))
         case .spare: break
         }
     }
 
-    private mutating func unresponsive(_ incarnation: Int, canAbort: Bool, _ turn: inout Turn) {
+    private mutating func unresponsive(_ incarnation: Int, canAbort: Bool) {
         guard let process = processes[incarnation], let worker = process.role.worker else { return }
         switch process.phase {
         case .starting, .ready:
-            turn.notify(.unresponsive(worker, incarnation: incarnation))
-            abort(process, .heartbeat, canAbort: canAbort, &turn)
+            notify(.unresponsive(worker, incarnation: incarnation))
+            abort(process, .heartbeat, canAbort: canAbort)
         case .parked, .stopping, .aborting: break
         }
     }
 
-    private mutating func startupTimedOut(_ incarnation: Int, _ turn: inout Turn) {
+    private mutating func startupTimedOut(_ incarnation: Int) {
         guard let process = processes[incarnation] else { return }
-        turn.notify(.startupTimedOut(process.role.target, incarnation: incarnation))
-        abort(process, .startupTimeout, canAbort: true, &turn)
+        notify(.startupTimedOut(process.role.target, incarnation: incarnation))
+        abort(process, .startupTimeout, canAbort: true)
     }
 
-    private mutating func stopTimedOut(_ incarnation: Int, _ turn: inout Turn) {
-        turn.notify(.stopTimedOut(incarnation: incarnation))
-        turn.actions.append(.kill(incarnation))
+    private mutating func stopTimedOut(_ incarnation: Int) {
+        notify(.stopTimedOut(incarnation: incarnation))
+        actions.append(.kill(incarnation))
     }
 
-    private mutating func abort(
-        _ process: Process, _ cause: ProcessPhase.AbortCause, canAbort: Bool, _ turn: inout Turn
-    ) {
+    private mutating func abort(_ process: Process, _ cause: ProcessPhase.AbortCause, canAbort: Bool) {
         let incarnation = process.incarnation
-        disarm(.startup(incarnation), &turn)
+        disarm(.startup(incarnation))
         processes[incarnation]?.phase = .aborting(cause)
         let grace = groups[process.role.group].configuration.abortGrace
         guard canAbort, grace > .zero else {
-            turn.actions.append(.kill(incarnation))
+            actions.append(.kill(incarnation))
             return
         }
-        turn.actions.append(.abort(incarnation))
-        arm(.abort(incarnation), at: turn.now.advanced(by: grace), &turn)
+        actions.append(.abort(incarnation))
+        arm(.abort(incarnation), at: now.advanced(by: grace))
     }
 
     /// Stops a process that is starting or ready; all others are already ending.
-    private mutating func stop(_ incarnation: Int, _ cause: ProcessPhase.StopCause, _ turn: inout Turn) {
+    private mutating func stop(_ incarnation: Int, _ cause: ProcessPhase.StopCause) {
         guard let process = processes[incarnation] else { return }
         switch process.phase {
         case .starting, .ready:
-            disarm(.startup(incarnation), &turn)
+            disarm(.startup(incarnation))
             processes[incarnation]?.phase = .stopping(cause)
-            turn.actions.append(.stop(incarnation))
+            actions.append(.stop(incarnation))
             let timeout = groups[process.role.group].configuration.stopTimeout
-            if timeout > .zero { arm(.kill(incarnation), at: turn.now.advanced(by: timeout), &turn) }
+            if timeout > .zero { arm(.kill(incarnation), at: now.advanced(by: timeout)) }
         case .parked, .stopping, .aborting: break
         }
         replacementStopping(incarnation)
     }
 
-    private mutating func exited(
-        _ incarnation: Int, _ termination: Termination, isOutOfMemory: Bool, _ turn: inout Turn
-    ) {
+    private mutating func exited(_ incarnation: Int, _ termination: Termination, isOutOfMemory: Bool) {
         guard let process = processes.remove(incarnation) else { return }
-        disarmAll(of: incarnation, &turn)
+        disarmAll(of: incarnation)
         let reason = process.phase.reason(termination, isOutOfMemory: isOutOfMemory)
         let worker = process.role.worker
         if let worker { self[worker].deaths[reason] += 1 }
-        turn.notify(
+        notify(
             .died(
                 WorkerDeath(
                     worker: worker, group: process.role.group, incarnation: incarnation, reason: reason,
                     termination: termination,
-                    uptime: process.startedAt.duration(to: turn.now), wasReady: process.readySince != nil)))
+                    uptime: process.startedAt.duration(to: now), wasReady: process.readySince != nil)))
         switch process.role {
-        case .current(let worker): slotEnded(worker, process, reason, termination, &turn)
+        case .current(let worker): slotEnded(worker, process, reason, termination)
         case .successor, .former: break
-        case .spare(let group): spareEnded(process, of: group, &turn)
+        case .spare(let group): spareEnded(process, of: group)
         }
-        replacementEnded(incarnation, &turn)
+        replacementEnded(incarnation)
     }
 
-    private mutating func spawnFailed(_ incarnation: Int, _ turn: inout Turn) {
+    private mutating func spawnFailed(_ incarnation: Int) {
         guard let process = processes[incarnation], !process.isSpawned else { return }
         processes[incarnation] = nil
-        disarmAll(of: incarnation, &turn)
+        disarmAll(of: incarnation)
         var delay = Duration.zero
         switch process.role {
-        case .current(let worker): delay = slotSpawnFailed(worker, &turn)
+        case .current(let worker): delay = slotSpawnFailed(worker)
         case .successor, .former: break
-        case .spare(let group): delay = delaySpare(of: group, afterUp: .zero, &turn)
+        case .spare(let group): delay = delaySpare(of: group, afterUp: .zero)
         }
-        turn.notify(.spawnFailed(process.role.target, incarnation: incarnation, delay: delay))
-        replacementEnded(incarnation, &turn)
+        notify(.spawnFailed(process.role.target, incarnation: incarnation, delay: delay))
+        replacementEnded(incarnation)
     }
 }
 
@@ -357,31 +360,30 @@ extension SupervisorState {
     }
 
     /// Fills a slot with a parked spare or a new process.
-    private mutating func fill(_ worker: WorkerID, _ turn: inout Turn) {
+    private mutating func fill(_ worker: WorkerID) {
         guard let incarnation = parkedSpare(of: worker.group) else {
-            self[worker].occupant = .process(spawn(.current(worker), &turn))
+            self[worker].occupant = .process(spawn(.current(worker)))
             return
         }
         self[worker].occupant = .process(incarnation)
         processes[incarnation]?.role = .current(worker)
         processes[incarnation]?.phase = .starting
-        processes[incarnation]?.startedAt = turn.now
+        processes[incarnation]?.startedAt = now
         processes[incarnation]?.upSince = nil
-        turn.actions.append(.promote(incarnation, worker))
-        if let process = processes[incarnation] { armStartup(process, &turn) }
-        started(worker, incarnation, &turn)
+        actions.append(.promote(incarnation, worker))
+        if let process = processes[incarnation] { armStartup(process) }
+        started(worker, incarnation)
     }
 
     /// A slot's process has ended.
     private mutating func slotEnded(
-        _ worker: WorkerID, _ process: Process, _ reason: DeathReason, _ termination: Termination,
-        _ turn: inout Turn
+        _ worker: WorkerID, _ process: Process, _ reason: DeathReason, _ termination: Termination
     ) {
         self[worker].occupant = .empty
         guard stage == .running else { return }
         guard !process.phase.isStopping else {
             // The operator asked for a new one.
-            restart(worker, reason, after: .zero, &turn)
+            restart(worker, reason, after: .zero)
             return
         }
         let succeeded = reason == .exit && termination == .exited(code: 0)
@@ -389,25 +391,25 @@ extension SupervisorState {
         case .always: break
         case .onFailure:
             guard succeeded else { break }
-            slotCompleted(worker, &turn)
+            slotCompleted(worker)
             return
         case .never:
-            beginShutdown(status: succeeded ? 0 : 1, &turn)
+            beginShutdown(status: succeeded ? 0 : 1)
             return
         }
-        let uptime = process.readySince.map { $0.duration(to: turn.now) } ?? .zero
+        let uptime = process.readySince.map { $0.duration(to: now) } ?? .zero
         let delay = nextDelay(worker, afterReady: uptime)
-        guard !escalates(worker.group, &turn) else { return }
-        restart(worker, reason, after: delay, &turn)
+        guard !escalates(worker.group) else { return }
+        restart(worker, reason, after: delay)
     }
 
     /// A slot's process could not be spawned. Returns the delay until the next attempt.
-    private mutating func slotSpawnFailed(_ worker: WorkerID, _ turn: inout Turn) -> Duration {
+    private mutating func slotSpawnFailed(_ worker: WorkerID) -> Duration {
         self[worker].occupant = .empty
         guard stage == .running else { return .zero }
         let delay = max(nextDelay(worker, afterReady: .zero), Self.shortestSpawnDelay)
-        guard !escalates(worker.group, &turn) else { return .zero }
-        refill(worker, after: delay, &turn)
+        guard !escalates(worker.group) else { return .zero }
+        refill(worker, after: delay)
         return delay
     }
 
@@ -417,17 +419,15 @@ extension SupervisorState {
         return self[worker].backoff.delay(settings, using: &random)
     }
 
-    private mutating func restart(
-        _ worker: WorkerID, _ reason: DeathReason, after delay: Duration, _ turn: inout Turn
-    ) {
+    private mutating func restart(_ worker: WorkerID, _ reason: DeathReason, after delay: Duration) {
         let successor = successor(of: worker)
-        self[worker].recordRestart(reason, at: turn.now)
-        turn.notify(.restarting(worker, reason, delay: successor == nil ? delay : .zero))
-        refill(worker, after: delay, &turn)
+        self[worker].recordRestart(reason, at: now)
+        notify(.restarting(worker, reason, delay: successor == nil ? delay : .zero))
+        refill(worker, after: delay)
     }
 
     /// Gives an empty slot its next process: its starting successor, or a new one after the delay.
-    private mutating func refill(_ worker: WorkerID, after delay: Duration, _ turn: inout Turn) {
+    private mutating func refill(_ worker: WorkerID, after delay: Duration) {
         if let successor = successor(of: worker) {
             processes[successor]?.role = .current(worker)
             self[worker].occupant = .process(successor)
@@ -435,42 +435,42 @@ extension SupervisorState {
             return
         }
         self[worker].latestDelay = delay
-        guard delay > .zero else { return fill(worker, &turn) }
+        guard delay > .zero else { return fill(worker) }
         self[worker].occupant = .backoff
-        arm(.backoff(worker), at: turn.now.advanced(by: delay), &turn)
+        arm(.backoff(worker), at: now.advanced(by: delay))
     }
 
-    private mutating func slotCompleted(_ worker: WorkerID, _ turn: inout Turn) {
+    private mutating func slotCompleted(_ worker: WorkerID) {
         self[worker].occupant = .finished
-        turn.notify(.completed(worker))
-        if let successor = successor(of: worker) { stopAsFormer(successor, .requested, &turn) }
-        finishIfCompleted(&turn)
+        notify(.completed(worker))
+        if let successor = successor(of: worker) { stopAsFormer(successor, .requested) }
+        finishIfCompleted()
     }
 
     /// Ends the launcher when no slot wants a process any more.
-    private mutating func finishIfCompleted(_ turn: inout Turn) {
+    private mutating func finishIfCompleted() {
         guard groups.allSatisfy({ $0.isFinished }), groups.contains(where: { $0.hasFinishedSlot }) else { return }
-        beginShutdown(status: 0, &turn)
+        beginShutdown(status: 0)
     }
 
     /// Stops a process that has lost its slot.
-    private mutating func stopAsFormer(_ incarnation: Int, _ cause: ProcessPhase.StopCause, _ turn: inout Turn) {
+    private mutating func stopAsFormer(_ incarnation: Int, _ cause: ProcessPhase.StopCause) {
         guard let worker = processes[incarnation]?.role.worker else { return }
         processes[incarnation]?.role = .former(worker)
-        stop(incarnation, cause, &turn)
+        stop(incarnation, cause)
     }
 
     /// Replaces a slot's process on the operator's request.
-    private mutating func replace(_ worker: WorkerID, _ turn: inout Turn) {
+    private mutating func replace(_ worker: WorkerID) {
         guard stage == .running, groups.indices.contains(worker.group),
             (0..<groups[worker.group].desired).contains(worker.slot), successor(of: worker) == nil
         else { return }
         switch self[worker].occupant {
-        case .process(let incarnation): stop(incarnation, .requested, &turn)
+        case .process(let incarnation): stop(incarnation, .requested)
         case .backoff:
             // The next process is due anyway; start it now.
-            disarm(.backoff(worker), &turn)
-            fill(worker, &turn)
+            disarm(.backoff(worker))
+            fill(worker)
         case .empty, .finished: break
         }
     }
@@ -478,75 +478,75 @@ extension SupervisorState {
     // MARK: Intensity
 
     /// Counts a restart, or another attempt at a spawn. Returns whether the launcher ends because of it.
-    private mutating func escalates(_ group: Int, _ turn: inout Turn) -> Bool {
+    private mutating func escalates(_ group: Int) -> Bool {
         guard let intensity = groups[group].configuration.intensity else { return false }
         let wasExceeded = groups[group].window.isExceeded
-        groups[group].window.record(at: turn.now, intensity)
+        groups[group].window.record(at: now, intensity)
         guard groups[group].window.isExceeded else { return false }
-        if !wasExceeded { turn.notify(.intensityExceeded(group: group)) }
+        if !wasExceeded { notify(.intensityExceeded(group: group)) }
         switch intensity.whenExceeded {
         case .absorb:
-            checkIntensity(of: group, &turn)
+            checkIntensity(of: group)
             return false
         case .escalate:
-            beginShutdown(status: 1, &turn)
+            beginShutdown(status: 1)
             return true
         }
     }
 
     /// Checks whether a group that restarted too often is back to normal.
-    private mutating func checkIntensity(of group: Int, _ turn: inout Turn) {
+    private mutating func checkIntensity(of group: Int) {
         // A shutdown arms no timer that it does not need.
         guard stage == .running, groups[group].window.isExceeded else { return }
         let intensity = groups[group].configuration.intensity
-        groups[group].window.check(at: turn.now, intensity)
+        groups[group].window.check(at: now, intensity)
         if groups[group].window.isExceeded, let intensity, let calm = groups[group].window.calm(intensity) {
-            arm(.intensity(group), at: calm, &turn)
+            arm(.intensity(group), at: calm)
         } else {
-            disarm(.intensity(group), &turn)
-            turn.notify(.intensityCalm(group: group))
+            disarm(.intensity(group))
+            notify(.intensityCalm(group: group))
         }
     }
 }
 
 /// Reloads: a rolling restart, or new settings for the present processes.
 extension SupervisorState {
-    private mutating func reload(_ turn: inout Turn) {
+    private mutating func reload() {
         guard stage == .running else { return }
-        guard rollingReload != nil else { return beginRollingReload(&turn) }
+        guard rollingReload != nil else { return beginRollingReload() }
         // One more rolling reload reads the latest settings, however many were requested.
-        if isReloadRemembered { turn.notify(.reloadEnded(.superseded)) }
+        if isReloadRemembered { notify(.reloadEnded(.superseded)) }
         isReloadRemembered = true
     }
 
-    private mutating func mutate(_ turn: inout Turn) {
+    private mutating func mutate() {
         guard stage == .running else { return }
-        turn.notify(.reloadBegan)
+        notify(.reloadBegan)
         for process in processes.all {
             switch (process.role, process.phase) {
-            case (.current, .ready), (.successor, .ready): turn.actions.append(.reset(process.incarnation))
+            case (.current, .ready), (.successor, .ready): actions.append(.reset(process.incarnation))
             case (.current, .starting), (.successor, .starting): processes[process.incarnation]?.needsReset = true
-            case (.spare, _): discard(process, .reload, &turn)
+            case (.spare, _): discard(process, .reload)
             case (.current, _), (.successor, _), (.former, _): break
             }
         }
-        turn.notify(.reloadEnded(.completed))
+        notify(.reloadEnded(.completed))
     }
 
-    private mutating func beginRollingReload(_ turn: inout Turn) {
-        turn.notify(.reloadBegan)
+    private mutating func beginRollingReload() {
+        notify(.reloadBegan)
         rollingReload = RollingReload(youngest: nextIncarnation)
         for process in processes.all {
             switch process.role {
-            case .spare: discard(process, .reload, &turn)
+            case .spare: discard(process, .reload)
             case .current, .successor, .former: break
             }
         }
-        advanceRollingReload(&turn)
+        advanceRollingReload()
     }
 
     /// Continues with the next slot whose process is older than the reload.
-    private mutating func advanceRollingReload(_ turn: inout Turn) {
+    private mutating func advanceRollingReload() {
         guard let rollingReload else { return }
         for group in groups.indices {
             for slot in 0..<groups[group].desired {
@@ -555,7 +555,7 @@ extension SupervisorState {
                 else { continue }
                 switch process.phase {
                 case .starting, .ready:
-                    let successor = spawn(.successor(WorkerID(group: group, slot: slot)), &turn)
+                    let successor = spawn(.successor(WorkerID(group: group, slot: slot)))
                     self.rollingReload?.step = .starting(successor)
                     return
                 case .parked, .stopping, .aborting:
@@ -564,21 +564,21 @@ extension SupervisorState {
                 }
             }
         }
-        endRollingReload(.completed, &turn)
+        endRollingReload(.completed)
     }
 
-    private mutating func endRollingReload(_ outcome: ReloadOutcome, _ turn: inout Turn) {
+    private mutating func endRollingReload(_ outcome: ReloadOutcome) {
         rollingReload = nil
-        turn.notify(.reloadEnded(outcome))
+        notify(.reloadEnded(outcome))
         guard isReloadRemembered else { return }
         isReloadRemembered = false
-        beginRollingReload(&turn)
+        beginRollingReload()
     }
 
     /// Abandons the rolling reload, and the remembered one, because of a shutdown.
-    private mutating func abandonRollingReload(_ turn: inout Turn) {
-        if rollingReload != nil { turn.notify(.reloadEnded(.superseded)) }
-        if isReloadRemembered { turn.notify(.reloadEnded(.superseded)) }
+    private mutating func abandonRollingReload() {
+        if rollingReload != nil { notify(.reloadEnded(.superseded)) }
+        if isReloadRemembered { notify(.reloadEnded(.superseded)) }
         rollingReload = nil
         isReloadRemembered = false
     }
@@ -592,26 +592,26 @@ extension SupervisorState {
     }
 
     /// A process is ready: the rolling reload may be waiting for it.
-    private mutating func replacementReady(_ incarnation: Int, _ turn: inout Turn) {
+    private mutating func replacementReady(_ incarnation: Int) {
         guard rollingReload?.step == .starting(incarnation), let process = processes[incarnation] else { return }
         switch process.role {
-        case .successor(let worker): takeOver(worker, process, &turn)
+        case .successor(let worker): takeOver(worker, process)
         case .current, .former, .spare:
             // Its predecessor has died meanwhile.
             rollingReload?.step = .next
-            advanceRollingReload(&turn)
+            advanceRollingReload()
         }
     }
 
-    private mutating func takeOver(_ worker: WorkerID, _ successor: Process, _ turn: inout Turn) {
+    private mutating func takeOver(_ worker: WorkerID, _ successor: Process) {
         let predecessor = self[worker].incarnation
         processes[successor.incarnation]?.role = .current(worker)
         self[worker].occupant = .process(successor.incarnation)
-        self[worker].recordRestart(.reload, at: turn.now)
+        self[worker].recordRestart(.reload, at: now)
         self[worker].latestDelay = .zero
-        turn.notify(.restarting(worker, .reload, delay: .zero))
+        notify(.restarting(worker, .reload, delay: .zero))
         if let predecessor {
-            stopAsFormer(predecessor, .reload, &turn)
+            stopAsFormer(predecessor, .reload)
             rollingReload?.step = .draining(predecessor)
         }
     }
@@ -622,13 +622,13 @@ extension SupervisorState {
     }
 
     /// A process has exited, or could not be spawned.
-    private mutating func replacementEnded(_ incarnation: Int, _ turn: inout Turn) {
+    private mutating func replacementEnded(_ incarnation: Int) {
         guard stage == .running else { return }
         switch rollingReload?.step {
-        case .starting(incarnation): endRollingReload(.aborted, &turn)
+        case .starting(incarnation): endRollingReload(.aborted)
         case .draining(incarnation):
             rollingReload?.step = .next
-            advanceRollingReload(&turn)
+            advanceRollingReload()
         case .starting, .draining, .next, nil: break
         }
     }
@@ -636,40 +636,40 @@ extension SupervisorState {
 
 /// Scaling.
 extension SupervisorState {
-    private mutating func scaleAll(by difference: Int, _ turn: inout Turn) {
+    private mutating func scaleAll(by difference: Int) {
         for group in groups.indices {
             let desired = groups[group].desired
             // A signal never scales a service to zero.
             guard difference > 0 || desired > 1 else { continue }
-            scale(group, to: desired + difference, &turn)
+            scale(group, to: desired + difference)
         }
     }
 
-    private mutating func scale(_ group: Int, to workers: Int, _ turn: inout Turn) {
+    private mutating func scale(_ group: Int, to workers: Int) {
         guard stage == .running, groups.indices.contains(group) else { return }
         let before = groups[group].desired
         let after = max(0, workers)
         guard before != after else { return }
         groups[group].desired = after
         while groups[group].slots.count < after { groups[group].slots.append(Slot()) }
-        turn.notify(.scaled(group: group, to: after))
+        notify(.scaled(group: group, to: after))
         if after > before {
-            for slot in before..<after { fill(WorkerID(group: group, slot: slot), &turn) }
+            for slot in before..<after { fill(WorkerID(group: group, slot: slot)) }
         } else {
-            for slot in (after..<before).reversed() { clear(WorkerID(group: group, slot: slot), &turn) }
-            finishIfCompleted(&turn)
+            for slot in (after..<before).reversed() { clear(WorkerID(group: group, slot: slot)) }
+            finishIfCompleted()
         }
     }
 
-    private mutating func clear(_ worker: WorkerID, _ turn: inout Turn) {
+    private mutating func clear(_ worker: WorkerID) {
         let successor = successor(of: worker)
         switch self[worker].occupant {
-        case .process(let incarnation): stopAsFormer(incarnation, .requested, &turn)
-        case .backoff: disarm(.backoff(worker), &turn)
+        case .process(let incarnation): stopAsFormer(incarnation, .requested)
+        case .backoff: disarm(.backoff(worker))
         case .empty, .finished: break
         }
         self[worker].occupant = .empty
-        if let successor { stopAsFormer(successor, .requested, &turn) }
+        if let successor { stopAsFormer(successor, .requested) }
     }
 }
 
@@ -680,7 +680,7 @@ extension SupervisorState {
     }
 
     /// Starts missing spares and kills surplus ones.
-    private mutating func settleSpares(of group: Int, _ turn: inout Turn) {
+    private mutating func settleSpares(of group: Int) {
         let wanted = groups[group].desired > 0 && groups[group].isFinished ? 0 : groups[group].configuration.warmSpares
         var present = 0
         var staying = 0
@@ -691,7 +691,7 @@ extension SupervisorState {
                 present += 1
                 guard !process.phase.isStopping else { continue }
                 staying += 1
-                if staying > wanted { discard(process, .requested, &turn) }
+                if staying > wanted { discard(process, .requested) }
             case .current, .successor: isComingUp = isComingUp || process.phase == .starting
             case .former: break
             }
@@ -699,118 +699,118 @@ extension SupervisorState {
         // Its start would compete with that of the worker.
         guard !isComingUp, timers[.spareBackoff(group)] == nil else { return }
         while present < wanted {
-            spawn(.spare(group: group), &turn)
+            spawn(.spare(group: group))
             present += 1
         }
     }
 
     /// Kills a spare, which has no work to finish.
-    private mutating func discard(_ process: Process, _ cause: ProcessPhase.StopCause, _ turn: inout Turn) {
+    private mutating func discard(_ process: Process, _ cause: ProcessPhase.StopCause) {
         switch process.phase {
         case .starting, .parked, .ready, .aborting:
-            disarmAll(of: process.incarnation, &turn)
+            disarmAll(of: process.incarnation)
             processes[process.incarnation]?.phase = .stopping(cause)
-            turn.actions.append(.kill(process.incarnation))
+            actions.append(.kill(process.incarnation))
         case .stopping: break
         }
     }
 
-    private mutating func spareEnded(_ process: Process, of group: Int, _ turn: inout Turn) {
+    private mutating func spareEnded(_ process: Process, of group: Int) {
         guard stage == .running, !process.phase.isStopping else { return }
-        let uptime = process.upSince.map { $0.duration(to: turn.now) } ?? .zero
-        _ = delaySpare(of: group, afterUp: uptime, &turn)
+        let uptime = process.upSince.map { $0.duration(to: now) } ?? .zero
+        _ = delaySpare(of: group, afterUp: uptime)
     }
 
     /// Delays the group's next spare, by the rule for slots.
-    private mutating func delaySpare(of group: Int, afterUp uptime: Duration, _ turn: inout Turn) -> Duration {
+    private mutating func delaySpare(of group: Int, afterUp uptime: Duration) -> Duration {
         guard stage == .running else { return .zero }
         let settings = groups[group].configuration.backoff
         groups[group].spareBackoff.died(afterReady: uptime, settings)
         var delay = groups[group].spareBackoff.delay(settings, using: &random)
         // Never retry at once after a spare that did not come up: settle() would loop.
         if uptime == .zero { delay = max(delay, .milliseconds(10)) }
-        if delay > .zero { arm(.spareBackoff(group), at: turn.now.advanced(by: delay), &turn) }
+        if delay > .zero { arm(.spareBackoff(group), at: now.advanced(by: delay)) }
         return delay
     }
 }
 
 /// Shutdown, graceful or immediate.
 extension SupervisorState {
-    private mutating func terminate(_ turn: inout Turn) {
+    private mutating func terminate() {
         switch stage {
-        case .waiting, .running: beginShutdown(status: 0, &turn)
-        case .delaying, .stopping: halt(&turn)
+        case .waiting, .running: beginShutdown(status: 0)
+        case .delaying, .stopping: halt()
         case .halting, .finished: break
         }
     }
 
     /// Begins the graceful shutdown, unless a shutdown has begun.
-    private mutating func beginShutdown(status: Int32, _ turn: inout Turn) {
+    private mutating func beginShutdown(status: Int32) {
         guard stage == .running || stage == .waiting else { return }
         stage = .delaying(status: status)
-        turn.notify(.shutdownBegan(status: status))
-        giveUpPlans(&turn)
+        notify(.shutdownBegan(status: status))
+        giveUpPlans()
         var isServing = false
         for process in processes.all {
             switch process.role {
             case .current: isServing = isServing || process.phase == .ready
-            case .successor: stopAsFormer(process.incarnation, .requested, &turn)
-            case .spare: discard(process, .requested, &turn)
+            case .successor: stopAsFormer(process.incarnation, .requested)
+            case .spare: discard(process, .requested)
             case .former: break
             }
         }
         if shutdownDelay > .zero, isServing {
-            arm(.shutdownDelay, at: turn.now.advanced(by: shutdownDelay), &turn)
+            arm(.shutdownDelay, at: now.advanced(by: shutdownDelay))
         } else {
-            stopAll(&turn)
+            stopAll()
         }
     }
 
-    private mutating func stopAll(_ turn: inout Turn) {
+    private mutating func stopAll() {
         guard case .delaying(let status) = stage else { return }
         stage = .stopping(status: status)
-        for process in processes.all { stop(process.incarnation, .requested, &turn) }
+        for process in processes.all { stop(process.incarnation, .requested) }
     }
 
     /// Begins the immediate shutdown.
-    private mutating func halt(_ turn: inout Turn) {
+    private mutating func halt() {
         guard stage != .halting else { return }
         stage = .halting
-        turn.notify(.halted)
-        giveUpPlans(&turn)
-        disarm(.shutdownDelay, &turn)
+        notify(.halted)
+        giveUpPlans()
+        disarm(.shutdownDelay)
         for process in processes.all {
-            disarmAll(of: process.incarnation, &turn)
+            disarmAll(of: process.incarnation)
             // It will never take over its slot.
             if case .successor(let worker) = process.role { processes[process.incarnation]?.role = .former(worker) }
             switch process.phase {
             case .starting, .parked, .ready: processes[process.incarnation]?.phase = .stopping(.requested)
             case .stopping, .aborting: break
             }
-            turn.actions.append(.kill(process.incarnation))
+            actions.append(.kill(process.incarnation))
         }
-        arm(.halt, at: turn.now.advanced(by: Self.haltGrace), &turn)
+        arm(.halt, at: now.advanced(by: Self.haltGrace))
     }
 
     /// Cancels everything that would start further processes.
-    private mutating func giveUpPlans(_ turn: inout Turn) {
-        abandonRollingReload(&turn)
+    private mutating func giveUpPlans() {
+        abandonRollingReload()
         for group in groups.indices {
-            disarm(.spareBackoff(group), &turn)
-            disarm(.intensity(group), &turn)
+            disarm(.spareBackoff(group))
+            disarm(.intensity(group))
             for slot in groups[group].slots.indices where groups[group].slots[slot].occupant == .backoff {
-                disarm(.backoff(WorkerID(group: group, slot: slot)), &turn)
+                disarm(.backoff(WorkerID(group: group, slot: slot)))
                 groups[group].slots[slot].occupant = .empty
             }
         }
     }
 
-    private mutating func finish(status: Int32, _ turn: inout Turn) {
+    private mutating func finish(status: Int32) {
         stage = .finished
-        for process in processes.all { disarmAll(of: process.incarnation, &turn) }
-        disarm(.shutdownDelay, &turn)
-        disarm(.halt, &turn)
-        turn.actions.append(.finish(status: status))
+        for process in processes.all { disarmAll(of: process.incarnation) }
+        disarm(.shutdownDelay)
+        disarm(.halt)
+        actions.append(.finish(status: status))
     }
 }
 
@@ -1071,16 +1071,6 @@ extension SupervisorState {
         /// Processes from this incarnation on need no replacement.
         let youngest: Int
         var step = Step.next
-    }
-
-    /// The handling of one event.
-    struct Turn {
-        let now: MonotonicInstant
-        var actions: [SupervisorAction] = []
-
-        mutating func notify(_ notice: SupervisorNotice) {
-            actions.append(.notice(notice))
-        }
     }
 
     /// What a process is for.

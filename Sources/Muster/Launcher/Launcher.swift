@@ -3,7 +3,7 @@
 import MusterExecution
 public import MusterPlatform
 
-/// Runs services in this process, and does nothing else: no signals, no endpoint, no exit status.
+/// Runs services in this process without signals, endpoint and exit status.
 public final class Launcher: Sendable, BackendComponent {
     /// The component's name.
     public static let componentName = "Launcher"
@@ -44,7 +44,7 @@ public final class Launcher: Sendable, BackendComponent {
         try await services.wait()
     }
 
-    /// Restarts the services, or lets them take up new settings, as the launcher was created.
+    /// Restarts the services, or lets them take up new settings, as `restartMethod` says.
     ///
     /// - Throws: ``ServicesError`` when a service does not start again.
     public func restart() async throws {

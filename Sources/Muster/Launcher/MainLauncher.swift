@@ -1,24 +1,23 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Glibc
-public import MusterPlatform
 
-/// A launcher that is the program: it waits until the process is told to end, and says with which status.
+/// A launcher that runs until the process is told to stop, and returns its exit status.
 public protocol MainLauncher: AnyObject, Sendable {
     /// The metrics and health checks, and where they are served.
     var monitoring: Monitoring { get }
 
-    /// Runs until the process is told to end. To be called from a synchronous `main`.
+    /// Runs until the process is told to stop. To be called from a synchronous `main`.
     func wait() -> ExitStatus
 
-    /// Runs until the process is told to end, or the calling task is cancelled. To be called from an asynchronous
+    /// Runs until the process is told to stop, or the calling task is cancelled. To be called from an asynchronous
     /// `main`.
     func run() async -> ExitStatus
 
-    /// Registers what is to be done once everything launched is ready; done at once when it is.
+    /// Calls a closure once everything launched is ready; at once when it is. The closure must not block.
     func whenReady(_ action: @escaping @Sendable () -> Void)
 
-    /// Ends gracefully, as SIGTERM does. May be called from anywhere, any number of times.
+    /// Shuts down gracefully, as SIGTERM does. May be called from anywhere, any number of times.
     func stop(_ status: ExitStatus)
 
     /// Reloads, as SIGHUP does.
@@ -26,14 +25,14 @@ public protocol MainLauncher: AnyObject, Sendable {
 }
 
 extension MainLauncher {
-    /// Ends gracefully, as SIGTERM does, with success.
+    /// Shuts down gracefully, with success.
     public func stop() {
         stop(.success)
     }
 }
 
-/// Launches a service, with settings from the program's arguments and environment: in the calling process for one
-/// worker, in supervised worker processes for more.
+/// Launches a service with settings from arguments and environment: in this process for one worker, in supervised worker
+/// processes for more.
 ///
 /// ```swift
 /// @main
@@ -46,13 +45,9 @@ extension MainLauncher {
 /// ```
 ///
 /// - Parameters:
-///   - service: The service.
-///   - workers: The number of workers; 1 for the calling process.
-///   - restartMethod: What SIGHUP does; what the settings say when `nil`.
-///   - settings: What can be set about the runtime; read from arguments and environment when `nil`.
-/// - Returns: A launcher to wait for: a ``ServiceLauncher`` or a ``ProcessLauncher``.
-/// - Throws: ``SettingsError`` for a setting that cannot be used; ``LaunchError`` for a number of workers that
-///   cannot be had; ``BackendError`` when no backend can be selected.
+///   - restartMethod: What SIGHUP does; as the settings say when `nil`.
+///   - settings: The settings of the runtime; read from arguments and environment when `nil`.
+/// - Throws: ``SettingsError``, ``LaunchError``, ``BackendError``.
 public func launch(
     _ service: any ServiceBase, workers: Int = 1, restartMethod: RestartMethod? = nil,
     settings: MusterSettings? = nil
@@ -79,7 +74,7 @@ public func launch(
     return launcher
 }
 
-/// How a launcher's life ended, as the process' parent is to see it.
+/// The exit status of a program.
 public struct ExitStatus: RawRepresentable, Hashable, Sendable, CustomStringConvertible {
     /// The exit code, 0 to 255.
     public let rawValue: Int32
@@ -89,22 +84,21 @@ public struct ExitStatus: RawRepresentable, Hashable, Sendable, CustomStringConv
         self.rawValue = rawValue
     }
 
-    /// Runs a program, and tells an error that it throws the way programs do: with its text on standard error, and
-    /// with status 1. Swift itself would trap, with a backtrace, when an error leaves `main`.
+    /// Runs a program, and reports a thrown error on standard error with status 1. Swift itself would trap with a
+    /// backtrace.
     public init(_ program: () throws -> ExitStatus) {
         do {
             self = try program()
         } catch {
             let text = Array("error: \(error)\n".utf8)
-            // There is nobody left to tell when this fails.
             _ = write(STDERR_FILENO, text, text.count)
             self = .failure
         }
     }
 
-    /// Everything has ended as it was asked to.
+    /// Everything stopped as requested.
     public static let success = ExitStatus(rawValue: 0)
-    /// A service failed to start or to start again, the endpoint could not listen, or the end had to be forced.
+    /// A service failed to start or restart, the endpoint could not listen, or the shutdown was forced.
     public static let failure = ExitStatus(rawValue: 1)
 
     /// The exit code.
@@ -116,66 +110,58 @@ public struct ExitStatus: RawRepresentable, Hashable, Sendable, CustomStringConv
     }
 }
 
-/// Why a service cannot be launched as it was asked for.
-public enum LaunchError: Error, Hashable, Sendable, CustomStringConvertible {
-    /// Zero workers, or fewer.
-    case tooFewWorkers(Int)
-    /// Fewer than no warm spares.
-    case negativeWarmSpares(Int)
-    /// Two services of one name: their workers could not be told apart.
-    case nameTaken(String)
-    /// Two listening sockets of one name.
-    case socketNameTaken(String)
-    /// A socket without a name.
-    case emptySocketName
-    /// A service or socket was added after the launcher had begun.
-    case alreadyStarted(String)
-    /// There is nothing to run.
-    case nothingLaunched
-    /// A worker was started for a service that its program does not launch.
-    case unknownGroup(String, launched: [String])
-    /// No service of the name has been launched.
-    case notLaunched(String, launched: [String])
-    /// A worker has not inherited a listening socket that its program asks for.
-    case socketNotInherited(String)
-    /// The system has no thread or descriptor for the supervisor.
-    case noResources(SystemError)
+/// Why a service cannot be launched.
+public struct LaunchError: Error, Hashable, Sendable, CustomStringConvertible {
+    /// What was wrong, and what to do.
+    public let description: String
 
-    /// What was wrong and what to do.
-    public var description: String {
-        switch self {
-        case .tooFewWorkers(let workers):
-            "the number of workers must be 1 or more, not \(workers)"
-        case .negativeWarmSpares(let spares):
-            "the number of warm spares must be 0 or more, not \(spares)"
-        case .nameTaken(let name):
-            "service '\(name)' is already launched: give each launched service a unique name"
-        case .socketNameTaken(let name):
-            "listening socket '\(name)' already exists: give each socket a unique name"
-        case .emptySocketName:
-            "a listening socket needs a name, which identifies it in supervisor and workers"
-        case .alreadyStarted(let what):
-            "\(what) was added after the launcher had started: add it before wait() or run()"
-        case .nothingLaunched:
-            "no service was launched: call launchService(_:workers:) before wait() or run()"
-        case .unknownGroup(let name, let launched):
-            """
-            this process was started as a worker of '\(name)', but its program launches: \
-            \(launched.isEmpty ? "none" : launched.map { "'\($0)'" }.joined(separator: ", ")): launch the same \
-            services in supervisor and workers
-            """
-        case .notLaunched(let name, let launched):
-            """
-            no service named '\(name)' is launched; launched services: \
-            \(launched.isEmpty ? "none" : launched.map { "'\($0)'" }.joined(separator: ", "))
-            """
-        case .socketNotInherited(let name):
-            """
-            the supervisor has no listening socket named '\(name)': open the same \
-            sockets in supervisor and workers
-            """
-        case .noResources(let error):
-            "the supervisor cannot run: \(error)"
-        }
+    private init(_ description: String) {
+        self.description = description
+    }
+
+    package static func tooFewWorkers(_ workers: Int) -> LaunchError {
+        LaunchError("the number of workers must be 1 or more, not \(workers)")
+    }
+
+    static func negativeWarmSpares(_ spares: Int) -> LaunchError {
+        LaunchError("the number of warm spares must be 0 or more, not \(spares)")
+    }
+
+    static func nameTaken(_ name: String) -> LaunchError {
+        LaunchError("service '\(name)' is already launched: give each launched service a unique name")
+    }
+
+    static func socketNameTaken(_ name: String) -> LaunchError {
+        LaunchError("listening socket '\(name)' already exists: give each socket a unique name")
+    }
+
+    static let emptySocketName = LaunchError(
+        "a listening socket needs a name, which identifies it in supervisor and workers")
+
+    static func alreadyStarted(_ what: String) -> LaunchError {
+        LaunchError("\(what) was added after the launcher had started: add it before wait() or run()")
+    }
+
+    static let nothingLaunched = LaunchError(
+        "no service was launched: call launchService(_:workers:) before wait() or run()")
+
+    /// A worker was started for a service that its program does not launch.
+    static func unknownGroup(_ name: String, launched: [String]) -> LaunchError {
+        LaunchError(
+            "this process was started as a worker of '\(name)', but its program launches: \(list(launched)). "
+                + "Launch the same services in supervisor and workers")
+    }
+
+    static func notLaunched(_ name: String, launched: [String]) -> LaunchError {
+        LaunchError("no service named '\(name)' is launched; launched services: \(list(launched))")
+    }
+
+    static func socketNotInherited(_ name: String) -> LaunchError {
+        LaunchError(
+            "the supervisor has no listening socket named '\(name)': open the same sockets in supervisor and workers")
+    }
+
+    private static func list(_ names: [String]) -> String {
+        names.isEmpty ? "none" : names.map { "'\($0)'" }.joined(separator: ", ")
     }
 }

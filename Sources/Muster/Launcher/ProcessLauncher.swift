@@ -7,60 +7,51 @@ import MusterMetrics
 public import MusterPlatform
 public import MusterSupervision
 
-/// Runs each launched service as a number of worker processes, and supervises them.
+/// Runs each launched service in a number of worker processes, and supervises them.
 ///
-/// The program is started once, by whoever runs it; that process is the supervisor. It starts the same program again
-/// for each worker, so everything up to ``wait()`` happens in all of them: what is launched and listened on must be
-/// the same in each. ``Worker/current`` tells them apart. A service's `start()` is called in its workers only.
+/// The process that you start is the supervisor. It starts the same program again for each worker, so everything up to
+/// ``wait()`` happens in all of them and must launch the same services and open the same sockets. ``Worker/current``
+/// tells the processes apart. A service's `start()` is called in its workers only.
 ///
-/// - A worker that dies or makes no progress is replaced; why is counted and logged.
-/// - Listening sockets that ``listen(_:on:setting:backlog:)`` opens stay open in the supervisor, so that no connection is
-///   refused while a worker is replaced.
-/// - SIGTERM ends gracefully: readiness goes off, after `shutdownDelay` the workers are told to stop, and what is left
-///   after `gracefulShutdownTimeout` is killed. A second SIGTERM, and SIGINT, end everything at once, with status 1.
+/// - A worker that exits or hangs is replaced; the reason is counted and logged.
+/// - Listening sockets of ``listen(_:on:setting:backlog:)`` stay open in the supervisor, so that no connection is refused
+///   while a worker is replaced.
+/// - SIGTERM begins a graceful shutdown: readiness fails, after `shutdownDelay` the workers are stopped, and after
+///   `gracefulShutdownTimeout` the remaining ones are killed. A second SIGTERM, or SIGINT, kills all at once; the exit
+///   status is 1.
 /// - SIGHUP replaces the workers one by one, or lets them take up new settings in place, as `restartMethod` says.
 /// - SIGTTIN and SIGTTOU add and remove a worker of each service, SIGUSR2 writes a report to the log.
 public final class ProcessLauncher: MainLauncher, BackendComponent {
     /// The component's name.
     public static let componentName = "ProcessLauncher"
 
-    private enum Role {
-        case supervisor(SupervisorProgram)
-        case worker(WorkerProgram)
-    }
-
-    private let role: Role
-    private let launched: LaunchedServices
+    private let program: any LaunchedProgram
+    private let launched = LaunchedServices()
     private let sockets: SocketTable
 
-    /// Creates a launcher of nothing yet.
+    /// Creates a launcher without services.
     ///
     /// - Parameters:
-    ///   - settings: What can be set about the runtime.
-    ///   - reloadSettings: Reads the settings anew on SIGHUP; from the file that `settings` were read from when
-    ///     `nil`. When it throws, the old settings stay, nothing is reloaded, and the log says why.
+    ///   - settings: The settings of the runtime.
+    ///   - reloadSettings: Reads the settings again on SIGHUP; from where `settings` came when `nil`. When it throws,
+    ///     the previous settings stay, nothing is reloaded, and the error is logged.
     ///   - backend: The backend of the workers; the selected one when `nil`. The supervisor needs none.
-    /// - Throws: `ArenaError`, `HealthError` or `MetricError` when it cannot be watched.
+    /// - Throws: `ArenaError`, `HealthError` or `MetricError` when it cannot be monitored.
     public init(
         settings: MusterSettings = MusterSettings(), reloadSettings: (@Sendable () throws -> MusterSettings)? = nil,
-        backend: Backend? = nil,
-        logger: Logger = Logger(label: "muster.launcher")
+        backend: Backend? = nil, logger: Logger = Logger(label: "muster.launcher")
     ) throws {
-        let launched = LaunchedServices()
-        let source = reloadSettings ?? settings.source
-        self.launched = launched
         switch WorkerMarker.current {
         case .none:
             sockets = SocketTable()
-            role = .supervisor(
-                try SupervisorProgram(
-                    settings: settings, source: source, launched: launched, sockets: sockets, logger: logger))
+            program = try SupervisorProgram(
+                settings: settings, source: reloadSettings ?? settings.source, launched: launched, sockets: sockets,
+                logger: logger)
         case .worker(let marker):
             sockets = SocketTable(inherited: marker)
-            role = .worker(
-                try WorkerProgram(
-                    marker: marker, settings: settings, launched: launched, sockets: sockets, backend: backend,
-                    logger: logger))
+            program = try WorkerProgram(
+                marker: marker, settings: settings, launched: launched, sockets: sockets, backend: backend,
+                logger: logger)
         case .orphan:
             logger.notice("supervisor is gone; exiting")
             ExitStatus.failure.exit()
@@ -79,34 +70,22 @@ public final class ProcessLauncher: MainLauncher, BackendComponent {
 
     // MARK: Before the start
 
-    /// The application's health checks, which run in the workers and report to the supervisor. What is registered
-    /// here before ``wait()`` is expected of every worker.
-    public var health: HealthRegistry {
-        switch role {
-        case .supervisor(let supervisor): supervisor.announcedHealth
-        case .worker(let worker): worker.health
-        }
-    }
+    /// The application's health checks, which run in the workers and report to the supervisor. Checks that are
+    /// registered here before ``wait()`` are expected of every worker.
+    public var health: HealthRegistry { program.health }
 
-    /// The supervisor's metrics and health checks, which the endpoint serves. In a worker they are the worker's own,
-    /// and nobody serves them.
-    public var monitoring: Monitoring {
-        switch role {
-        case .supervisor(let supervisor): supervisor.monitoring
-        case .worker(let worker): worker.monitoring
-        }
-    }
+    /// The supervisor's metrics and health checks, which the endpoint serves. A worker's own are not served.
+    public var monitoring: Monitoring { program.monitoring }
 
-    /// Opens a listening socket in the supervisor; in a worker, finds the one it has inherited.
+    /// Opens a listening socket in the supervisor; in a worker, returns the inherited one.
     ///
     /// - Parameters:
-    ///   - name: A name, by which supervisor and workers mean the same socket.
-    ///   - address: Where to listen: TCP over either version of IP, a Unix socket, or a socket that systemd has opened.
-    ///   - setting: What the address' setting is called, for messages.
+    ///   - name: Identifies the socket in supervisor and workers.
+    ///   - address: An address of TCP, a Unix socket, or a socket that systemd has opened.
+    ///   - setting: The name of the address' setting, for error messages.
     ///   - backlog: How many connections may wait to be accepted.
-    /// - Returns: The socket. Its descriptor is non-blocking. Once a worker begins to end, nobody listens by it any
-    ///   more: accepting fails with `EINVAL`.
-    /// - Throws: ``LaunchError``; `ListenError` when the address cannot be had.
+    /// - Returns: The socket. Its descriptor is non-blocking. Once its worker stops, accepting fails with `EINVAL`.
+    /// - Throws: ``LaunchError``; `ListenError` when the address is not available.
     @discardableResult
     public func listen(
         _ name: String, on address: ListenAddress, setting: String = "the address", backlog: Int32 = 1024
@@ -114,103 +93,92 @@ public final class ProcessLauncher: MainLauncher, BackendComponent {
         try sockets.listen(name, on: address, setting: setting, backlog: backlog)
     }
 
-    /// Adds a service that will run in worker processes.
-    ///
-    /// - Parameters:
-    ///   - service: The service. Its name is the value of the label `worker_group`.
-    ///   - workers: The number of workers, 1 or more.
-    ///   - options: How they are looked after.
-    /// - Throws: ``LaunchError``.
+    /// Adds a service that will run in worker processes. Its name is the value of the label `worker_group`.
     public func launchService(
         _ service: any ServiceBase, workers: Int = 1, options: WorkerOptions = WorkerOptions()
     ) throws(LaunchError) {
         try launched.add(LaunchedService(service: service, workers: workers, options: options))
     }
 
-    /// Registers what is to be done, in the supervisor, once every worker is ready; done at once when they are. In a
-    /// worker it does nothing.
+    /// Calls a closure, in the supervisor, once every worker is ready; at once when they are. Does nothing in a worker.
     public func whenReady(_ action: @escaping @Sendable () -> Void) {
-        if case .supervisor(let supervisor) = role { supervisor.life.whenReady(action) }
+        supervisor?.life.whenReady(action)
     }
 
-    /// What has ended the launcher, when something has.
-    public var failure: (any Error)? {
-        switch role {
-        case .supervisor(let supervisor): supervisor.life.failure
-        case .worker(let worker): worker.life.failure
-        }
-    }
+    /// The error that ended the launcher, if any.
+    public var failure: (any Error)? { program.failure }
 
     // MARK: Running
 
-    /// Supervises the workers until the process is told to end; in a worker, runs its service. To be called from a
+    /// Supervises the workers until the process is told to stop; in a worker, runs its service. To be called from a
     /// synchronous `main`.
     public func wait() -> ExitStatus {
         launched.close()
-        switch role {
-        case .supervisor(let supervisor): return supervisor.wait()
-        case .worker(let worker): return worker.wait()
-        }
+        return program.wait()
     }
 
-    /// Supervises the workers until the process is told to end or the calling task is cancelled; in a worker, runs
+    /// Supervises the workers until the process is told to stop or the calling task is cancelled; in a worker, runs
     /// its service. To be called from an asynchronous `main`.
     public func run() async -> ExitStatus {
         launched.close()
-        switch role {
-        case .supervisor(let supervisor): return await supervisor.run()
-        case .worker(let worker): return await worker.run()
-        }
+        return await program.run()
     }
 
-    /// Ends gracefully, as SIGTERM does. May be called from anywhere, any number of times.
+    /// Shuts down gracefully, as SIGTERM does. May be called from anywhere, any number of times.
     public func stop(_ status: ExitStatus = .success) {
-        switch role {
-        case .supervisor(let supervisor): supervisor.life.submit(.end(status: status.rawValue))
-        case .worker(let worker): worker.life.submit(.end(status))
-        }
+        program.stop(status)
     }
 
     /// Reloads, as SIGHUP does.
     public func restart() {
-        switch role {
-        case .supervisor(let supervisor): supervisor.reload()
-        case .worker(let worker): worker.life.submit(.hangUp)
-        }
+        program.restart()
     }
 
     /// Replaces one worker: it is stopped gracefully, and a new one is started in its slot. Counted as `requested`.
     ///
     /// Does nothing in a worker, and for a slot that does not exist.
     public func replaceWorker(of service: String, slot: Int) throws(LaunchError) {
-        guard let group = launched.index(of: service) else {
-            throw .notLaunched(service, launched: launched.names)
-        }
-        if case .supervisor(let supervisor) = role {
-            supervisor.life.submit(.replace(WorkerID(group: group, slot: slot)))
-        }
+        let group = try group(of: service)
+        supervisor?.life.submit(.replace(WorkerID(group: group, slot: slot)))
     }
 
-    /// Changes the number of a service's workers. What comes last counts; surplus workers finish what they have.
+    /// Changes the number of a service's workers. The last call counts; surplus workers stop gracefully.
     ///
     /// Does nothing in a worker.
     public func scale(_ service: String, to workers: Int) throws(LaunchError) {
         guard workers >= 0 else { throw .tooFewWorkers(workers) }
+        let group = try group(of: service)
+        supervisor?.life.submit(.scale(group: group, to: workers))
+    }
+
+    private func group(of service: String) throws(LaunchError) -> Int {
         guard let group = launched.index(of: service) else {
             throw .notLaunched(service, launched: launched.names)
         }
-        if case .supervisor(let supervisor) = role { supervisor.life.submit(.scale(group: group, to: workers)) }
+        return group
     }
+
+    private var supervisor: SupervisorProgram? { program as? SupervisorProgram }
 }
 
-/// One service, as it was launched.
+/// The part of a ``ProcessLauncher`` that differs between supervisor and worker.
+protocol LaunchedProgram: AnyObject, Sendable {
+    var health: HealthRegistry { get }
+    var monitoring: Monitoring { get }
+    var failure: (any Error)? { get }
+    func wait() -> ExitStatus
+    func run() async -> ExitStatus
+    func stop(_ status: ExitStatus)
+    func restart()
+}
+
 struct LaunchedService: Sendable {
     var service: any ServiceBase
     var workers: Int
     var options: WorkerOptions
 }
 
-/// What a ``ProcessLauncher`` is to run. The order is that of the calls; it names the groups in every process.
+/// The services of a ``ProcessLauncher`` in the order of the calls, which identifies the groups in every process.
 final class LaunchedServices: Sendable {
     private struct State {
         var services: [LaunchedService] = []
@@ -230,7 +198,7 @@ final class LaunchedServices: Sendable {
         }
     }
 
-    /// Nothing is added any more.
+    /// Refuses further services.
     func close() {
         state.withLock { $0.isClosed = true }
     }
@@ -244,16 +212,16 @@ final class LaunchedServices: Sendable {
     }
 }
 
-/// How the workers of one launched service are looked after.
+/// How the workers of a service are supervised.
 public struct WorkerOptions: Sendable {
-    /// Which ends of a worker are followed by a new one.
+    /// When a worker that exited is restarted.
     public var restartPolicy: RestartPolicy
-    /// How many processes are kept ready to take over a slot: started, with the service not started. Each takes
-    /// memory, and makes a replacement run its first line sooner.
+    /// How many processes are kept ready to take over a slot: started, but without the service. Each takes memory, and
+    /// lets a replacement start sooner.
     public var warmSpares: Int
-    /// How long to wait before a worker is started again; the settings' when `nil`.
+    /// The delay before a restart; the settings' when `nil`.
     public var backoff: RestartBackoff?
-    /// How many restarts are put up with; the settings' when `nil`.
+    /// How many restarts are tolerated; the settings' when `nil`.
     public var intensity: RestartIntensity?
 
     /// Creates options.

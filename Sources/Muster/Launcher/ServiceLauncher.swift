@@ -6,19 +6,18 @@ import MusterEndpoint
 import MusterExecution
 import MusterHealth
 
-/// Runs services in this process, as a program of its own: with signals, the endpoint, a graceful end and an exit
-/// status.
+/// Runs services in this process as a program: with signals, the endpoint, a graceful shutdown and an exit status.
 ///
-/// - SIGTERM ends gracefully: readiness goes off, the services stop in reverse order, and after
-///   `gracefulShutdownTimeout` the process is ended, whatever still runs. A second SIGTERM, and SIGINT, end it at
-///   once, with status 1. These hold although every job hangs.
-/// - SIGHUP restarts the services or lets them take up new settings, as `restartMethod` says.
-/// - A service that fails to start is stopped again with those before it, and the status is 1.
+/// - SIGTERM begins a graceful shutdown: readiness fails, the services stop in reverse order, and after
+///   `gracefulShutdownTimeout` the process exits in any case. A second SIGTERM, or SIGINT, ends it at once with
+///   status 1. This works even if every job hangs.
+/// - SIGHUP restarts the services, or lets them take up new settings, as `restartMethod` says.
+/// - If a service fails to start, it and those before it are stopped, and the status is 1.
 public final class ServiceLauncher: MainLauncher, BackendComponent {
     /// The component's name.
     public static let componentName = "ServiceLauncher"
 
-    /// The metrics and health checks of the process; where applications register checks of their own.
+    /// The metrics and health checks of the process; where the application registers its own checks.
     public let monitoring: Monitoring
 
     private let life: ServiceRunner.Life
@@ -27,7 +26,7 @@ public final class ServiceLauncher: MainLauncher, BackendComponent {
     /// Creates a launcher without services.
     ///
     /// - Parameters:
-    ///   - name: The name of what is launched, the value of the label `worker_group`.
+    ///   - name: The value of the label `worker_group`.
     ///   - backend: The backend to run on; the selected one when `nil`.
     /// - Throws: ``BackendError`` when no backend can be selected; `ArenaError` or `MetricError` when its metrics
     ///   cannot be exported.
@@ -83,31 +82,31 @@ public final class ServiceLauncher: MainLauncher, BackendComponent {
         try services.register(service)
     }
 
-    /// Registers what is to be done once all services have started; done at once when they have.
+    /// Calls a closure once all services have started; at once when they have.
     public func whenReady(_ action: @escaping @Sendable () -> Void) {
         life.whenReady(action)
     }
 
-    /// What kept the services from starting, or the endpoint from serving.
+    /// The error that ended the launcher, if any.
     public var failure: (any Error)? { life.failure }
 
     // MARK: Running
 
-    /// Runs the services until the process is told to end. To be called from a synchronous `main`.
+    /// Runs the services until the process is told to stop. To be called from a synchronous `main`.
     ///
-    /// The main thread meanwhile serves `MainActor` code, and on the cooperative backend it is the hub, so that the
-    /// process gets by with one thread for all jobs.
+    /// The main thread serves `MainActor` code meanwhile. On the cooperative backend it is also the hub: one thread runs
+    /// all jobs.
     public func wait() -> ExitStatus {
         runner.wait()
     }
 
-    /// Runs the services until the process is told to end, or the calling task is cancelled. To be called from an
+    /// Runs the services until the process is told to stop, or the calling task is cancelled. To be called from an
     /// asynchronous `main`.
     public func run() async -> ExitStatus {
         await runner.run()
     }
 
-    /// Ends gracefully, as SIGTERM does. May be called from anywhere, any number of times.
+    /// Shuts down gracefully, as SIGTERM does. May be called from anywhere, any number of times.
     public func stop(_ status: ExitStatus = .success) {
         life.submit(.end(status))
     }

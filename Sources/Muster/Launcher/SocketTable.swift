@@ -37,9 +37,8 @@ final class SocketTable: Sendable {
         sockets.withLock { $0.map { SupervisorPlan.Socket(name: $0.name, descriptor: $0.socket.descriptor) } }
     }
 
-    /// Makes a worker stop listening for good, though its service may still hold the descriptors: their numbers stay
-    /// taken, by a socket that does not listen, so that nobody accepts from another file by mistake. With the last
-    /// descriptor gone, new connections are refused instead of forgotten.
+    /// Makes a worker stop listening, although its service may still use the descriptors: a socket that does not listen
+    /// replaces them. With the last listening descriptor gone, new connections are refused instead of forgotten.
     func retire() {
         let dead = socket(AF_UNIX, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
         guard dead >= 0 else { return }

@@ -9,7 +9,7 @@ import MusterSupervision
 
 /// What a ``ProcessLauncher`` does in the supervisor: it connects the ``Supervisor`` to signals, settings, the endpoint
 /// and systemd.
-final class SupervisorProgram: Sendable {
+final class SupervisorProgram: LaunchedProgram {
     private struct State {
         var settings: MusterSettings
         /// The method of the reload in progress, for the count of its outcome.
@@ -19,7 +19,7 @@ final class SupervisorProgram: Sendable {
     let life: ProgramLife<SupervisorEvent>
     let monitoring: Monitoring
     /// The application's checks; the supervisor runs none of them.
-    let announcedHealth = HealthRegistry(runner: { _, _ in })
+    let health = HealthRegistry(runner: { _, _ in })
 
     private let source: (@Sendable () throws -> MusterSettings)?
     private let launched: LaunchedServices
@@ -27,7 +27,7 @@ final class SupervisorProgram: Sendable {
     private let logger: Logger
     private let published = PublishedSupervisor()
     private let metrics: SupervisorMetrics
-    private let health: SupervisorHealth
+    private let checks: SupervisorHealth
     private let manager: ServiceManagerLink
     private let state: Locked<State>
 
@@ -43,11 +43,17 @@ final class SupervisorProgram: Sendable {
         state = Locked(State(settings: settings))
         let registry = MetricRegistry.shared
         metrics = try SupervisorMetrics(of: published, registry: registry)
-        health = SupervisorHealth(of: published, settings: settings)
+        checks = SupervisorHealth(of: published, settings: settings)
         monitoring = try Monitoring(
-            supervisor: metrics, health: health, status: SupervisorStatus(of: published, launched: launched),
+            supervisor: metrics, health: checks, status: SupervisorStatus(of: published, launched: launched),
             registry: registry, settings: settings, logger: logger)
         manager = ServiceManagerLink(health: monitoring.health, logger: logger)
+    }
+
+    var failure: (any Error)? { life.failure }
+
+    func stop(_ status: ExitStatus) {
+        life.submit(.end(status: status.rawValue))
     }
 
     // MARK: Running
@@ -83,7 +89,7 @@ final class SupervisorProgram: Sendable {
                 addSource: { exposition.add($0) })
             supervisor.setObserver(self)
             published.publish(supervisor)
-            health.expect(announcedHealth)
+            checks.expect(health)
             SignalCenter.shared.deliver(on: loop)
             try subscribe(supervisor)
             try monitoring.start()
@@ -119,7 +125,7 @@ final class SupervisorProgram: Sendable {
         for (number, event) in events {
             try subscribe(number, supervisor.loop) { [unowned supervisor] in supervisor.handle(event) }
         }
-        try subscribe(SIGHUP, supervisor.loop) { [unowned self] in reload() }
+        try subscribe(SIGHUP, supervisor.loop) { [unowned self] in restart() }
         try subscribe(SIGUSR2, supervisor.loop) { [unowned self, unowned supervisor] in report(supervisor) }
     }
 
@@ -133,9 +139,9 @@ final class SupervisorProgram: Sendable {
     }
 
     /// Reads the settings again and, if they are valid, reloads as they say.
-    func reload() {
+    func restart() {
         guard let supervisor = published.supervisor else { return }
-        guard supervisor.loop.isCurrent else { return supervisor.loop.submit { [self] in reload() } }
+        guard supervisor.loop.isCurrent else { return supervisor.loop.submit { [self] in restart() } }
         do {
             if let settings = try source?() { apply(settings, supervisor) }
         } catch {
@@ -160,7 +166,7 @@ final class SupervisorProgram: Sendable {
             state.settings = state.settings.takingUp(read)
             return state.settings
         }
-        health.take(settings)
+        checks.take(settings)
         supervisor.setLivenessLimit(settings.livenessLimit)
         supervisor.handle(.reconfigure(launched.all.map { $0.group(settings) }))
         logger.info("settings reloaded")

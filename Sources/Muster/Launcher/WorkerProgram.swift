@@ -11,11 +11,11 @@ import MusterPlatform
 import MusterSupervision
 
 /// What a ``ProcessLauncher`` does in a worker: it runs one launched service and reports to the supervisor.
-final class WorkerProgram: Sendable {
-    let life: ServiceRunner.Life
+final class WorkerProgram: LaunchedProgram {
     let health: HealthRegistry
     let monitoring: Monitoring
 
+    private let life: ServiceRunner.Life
     private let marker: WorkerMarker
     private let settings: MusterSettings
     private let launched: LaunchedServices
@@ -77,6 +77,16 @@ final class WorkerProgram: Sendable {
     }
 
     private var logger: Logger { life.logger }
+
+    var failure: (any Error)? { life.failure }
+
+    func stop(_ status: ExitStatus) {
+        life.submit(.end(status))
+    }
+
+    func restart() {
+        life.submit(.hangUp)
+    }
 
     // MARK: Running
 
@@ -184,7 +194,6 @@ final class WorkerProgram: Sendable {
         let made = try loop.watch(channel.descriptor.rawValue, for: .readable) { [self] _ in
             while true {
                 switch channel.receive() {
-                case .message(.stop): life.submit(.end(.success))
                 case .message(.reset): runner.withLock { $0 }?.reset()
                 case .message, .malformed: continue
                 case .nothing: return

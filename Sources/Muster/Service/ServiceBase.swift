@@ -2,10 +2,9 @@
 
 public import MusterPlatform
 
-/// What a launcher runs.
+/// A service that a launcher runs.
 ///
-/// A service that declares a thread group has everything but ``start()`` done for it: stopping stops the group,
-/// waiting waits for it.
+/// A service with a thread group implements only ``start()``: stopping and waiting apply to the group.
 ///
 /// ```swift
 /// struct Mailer: ServiceBase {
@@ -25,9 +24,9 @@ public protocol ServiceBase: Sendable {
     /// The threads and timers of the service; ``ThreadGroup/none`` unless given.
     var threadGroup: ThreadGroup { get }
 
-    /// Starts the service, and returns when it has started. What goes on afterwards belongs into threads and timers.
+    /// Starts the service; returns once it has started. Its work belongs into threads and timers.
     ///
-    /// - Throws: What keeps the service from starting; the launcher then stops what has started and fails.
+    /// - Throws: An error that keeps it from starting; the launcher then stops what has started and fails.
     func start() async throws
 
     /// Stops the service.
@@ -35,27 +34,27 @@ public protocol ServiceBase: Sendable {
     /// - Parameters:
     ///   - graceful: Whether to let work that has begun finish.
     ///   - deadline: The latest end; `nil` for none.
-    /// - Throws: What went wrong; the launcher logs it and goes on stopping the others.
+    /// - Throws: An error, which the launcher logs; it continues with the other services.
     func stop(graceful: Bool, until deadline: MonotonicInstant?) async throws
 
-    /// Waits until the service has nothing more to do.
+    /// Waits until the service has ended.
     ///
-    /// - Throws: What ended it early.
+    /// - Throws: The error that ended it.
     func wait() async throws
 
     /// Prepares for a restart, or takes up new settings: called on a reload.
     ///
-    /// - Throws: What went wrong; the launcher logs it.
+    /// - Throws: An error, which the launcher logs.
     func reset() async throws
 
-    /// Registers who is told when the service, once started, ends without being stopped. Does nothing unless given:
-    /// a service whose threads and timers end, or fail, goes on.
+    /// Sets what to call when the service, once started, ends without being stopped. Does nothing unless given: a
+    /// service whose threads and timers end, or fail, continues.
     ///
-    /// A service whose end is to be the end of its process implements this. ``ServiceLauncher``, and a
-    /// ``ProcessLauncher`` in a worker, then stop gracefully: with status 0 when it has finished, 1 when it has
-    /// failed. What is started next is up to the supervisor's restart policy, or to whoever has started the program.
+    /// A service whose end shall end its process implements this. ``ServiceLauncher``, and a ``ProcessLauncher`` in a
+    /// worker, then stop gracefully, with status 0 when it has finished and 1 when it has failed. In a worker, the
+    /// restart policy decides what follows.
     ///
-    /// - Parameter action: What to tell; it does not block, and may be called at any time and from any thread.
+    /// - Parameter action: Does not block; may be called at any time and from any thread.
     func whenEnded(_ action: @escaping @Sendable (ServiceEnd) -> Void)
 }
 
@@ -87,7 +86,7 @@ extension ServiceBase {
     public func whenEnded(_ action: @escaping @Sendable (ServiceEnd) -> Void) {}
 }
 
-/// A ready-made service: a thread group, and closures for what is special about it.
+/// A service made of a thread group and closures.
 ///
 /// ```swift
 /// let mailer = ThreadGroupService(name: "mailer") { group in

@@ -27,7 +27,7 @@ public final class Services: Sendable, BackendComponent {
         var entries: [Entry] = []
         var lastID: UInt64 = 0
         var phase = Phase.idle
-        /// How many stops are asked for and not over; meanwhile no further service starts.
+        /// The number of stops in progress, during which no further service starts.
         var stops = 0
         var isClosed = false
         var onEnd: (@Sendable (_ service: String, ServiceEnd) -> Void)?
@@ -52,10 +52,10 @@ public final class Services: Sendable, BackendComponent {
 
     // MARK: Starting
 
-    /// Adds a service; starts it at once when the others run.
+    /// Adds a service; starts it at once if the others have started.
     ///
-    /// - Throws: ``ServicesError``. A service that is started at once and fails is stopped and taken off the list
-    ///   again; the others go on. `CancellationError` when the calling task is cancelled before it is its turn.
+    /// - Throws: ``ServicesError``. A service that is started at once and fails is stopped and removed again.
+    ///   `CancellationError` when the calling task is cancelled before its turn.
     public func add(_ service: any ServiceBase) async throws {
         let id = try register(service)
         guard state.withLock({ $0.phase == .started }) else { return }
@@ -89,7 +89,7 @@ public final class Services: Sendable, BackendComponent {
         }
     }
 
-    /// Adds a service that is to start with the others.
+    /// Adds a service that starts with the others.
     @discardableResult
     func register(_ service: any ServiceBase) throws(ServicesError) -> UInt64 {
         let id: UInt64? = state.withLock { state in
@@ -106,7 +106,7 @@ public final class Services: Sendable, BackendComponent {
         return id
     }
 
-    /// Tells of every service that ends without being stopped.
+    /// Sets what to call for each service that ends without being stopped.
     func whenEnded(_ action: @escaping @Sendable (_ service: String, ServiceEnd) -> Void) {
         state.withLock { $0.onEnd = action }
     }
@@ -114,7 +114,7 @@ public final class Services: Sendable, BackendComponent {
     /// Starts the services one after the other.
     ///
     /// - Throws: ``ServicesError``; when a service fails to start, it and those before it are stopped first.
-    ///   `CancellationError` when the calling task is cancelled before it is its turn.
+    ///   `CancellationError` when the calling task is cancelled before its turn.
     public func start() async throws {
         let turn = try await turns.take(clock: clock)
         defer { turn?.end() }
@@ -132,7 +132,7 @@ public final class Services: Sendable, BackendComponent {
             do {
                 try await begin(service)
             } catch {
-                // What it had begun before it failed ends with it.
+                // Also stops what it had begun before it failed.
                 await stopAll(graceful: false, until: nil)
                 state.withLock { $0.phase = .stopped }
                 throw ServicesError.startFailed(service: service.name, error)
@@ -161,7 +161,7 @@ public final class Services: Sendable, BackendComponent {
         }
     }
 
-    /// Stops a service again that was stopped before its start was over, by a caller that could not wait for that.
+    /// Stops a service again that was stopped during its start, by a caller that could not wait for it.
     private func endIfStopped(_ id: UInt64, _ service: any ServiceBase) async throws {
         if state.withLock({ state in state.entries.contains { $0.id == id && $0.isStarted } }) { return }
         await end(service, graceful: false, until: nil)
@@ -170,13 +170,13 @@ public final class Services: Sendable, BackendComponent {
 
     // MARK: Stopping
 
-    /// Stops the services one after the other, the last started first. An error of one is logged and keeps none of
-    /// the others running. Stopping again changes nothing.
+    /// Stops the services one after the other, the last started first. Errors are logged. Stopping again changes
+    /// nothing.
     ///
-    /// A start under way starts no further service and is waited for, until the deadline.
+    /// A start in progress starts no further service and is awaited, until the deadline.
     public func stop(graceful: Bool, until deadline: MonotonicInstant?) async {
         state.withLock { $0.stops += 1 }
-        // Whoever cannot wait for its turn stops what there is all the same.
+        // At the deadline, stop without a turn.
         let turn = (try? await turns.take(until: deadline, clock: clock)) ?? nil
         defer { turn?.end() }
         await Turns.$current.withValue(turn ?? Turns.current) { await stopAll(graceful: graceful, until: deadline) }
@@ -186,7 +186,7 @@ public final class Services: Sendable, BackendComponent {
         }
     }
 
-    /// From now on nothing can be added or started.
+    /// Refuses further services and starts.
     func refuseStarts() {
         state.withLock { $0.isClosed = true }
     }
@@ -215,7 +215,7 @@ public final class Services: Sendable, BackendComponent {
 
     // MARK: While they run
 
-    /// Waits until every service has nothing more to do.
+    /// Waits until every service has ended.
     ///
     /// - Throws: The first error of a service; `CancellationError` when the calling task is cancelled.
     public func wait() async throws {
@@ -228,7 +228,7 @@ public final class Services: Sendable, BackendComponent {
     ///   - method: Which of the two.
     ///   - deadline: The latest end of stopping; `nil` for none.
     /// - Throws: ``ServicesError`` when a service does not start again, or the services are stopped meanwhile;
-    ///   `CancellationError` when the calling task is cancelled before it is its turn.
+    ///   `CancellationError` when the calling task is cancelled before its turn.
     public func restart(_ method: RestartMethod, until deadline: MonotonicInstant? = nil) async throws {
         let turn = try await turns.take(clock: clock)
         defer { turn?.end() }
@@ -264,7 +264,7 @@ public enum ServicesError: Error, Sendable, CustomStringConvertible {
     /// More than one worker was asked for in a launcher that runs services in its own process.
     case workersNotSupported(service: String, workers: Int)
 
-    /// What was wrong and what to do.
+    /// What was wrong, and what to do.
     public var description: String {
         switch self {
         case .startFailed(let service, let error):
@@ -286,20 +286,19 @@ public enum ServicesError: Error, Sendable, CustomStringConvertible {
     }
 }
 
-/// How a service that had started has ended without being stopped.
+/// How a service ended without being stopped.
 public enum ServiceEnd: Sendable {
-    /// It has nothing more to do.
+    /// Its work is done.
     case finished
-    /// It cannot go on.
+    /// It failed.
     case failed(any Error)
 }
 
-/// Lets asynchronous operations of one kind take turns, in the order in which they ask.
+/// A mutex for asynchronous operations, first come, first served.
 ///
-/// An operation that is asked for from inside another one of the same kind does not wait for it: it would wait for
-/// itself.
+/// An operation inside another one does not wait: it would wait for itself.
 final class Turns: Sendable {
-    /// One turn, from when it is had to ``end()``.
+    /// One turn, until ``end()``.
     final class Turn: Sendable {
         fileprivate let turns: Turns
         fileprivate let outer: Turn?
@@ -327,14 +326,14 @@ final class Turns: Sendable {
         var waiting: [Completion<Void>] = []
     }
 
-    /// The turn in which the calling task runs. What the task starts inherits it, so it may be over by now.
+    /// The turn in which the calling task runs. Child tasks inherit it, so it may be over.
     @TaskLocal static var current: Turn?
 
     private let state = Locked(State())
 
     /// Waits for a turn.
     ///
-    /// - Returns: The turn, which has to be ended; `nil` when the caller is in one already.
+    /// - Returns: The turn, which must be ended; `nil` when the caller is in one already.
     /// - Throws: `TimeLimitExceeded` at the deadline; `CancellationError` when the calling task is cancelled.
     func take(until deadline: MonotonicInstant? = nil, clock: any RuntimeClock) async throws -> Turn? {
         if isHeldByCaller { return nil }

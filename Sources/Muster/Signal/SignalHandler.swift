@@ -7,10 +7,9 @@ import MusterExecution
 import MusterMetrics
 public import MusterPlatform
 
-/// Handlers of signals, run as jobs of the backend: they may await, allocate and lock, and no signal interrupts one.
+/// Runs handlers of signals as jobs of the backend: they may await, allocate and lock.
 ///
-/// Of the handlers of one signal the last one added runs first, and a delivery is handled to its end before the next
-/// one is. It works whatever the program's `main` is, synchronous or not.
+/// The handlers of a signal run one after the other, the last added first, and deliveries are handled one by one.
 public final class SignalHandler: Sendable, BackendComponent {
     /// The component's name.
     public static let componentName = "SignalHandler"
@@ -29,11 +28,10 @@ public final class SignalHandler: Sendable, BackendComponent {
     private let deliveries: CounterFamily
     private let state = Locked(State())
 
-    /// Creates a handler of no signal.
+    /// Creates an object without handlers.
     ///
-    /// - Parameter backend: The backend whose jobs the handlers are; the selected one when `nil`.
-    /// - Throws: ``BackendError`` when none can be selected; `MetricError` when the application has taken the name
-    ///   `muster_signals_total` for something else.
+    /// - Throws: ``BackendError`` when no backend can be selected; `MetricError` when the application has another metric
+    ///   `muster_signals_total`.
     public init(backend: Backend? = nil) throws {
         self.backend = try backend ?? Backend.current
         deliveries = try self.backend.metrics.counterFamily(
@@ -51,7 +49,7 @@ public final class SignalHandler: Sendable, BackendComponent {
         UnixSignal(name: name) != nil
     }
 
-    /// Adds a handler, which runs before those that the signal has already.
+    /// Adds a handler, which runs before the signal's other ones.
     ///
     /// - Throws: ``SignalError`` for a signal that cannot be handled (SIGKILL, SIGSTOP).
     public func addHandler(for signal: UnixSignal, _ handler: @escaping @Sendable (UnixSignal) async -> Void)
@@ -77,7 +75,7 @@ public final class SignalHandler: Sendable, BackendComponent {
         for signal in signals { try addHandler(for: signal, handler) }
     }
 
-    /// Removes all handlers and gives their signals, and the ignored ones, their default action back.
+    /// Removes all handlers; their signals, and the ignored ones, get their default actions back.
     public func clear() {
         let (subscriptions, ignored) = state.withLock { state in
             defer {
@@ -141,15 +139,14 @@ public final class SignalHandler: Sendable, BackendComponent {
     }
 }
 
-/// The process' signals: what a C handler has written to the signal pipe is read on one event loop and told to the
-/// subscribers of the signal, the last one first.
+/// The process' signals: an event loop reads the pipe that a C handler writes to, and calls the subscribers, the last
+/// one first.
 ///
-/// That loop is the auxiliary one, whose thread runs no job, so that a signal gets through although every job hangs;
-/// a process that is supervised by another one can do without that thread (``deliver(on:)``).
+/// It is the auxiliary loop, whose thread runs no job, so that signals work even if every job hangs. A supervised process
+/// saves that thread (``deliver(on:)``).
 final class SignalCenter: Sendable {
     typealias Receiver = @Sendable (UnixSignal) -> Void
 
-    /// Names one subscription.
     struct Subscription: Hashable, Sendable {
         fileprivate let signal: UnixSignal
         fileprivate let number: UInt64
@@ -166,16 +163,16 @@ final class SignalCenter: Sendable {
 
     private let state = Locked(State())
 
-    /// Makes a loop the one whose thread takes the signals, unless signals are taken already.
+    /// Lets another loop receive the signals, unless signals are received already.
     func deliver(on loop: EventLoop) {
         state.withLock { state in
             if !state.isWatching { state.loop = loop }
         }
     }
 
-    /// Calls a closure for each delivery of a signal, in no job and on a thread that must not be blocked.
+    /// Calls a closure at each delivery of a signal, on a thread that must not be blocked.
     ///
-    /// The signal's action is changed under the lock, so that one subscriber's end cannot undo another's begin.
+    /// The signal's action changes under the lock, so that an ending subscription cannot undo another one.
     func subscribe(_ signal: UnixSignal, _ receive: @escaping Receiver) throws(SignalError) -> Subscription {
         let mustWatch = state.withLock { state in
             defer { state.isWatching = true }
@@ -203,20 +200,20 @@ final class SignalCenter: Sendable {
             do {
                 _ = try loop.watch(pipe, for: .readable) { [self] _ in deliver(from: pipe) }
             } catch {
-                // Tried again with the next subscription.
+                // Retried with the next subscription.
                 state.withLock { $0.isWatching = false }
             }
         }
     }
 
-    /// Ends a subscription; the last one of a signal gives the signal its default action back.
+    /// Ends a subscription; after its last one a signal gets its default action back.
     func unsubscribe(_ subscription: Subscription) {
         state.withLock { state in
             if state.remove(subscription) { _ = cmuster_signal_restore_default(subscription.signal.rawValue) }
         }
     }
 
-    /// Makes the process ignore a signal, with no moment in between at which its default action would be taken.
+    /// Ignores a signal, without a moment at which its default action applies, and ends a subscription.
     func ignore(_ signal: UnixSignal, ending subscription: Subscription?) throws(SignalError) {
         try state.withLock { state throws(SignalError) in
             let code = cmuster_signal_ignore(signal.rawValue)
@@ -225,7 +222,7 @@ final class SignalCenter: Sendable {
         }
     }
 
-    /// Gives a signal that was ignored its default action back, unless somebody has subscribed to it since.
+    /// Gives an ignored signal its default action back, unless there is a new subscription.
     func endIgnoring(_ signal: UnixSignal) {
         state.withLock { state in
             if state.receivers[signal] == nil { _ = cmuster_signal_restore_default(signal.rawValue) }
@@ -255,9 +252,7 @@ final class SignalCenter: Sendable {
 }
 
 extension SignalCenter.State {
-    /// Ends a subscription.
-    ///
-    /// - Returns: Whether it was the signal's last one.
+    /// Ends a subscription; returns whether it was the signal's last one.
     fileprivate mutating func remove(_ subscription: SignalCenter.Subscription) -> Bool {
         guard var receivers = receivers[subscription.signal] else { return false }
         receivers.removeAll { $0.number == subscription.number }
@@ -268,7 +263,7 @@ extension SignalCenter.State {
 
 /// Why a signal cannot be handled.
 public enum SignalError: Error, Hashable, Sendable, CustomStringConvertible {
-    /// The system refuses a handler for it.
+    /// The system refuses a handler.
     case notHandleable(UnixSignal, SystemError)
 
     /// What was wrong.

@@ -10,8 +10,8 @@ import Testing
 @Suite("Control channel")
 struct ControlChannelTests {
     static let messages: [ControlMessage] = [
-        .takeOver(slot: 0), .takeOver(slot: 123_456), .reset, .stop, .parked, .ready, .startFailed(reason: ""),
-        .startFailed(reason: "no database at 'örtlich'"), .stopping, .active,
+        .takeOver(slot: 0), .takeOver(slot: 123_456), .reset, .parked, .ready, .startFailed(reason: ""),
+        .startFailed(reason: "no database at 'örtlich'"), .active,
     ]
 
     @Test("Messages arrive in order, each in one piece")
@@ -31,8 +31,8 @@ struct ControlChannelTests {
         while supervisor.send(.reset) { count += 1 }
         #expect(count > 0)
         for _ in 0..<count { #expect(worker.receive() == .message(.reset)) }
-        #expect(supervisor.send(.stop))
-        #expect(worker.receive() == .message(.stop))
+        #expect(supervisor.send(.takeOver(slot: 1)))
+        #expect(worker.receive() == .message(.takeOver(slot: 1)))
     }
 
     @Test("What was sent before the end is read before the end")
@@ -50,7 +50,7 @@ struct ControlChannelTests {
         #expect(supervisor.receive() == .message(.startFailed(reason: "x")))
         #expect(supervisor.receive() == .closed)
         #expect(supervisor.receive() == .closed)
-        #expect(!supervisor.send(.stop))
+        #expect(!supervisor.send(.takeOver(slot: 1)))
     }
 
     @Test("Garbage is told as such and keeps nothing from getting through")
