@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import DequeModule
-public import MusterMetrics
+package import MusterMetrics
 import MusterPlatform
 
 /// A bounded pool of native threads for work that blocks. Threads start when they are needed and end after a while
 /// without work; what finds no thread waits its turn.
 ///
 /// Upstream: `eventlet.tpool`.
-public final class BlockingPool: Sendable {
+package final class BlockingPool: Sendable {
     private struct Item: Sendable {
         let ticket: UInt64
         let submitted: MonotonicInstant
@@ -42,7 +42,7 @@ public final class BlockingPool: Sendable {
     ///   - keepAlive: How long an idle thread stays.
     ///   - stackSize: Each thread's stack in bytes.
     ///   - instruments: The metrics it keeps up to date.
-    public init(limit: Int, keepAlive: Duration, stackSize: Int, instruments: BlockingInstruments) {
+    package init(limit: Int, keepAlive: Duration, stackSize: Int, instruments: BlockingInstruments) {
         self.limit = max(1, limit)
         self.instruments = instruments
         let threads = instruments.threads
@@ -56,7 +56,7 @@ public final class BlockingPool: Sendable {
     }
 
     /// The native threads of the pool.
-    public var threads: Int { threadPool.threads }
+    package var threads: Int { threadPool.threads }
 
     /// Runs blocking work on one of the pool's threads.
     ///
@@ -64,7 +64,7 @@ public final class BlockingPool: Sendable {
     /// - Returns: What it returns.
     /// - Throws: What it throws; `CancellationError` when the task is cancelled before the work has begun;
     ///   ``EngineError`` when the pool has no thread and the system gives none.
-    public func run<Result: Sendable>(_ work: @escaping @Sendable () throws -> Result) async throws -> Result {
+    package func run<Result: Sendable>(_ work: @escaping @Sendable () throws -> Result) async throws -> Result {
         let ticket = state.withLock { state in
             state.lastTicket += 1
             state.entering[state.lastTicket] = false
@@ -84,7 +84,7 @@ public final class BlockingPool: Sendable {
     }
 
     /// Ends the threads as they become idle.
-    public func close() {
+    package func close() {
         threadPool.close()
     }
 
@@ -168,7 +168,7 @@ public final class BlockingPool: Sendable {
 }
 
 /// The metrics of a pool of threads for blocking work.
-public struct BlockingInstruments: Sendable {
+package struct BlockingInstruments: Sendable {
     let threads: GaugeMetric
     let busy: GaugeMetric
     let limit: GaugeMetric
@@ -182,7 +182,7 @@ public struct BlockingInstruments: Sendable {
     ///   - registry: Where to register them.
     ///   - backend: The value of the label `backend`.
     /// - Throws: `MetricError` when the application has taken one of the names for something else.
-    public init(registry: MetricRegistry, backend: String) throws(MetricError) {
+    package init(registry: MetricRegistry, backend: String) throws(MetricError) {
         threads = try registry.gaugeFamily(
             "muster_blocking_pool_threads", help: "Native threads of the pool for blocking work.",
             labelNames: ["backend"]

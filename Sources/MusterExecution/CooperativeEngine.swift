@@ -80,7 +80,7 @@ public final class CooperativeEngine: ExecutionEngine {
 }
 
 /// The metrics of the cooperative engine's event loop.
-public struct HubInstruments: EventLoopObserver {
+package struct HubInstruments: EventLoopObserver {
     private let lag: HistogramMetric
     private let steps: CounterMetric
 
@@ -90,7 +90,7 @@ public struct HubInstruments: EventLoopObserver {
     ///   - registry: Where to register them.
     ///   - backend: The value of the label `backend`.
     /// - Throws: `MetricError` when the application has taken one of the names for something else.
-    public init(registry: MetricRegistry, backend: String) throws(MetricError) {
+    package init(registry: MetricRegistry, backend: String) throws(MetricError) {
         lag = try registry.histogramFamily(
             "muster_hub_lag_seconds",
             help: "How long a turn of the hub took: what a due timer or a ready descriptor had to wait at most.",
@@ -107,7 +107,7 @@ public struct HubInstruments: EventLoopObserver {
     /// - Parameters:
     ///   - nanoseconds: How long the turn took.
     ///   - jobs: How many steps it ran.
-    public func turnEnded(nanoseconds: Int64, jobs: Int) {
+    package func turnEnded(nanoseconds: Int64, jobs: Int) {
         lag.observe(Double(nanoseconds) * 1e-9)
         if jobs > 0 { steps.increment(by: jobs) }
     }
