@@ -116,7 +116,7 @@ struct SystemdAddress: Hashable, Sendable {
     init?(_ text: String) {
         var path = Array(text.utf8)
         // A path needs a zero byte behind it; an abstract name ends with the address' length.
-        let room = MemoryLayout.size(ofValue: sockaddr_un().sun_path)
+        let room = UnixSocketAddress.capacity
         guard let first = path.first, !path.contains(0) else { return nil }
         switch first {
         case UInt8(ascii: "/") where path.count < room: break
@@ -128,15 +128,7 @@ struct SystemdAddress: Hashable, Sendable {
 
     /// Hands out the address as the kernel wants it.
     func withSocketAddress<Result>(_ body: (UnsafePointer<sockaddr>, socklen_t) -> Result) -> Result {
-        var address = sockaddr_un()
-        address.sun_family = sa_family_t(AF_UNIX)
-        withUnsafeMutableBytes(of: &address.sun_path) { $0.copyBytes(from: path) }
-        let start = MemoryLayout<sockaddr_un>.offset(of: \.sun_path) ?? MemoryLayout<sa_family_t>.size
-        // The zero byte behind a path counts; one behind an abstract name would be part of it.
-        let length = start + path.count + (path.first == 0 ? 0 : 1)
-        return withUnsafePointer(to: &address) { pointer in
-            pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { body($0, socklen_t(length)) }
-        }
+        UnixSocketAddress.with(path, body)
     }
 }
 
@@ -179,10 +171,7 @@ public struct SystemdMessage: Hashable, Sendable, CustomStringConvertible {
     public static func status(_ text: String) -> SystemdMessage {
         var line = ""
         for character in text {
-            let isControl =
-                character.unicodeScalars.contains { $0.properties.generalCategory == .control }
-                || character == "\u{2028}" || character == "\u{2029}"
-            let shown: Character = isControl ? " " : character
+            let shown: Character = character.unicodeScalars.first?.isControl == true ? " " : character
             guard line.utf8.count + String(shown).utf8.count <= maximumStatusBytes else { break }
             line.append(shown)
         }

@@ -228,15 +228,15 @@ enum SettingsRelations {
             add(
                 .warning, place("muster.restart-backoff.maximum", "muster.restart-backoff.base"),
                 """
-                muster.restart-backoff.maximum (\(backoff.maximum.plain)) is below muster.restart-backoff.base \
-                (\(backoff.base.plain)), so that every delay is the maximum; set it to more
+                muster.restart-backoff.maximum (\(backoff.maximum.text)) is below muster.restart-backoff.base \
+                (\(backoff.base.text)), so that every delay is the maximum; set it to more
                 """)
         }
         if settings.abortGrace < .seconds(1) {
             add(
                 .warning, place("muster.abort-grace"),
                 """
-                muster.abort-grace (\(settings.abortGrace.plain)) ends a hung or crashed worker before it has written \
+                muster.abort-grace (\(settings.abortGrace.text)) ends a hung or crashed worker before it has written \
                 its backtraces, which takes some 0.7 s with debug information; set it to 5s or more
                 """)
         }
@@ -244,7 +244,7 @@ enum SettingsRelations {
             add(
                 .warning, place("muster.liveness-limit"),
                 """
-                muster.liveness-limit (\(settings.livenessLimit.plain)) takes a short stall of a busy machine for a \
+                muster.liveness-limit (\(settings.livenessLimit.text)) takes a short stall of a busy machine for a \
                 hang; set it to 1s or more
                 """)
         }
@@ -252,7 +252,7 @@ enum SettingsRelations {
             add(
                 .warning, place("muster.startup-timeout"),
                 """
-                muster.startup-timeout (\(settings.startupTimeout.plain)) ends workers that start slowly on a busy \
+                muster.startup-timeout (\(settings.startupTimeout.text)) ends workers that start slowly on a busy \
                 machine; set it to 5s or more
                 """)
         }

@@ -3,6 +3,7 @@
 import FoundationEssentials
 import MusterEndpoint
 package import MusterHealth
+import MusterPlatform
 
 /// Where a service's status is asked for.
 public struct StatusTarget: Hashable, Sendable {
@@ -143,7 +144,7 @@ public enum FetchFailure: Error, Hashable, Sendable {
             "cannot connect: \(reason)"
         case .timedOut(let limit):
             """
-            no answer within \(limit.plain); is the machine overloaded, or a firewall in between? --timeout gives it \
+            no answer within \(limit.text); is the machine overloaded, or a firewall in between? --timeout gives it \
             longer
             """
         case .untrusted(let reason):

@@ -2,6 +2,7 @@
 
 import MusterEndpoint
 package import MusterHealth
+import MusterPlatform
 
 /// A status as lines for a terminal.
 public struct StatusView: Sendable {
@@ -70,7 +71,7 @@ public struct StatusView: Sendable {
                 case "default": "the default"
                 default: backend.source
                 }
-            let where_ = report.mode == .supervisor ? " in \(Readable.count(backend.workers, of: "worker"))" : ""
+            let where_ = report.mode == .supervisor ? " in \(PlainText.count(backend.workers, "worker"))" : ""
             return "\(backend.name)\(where_) (\(why))"
         }.joined(separator: ", ")
     }
@@ -106,7 +107,7 @@ public struct StatusView: Sendable {
         guard !table.columns.isEmpty else { return [] }
         var lines = ["", assemble([Part(title, .strong), Part(note ?? "")])] + table.lines(width: width, style: style)
         if omitted > 0 {
-            lines.append(assemble([Part("and \(Readable.count(omitted, of: noun)) more", .quiet)]))
+            lines.append(assemble([Part("and \(PlainText.count(omitted, noun)) more", .quiet)]))
         }
         return lines
     }
@@ -117,8 +118,8 @@ public struct StatusView: Sendable {
         report.groups.map { group in
             let prefix = report.groups.count > 1 ? "\(group.name): " : ""
             var text = "\(prefix)\(group.readyWorkers) of \(group.wantedWorkers) ready"
-            if group.readySpares > 0 { text += ", \(Readable.count(group.readySpares, of: "warm spare"))" }
-            if group.restarts > 0 { text += ", \(Readable.count(group.restarts, of: "restart"))" }
+            if group.readySpares > 0 { text += ", \(PlainText.count(group.readySpares, "warm spare"))" }
+            if group.restarts > 0 { text += ", \(PlainText.count(group.restarts, "restart"))" }
             return group.restartsTooOften ? text + " (too many)" : text
         }.joined(separator: "; ")
     }

@@ -587,7 +587,7 @@ struct ServiceUnitRules {
     }
 
     private func said(_ key: String, _ assignment: UnitFile.Assignment?, _ limit: Duration) -> String {
-        assignment.map { "\($0.key) is \(limit.plain)" } ?? "\(key) is not set, which means \(limit.plain)"
+        assignment.map { "\($0.key) is \(limit.text)" } ?? "\(key) is not set, which means \(limit.text)"
     }
 
     private var stopTime: [Finding] {
@@ -605,11 +605,11 @@ struct ServiceUnitRules {
             return findings
         }
         let needed = settings.shutdownDelay + settings.gracefulShutdownTimeout
-        let enough = (needed + Self.margin).seconds.rounded(.up)
+        let enough = (needed + Self.margin).inSeconds.rounded(.up)
         let sum =
             """
-            muster.shutdown-delay (\(settings.shutdownDelay.plain)) and muster.graceful-shutdown-timeout \
-            (\(settings.gracefulShutdownTimeout.plain)) together
+            muster.shutdown-delay (\(settings.shutdownDelay.text)) and muster.graceful-shutdown-timeout \
+            (\(settings.gracefulShutdownTimeout.text)) together
             """
         if limit <= needed {
             findings.append(
@@ -639,12 +639,12 @@ struct ServiceUnitRules {
                     .note, assignment,
                     "\(what): systemd ends a start that takes longer, although muster.startup-timeout is 0, for ever"))
         } else if limit <= settings.startupTimeout {
-            let enough = (settings.startupTimeout + .seconds(30)).seconds.rounded(.up)
+            let enough = (settings.startupTimeout + .seconds(30)).inSeconds.rounded(.up)
             findings.append(
                 finding(
                     .warning, assignment,
                     """
-                    \(what), which is not more than muster.startup-timeout (\(settings.startupTimeout.plain)), so that \
+                    \(what), which is not more than muster.startup-timeout (\(settings.startupTimeout.text)), so that \
                     systemd gives up before a worker that does not come up is replaced; set TimeoutStartSec to at \
                     least \(Int(enough))
                     """))
@@ -667,9 +667,9 @@ struct ServiceUnitRules {
                 finding(
                     .warning, assignment,
                     """
-                    WatchdogSec is \(limit.plain), less than muster.liveness-limit (\(settings.livenessLimit.plain)): \
+                    WatchdogSec is \(limit.text), less than muster.liveness-limit (\(settings.livenessLimit.text)): \
                     a stall that no worker would be replaced for ends the whole service; set WatchdogSec to at least \
-                    \(Int((settings.livenessLimit * 2).seconds.rounded(.up)))
+                    \(Int((settings.livenessLimit * 2).inSeconds.rounded(.up)))
                     """))
         }
         if !notifies, ["none"].contains(setting("NotifyAccess")?.value) {

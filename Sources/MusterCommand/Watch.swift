@@ -2,6 +2,7 @@
 
 import MusterEndpoint
 import MusterHealth
+import MusterPlatform
 
 /// Asks for a status again and again, and shows each answer. It knows neither terminal nor clock nor network: all
 /// that it does goes through ``Surroundings``.
@@ -179,7 +180,7 @@ public struct Watch {
     }
 
     private func screen(width: Int) -> [String] {
-        let hint = "\(target.shown)  every \(interval.plain)  \(world.time())  Ctrl-C ends it"
+        let hint = "\(target.shown)  every \(interval.text)  \(world.time())  Ctrl-C ends it"
         var lines = [style.mark(TextWidth.cut(hint, to: width), as: .quiet), ""]
         if let failure {
             lines += TextWrap.lines("muster: " + failure.message(for: target), width: width)

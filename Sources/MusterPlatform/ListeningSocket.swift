@@ -6,11 +6,6 @@ import Glibc
 ///
 /// It is a value with a descriptor in it: nothing closes the descriptor but ``closeDescriptor()``.
 public struct ListeningSocket: Sendable {
-    private struct FileIdentity: Hashable, Sendable {
-        var device: UInt64
-        var inode: UInt64
-    }
-
     /// The socket's descriptor, non-blocking and close-on-exec.
     public let descriptor: Int32
     /// The address with the port that the kernel chose.
@@ -41,7 +36,7 @@ public struct ListeningSocket: Sendable {
         case .unix(let path):
             descriptor = try Self.openUnix(path, backlog, setting)
             self.address = address
-            file = Self.identity(of: path)
+            file = try? FileIdentity(ofFileAt: path)
         case .descriptor(let number):
             descriptor = try Self.duplicate(number, setting)
             self.address = Self.name(of: descriptor) ?? address
@@ -58,7 +53,7 @@ public struct ListeningSocket: Sendable {
 
     /// Removes a Unix socket's file, unless another one stands in its place by now.
     public func unlinkFile() {
-        guard case .unix(let path) = address, let file, Self.identity(of: path) == file else { return }
+        guard case .unix(let path) = address, let file, (try? FileIdentity(ofFileAt: path)) == file else { return }
         unlink(path)
     }
 
@@ -137,7 +132,7 @@ public struct ListeningSocket: Sendable {
     private static func listen(atPath path: String, _ backlog: Int32) throws(SystemError) -> Int32 {
         let descriptor = try open(AF_UNIX)
         var failure: SystemError?
-        withUnixAddress(path) { address, length in
+        UnixSocketAddress.with(path.utf8) { address, length in
             do throws(SystemError) {
                 try bindAndListen(descriptor, address, length, backlog)
             } catch {
@@ -153,30 +148,10 @@ public struct ListeningSocket: Sendable {
         guard let descriptor = try? open(AF_UNIX) else { return false }
         defer { close(descriptor) }
         var code: Int32 = 0
-        withUnixAddress(path) { address, length in
+        UnixSocketAddress.with(path.utf8) { address, length in
             if connect(descriptor, address, length) != 0 { code = errno }
         }
         return code == ECONNREFUSED
-    }
-
-    private static func withUnixAddress(_ path: String, _ body: (UnsafePointer<sockaddr>, socklen_t) -> Void) {
-        var address = sockaddr_un()
-        address.sun_family = sa_family_t(AF_UNIX)
-        withUnsafeMutableBytes(of: &address.sun_path) { room in
-            // One byte stays zero, as the path's end.
-            for (index, byte) in path.utf8.prefix(room.count - 1).enumerated() { room[index] = byte }
-        }
-        withUnsafePointer(to: &address) { pointer in
-            pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-                body($0, socklen_t(MemoryLayout<sockaddr_un>.size))
-            }
-        }
-    }
-
-    private static func identity(of path: String) -> FileIdentity? {
-        var information = stat()
-        guard lstat(path, &information) == 0 else { return nil }
-        return FileIdentity(device: UInt64(information.st_dev), inode: UInt64(information.st_ino))
     }
 
     // MARK: Inherited sockets

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Glibc
+import MusterPlatform
 
 /// Whether a process that makes no progress is busy dying: the Swift runtime writes the backtraces of a crash with a
 /// helper program, and keeps the process waiting for it.
@@ -13,23 +14,15 @@ enum BacktraceWatch {
             let thread = withUnsafeBytes(of: entry.pointee.d_name) {
                 String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self)
             }
-            guard Int32(thread) != nil, let children = text(of: "/proc/\(pid)/task/\(thread)/children") else {
+            guard Int32(thread) != nil, let children = SmallFile.beginning(of: "/proc/\(pid)/task/\(thread)/children")
+            else {
                 continue
             }
             for child in children.split(separator: " ") {
                 // The kernel keeps fifteen bytes of a name.
-                if text(of: "/proc/\(child)/comm")?.hasPrefix("swift-backtrace") == true { return true }
+                if SmallFile.beginning(of: "/proc/\(child)/comm")?.hasPrefix("swift-backtrace") == true { return true }
             }
         }
         return false
-    }
-
-    private static func text(of path: String) -> String? {
-        let file = open(path, O_RDONLY | O_CLOEXEC)
-        guard file >= 0 else { return nil }
-        defer { close(file) }
-        var buffer = [UInt8](repeating: 0, count: 4096)
-        let count = read(file, &buffer, buffer.count)
-        return count >= 0 ? String(decoding: buffer[..<count], as: UTF8.self) : nil
     }
 }

@@ -36,11 +36,7 @@ package final class ControlChannel: Sendable {
 
     /// The number by which the kernel knows the socket; no other has it while this one is open.
     package var inode: UInt64 {
-        get throws(SystemError) {
-            var status = stat()
-            guard fstat(descriptor.rawValue, &status) == 0 else { throw SystemError("fstat") }
-            return UInt64(status.st_ino)
-        }
+        get throws(SystemError) { try descriptor.inode }
     }
 
     /// Sends a message without waiting.

@@ -27,7 +27,7 @@ package struct OutOfMemoryCounter: Sendable {
     /// How many processes have been killed in the control group's life; `nil` where it cannot be read, as in the root
     /// group.
     package func read() -> UInt64? {
-        file.flatMap { Self.text(from: $0.rawValue) }.flatMap { Self.kills(in: $0) }
+        file.flatMap { SmallFile.beginning(of: $0) }.flatMap { Self.kills(in: $0) }
     }
 
     /// Takes one kill that has not been claimed yet. To be called once for each child that `SIGKILL` ended unasked.
@@ -43,7 +43,7 @@ package struct OutOfMemoryCounter: Sendable {
     }
 
     private static func find(root: String) -> String? {
-        guard let groups = text(of: root + "/proc/self/cgroup") else { return nil }
+        guard let groups = SmallFile.beginning(of: root + "/proc/self/cgroup") else { return nil }
         var second: Substring?
         var candidates: [String] = []
         for line in groups.split(separator: "\n") {
@@ -60,7 +60,7 @@ package struct OutOfMemoryCounter: Sendable {
         if candidates.isEmpty, let second {
             candidates = ["\(second)", ""].map { "\(root)/sys/fs/cgroup\($0)/memory.events" }
         }
-        return candidates.first { text(of: $0).flatMap { kills(in: $0) } != nil }
+        return candidates.first { SmallFile.beginning(of: $0).flatMap { kills(in: $0) } != nil }
     }
 
     private static func kills(in text: String) -> UInt64? {
@@ -69,26 +69,5 @@ package struct OutOfMemoryCounter: Sendable {
             if words.count == 2, words[0] == "oom_kill" { return UInt64(words[1]) }
         }
         return nil
-    }
-
-    private static let largestFile = 1 << 16
-
-    private static func text(of path: String) -> String? {
-        let file = open(path, O_RDONLY | O_CLOEXEC)
-        guard file >= 0 else { return nil }
-        defer { close(file) }
-        return text(from: file)
-    }
-
-    private static func text(from file: Int32) -> String? {
-        var bytes: [UInt8] = []
-        var buffer = [UInt8](repeating: 0, count: 4096)
-        while bytes.count < largestFile {
-            let count = pread(file, &buffer, buffer.count, bytes.count)
-            if count < 0 { return nil }
-            if count == 0 { break }
-            bytes += buffer[..<count]
-        }
-        return String(decoding: bytes, as: UTF8.self)
     }
 }

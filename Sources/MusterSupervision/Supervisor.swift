@@ -597,17 +597,6 @@ private final class WorkerChild {
     }
 }
 
-extension OwnedDescriptor {
-    /// The number by which the kernel knows the file; no other of its kind has it while this one is open.
-    var inode: UInt64 {
-        get throws(SystemError) {
-            var status = stat()
-            guard fstat(rawValue, &status) == 0 else { throw SystemError("fstat") }
-            return UInt64(status.st_ino)
-        }
-    }
-}
-
 extension Duration {
     /// The duration in seconds to the millisecond, as metadata of log messages.
     fileprivate var secondsMetadata: Logger.MetadataValue { "\((inSeconds * 1000).rounded() / 1000)" }

@@ -176,10 +176,7 @@ package struct WorkerMarker: Hashable, Sendable {
 
     /// Whether the control descriptor is the socket that the supervisor has made.
     private var isOwnControl: Bool {
-        var status = stat()
-        guard fstat(control, &status) == 0, status.st_mode & S_IFMT == S_IFSOCK,
-            UInt64(status.st_ino) == controlInode
-        else { return false }
+        guard (try? FileIdentity(of: control).inode) == controlInode else { return false }
         var type: Int32 = 0
         var length = socklen_t(MemoryLayout<Int32>.size)
         return getsockopt(control, SOL_SOCKET, SO_TYPE, &type, &length) == 0 && type == Int32(SOCK_SEQPACKET.rawValue)

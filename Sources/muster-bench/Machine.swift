@@ -2,6 +2,7 @@
 
 import CMusterBench
 import Glibc
+import MusterPlatform
 
 /// Where and how busily a run took place.
 struct Machine {
@@ -15,8 +16,10 @@ struct Machine {
 
     init(load: MachineLoad) {
         self.load = load
-        kernel = SystemFile.read("/proc/sys/kernel/osrelease").filter { $0 != "\n" }
-        let line = SystemFile.read("/proc/cpuinfo").split(separator: "\n").first { $0.hasPrefix("model name") }
+        kernel = (SmallFile.beginning(of: "/proc/sys/kernel/osrelease") ?? "").filter { $0 != "\n" }
+        let line = (SmallFile.beginning(of: "/proc/cpuinfo") ?? "").split(separator: "\n").first {
+            $0.hasPrefix("model name")
+        }
         model = line?.split(separator: ":").last.map { String($0.drop { $0 == " " }) } ?? "unknown"
     }
 
@@ -58,7 +61,7 @@ struct MachineLoad {
             clock_gettime(CLOCK_MONOTONIC, &now)
             instant = Double(now.tv_sec) + Double(now.tv_nsec) / 1e9
             // proc_stat(5): user, nice, system, idle, iowait, irq, softirq, steal.
-            let first = SystemFile.read("/proc/stat").prefix { $0 != "\n" }
+            let first = (SmallFile.beginning(of: "/proc/stat") ?? "").prefix { $0 != "\n" }
             let ticks = first.split(separator: " ").dropFirst().compactMap { Double($0) }
             let tick = Double(max(1, sysconf(Int32(_SC_CLK_TCK))))
             if ticks.count >= 8 {
@@ -84,7 +87,7 @@ struct MachineLoad {
 enum ResidentMemory {
     /// The bytes resident now.
     static func bytes() -> Int {
-        let fields = SystemFile.read("/proc/self/statm").split(separator: " ")
+        let fields = (SmallFile.beginning(of: "/proc/self/statm") ?? "").split(separator: " ")
         guard fields.count > 1, let pages = Int(fields[1]) else { return 0 }
         return pages * sysconf(Int32(_SC_PAGESIZE))
     }
@@ -95,36 +98,12 @@ enum ResidentMemory {
     }
 }
 
-/// Files of the kernel.
-enum SystemFile {
-    /// The beginning of a file, up to 64 KiB; empty when it cannot be read.
-    static func read(_ path: String) -> String {
-        let descriptor = open(path, O_RDONLY | O_CLOEXEC)
-        guard descriptor >= 0 else { return "" }
-        defer { close(descriptor) }
-        return read(from: descriptor, limit: 64 << 10)
-    }
-
-    /// Reads until the end of a file or pipe.
-    static func read(from descriptor: Int32, limit: Int) -> String {
-        var bytes: [UInt8] = []
-        var part = [UInt8](repeating: 0, count: 4096)
-        while bytes.count < limit {
-            let count = Glibc.read(descriptor, &part, part.count)
-            if count < 0, errno == EINTR { continue }
-            guard count > 0 else { break }
-            bytes.append(contentsOf: part[..<count])
-        }
-        return String(decoding: bytes, as: UTF8.self)
-    }
-}
-
 /// The process' native threads.
 enum ThreadCount {
     /// How many there are.
     static var now: Int {
         // proc_pid_stat(5): behind the name in parentheses, num_threads is the eighteenth field.
-        let line = SystemFile.read("/proc/self/stat")
+        let line = (SmallFile.beginning(of: "/proc/self/stat") ?? "")
         guard let name = line.lastIndex(of: ")") else { return 0 }
         let fields = line[name...].split(separator: " ")
         return fields.count > 18 ? Int(fields[18]) ?? 0 : 0

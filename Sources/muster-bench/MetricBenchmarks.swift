@@ -400,7 +400,7 @@ enum LoadGenerator {
         close(ends[1])
         defer { close(ends[0]) }
         guard code == 0 else { throw BenchmarkError("\(command[0]) could not be started: errno \(code)") }
-        let text = SystemFile.read(from: ends[0], limit: 1 << 20)
+        let text = SmallFile.beginning(ofStream: ends[0], limit: SmallFile.limit) ?? ""
         var status: Int32 = 0
         while waitpid(pid, &status, 0) < 0, errno == EINTR {}
         return text

@@ -7,6 +7,7 @@ import Muster
 import MusterEndpoint
 import MusterHealth
 import MusterMetrics
+import MusterPlatform
 import MusterSupervision
 
 extension Benchmark {
@@ -161,7 +162,7 @@ struct ProcessFigures {
     var privateDirtyMemory: Double { memory("Private_Dirty:") }
 
     private func memory(_ field: String) -> Double {
-        let lines = SystemFile.read("/proc/\(pid)/smaps_rollup").split(separator: "\n")
+        let lines = (SmallFile.beginning(of: "/proc/\(pid)/smaps_rollup") ?? "").split(separator: "\n")
         guard let words = lines.first(where: { $0.hasPrefix(field) })?.split(separator: " "), words.count > 1 else {
             return .nan
         }
@@ -186,7 +187,7 @@ struct ProcessFigures {
     /// How often its threads have begun to wait, as each does once more after a waking.
     var waits: Int {
         threadFolders.reduce(0) { total, folder in
-            let lines = SystemFile.read(folder + "/status").split(separator: "\n")
+            let lines = (SmallFile.beginning(of: folder + "/status") ?? "").split(separator: "\n")
             let line = lines.first { $0.hasPrefix("voluntary_ctxt_switches:") }
             return total + (line?.split(separator: "\t").last.flatMap { Int($0) } ?? 0)
         }
@@ -204,7 +205,7 @@ struct ProcessFigures {
     /// Whether it is a warm spare that waits.
     var isSleepingSpare: Bool {
         // proc_pid_stat(5): the state is behind the name in parentheses.
-        let line = SystemFile.read("/proc/\(pid)/stat")
+        let line = (SmallFile.beginning(of: "/proc/\(pid)/stat") ?? "")
         guard let end = line.lastIndex(of: ")") else { return false }
         return line[..<end].hasSuffix("/spare") && line[end...].dropFirst(2).hasPrefix("S")
     }
@@ -321,7 +322,7 @@ final class Supervised {
     private func parkedSpare() throws -> pid_t? {
         guard spares > 0 else { return nil }
         for _ in 0..<1000 {
-            let children = SystemFile.read("/proc/\(pid)/task/\(pid)/children").split(separator: " ")
+            let children = (SmallFile.beginning(of: "/proc/\(pid)/task/\(pid)/children") ?? "").split(separator: " ")
             for child in children.compactMap({ pid_t($0) }) where !workers.contains(child) {
                 guard ProcessFigures(pid: child).isSleepingSpare else { continue }
                 // Until the supervisor has heard of it.

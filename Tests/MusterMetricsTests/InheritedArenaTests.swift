@@ -15,7 +15,7 @@ struct InheritedArenaTests {
     }
 
     private static func marker(_ descriptor: Int32, inode: UInt64? = nil) throws -> String {
-        let own = try #require(ArenaFile.inode(of: descriptor))
+        let own = try FileIdentity(of: descriptor).inode
         return "group=0;slot=2;arena=\(descriptor);arena-inode=\(inode ?? own);sockets=web:7"
     }
 
@@ -38,7 +38,7 @@ struct InheritedArenaTests {
     @Test("A process that inherited only the variable, or half of it, has no arena")
     func missing() throws {
         let file = try ArenaFile.create(name: "test", capacity: 1 << 16)
-        let inode = try #require(ArenaFile.inode(of: file.rawValue))
+        let inode = try file.inode
         #expect(Self.inherited(nil) == nil)
         #expect(Self.inherited("") == nil)
         #expect(Self.inherited("group=0 slot=1") == nil)

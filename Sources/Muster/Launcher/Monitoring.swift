@@ -102,7 +102,7 @@ public final class Monitoring: Sendable {
             .probe("hub", .live) {
                 let stalled = backend.engine.stalledTime
                 return stalled > limit
-                    ? .fail("the hub has been in one job for \(stalled.inWholeMilliseconds); the limit is \(limit)")
+                    ? .fail("the hub has been in one job for \(stalled.text); the limit is \(limit.text)")
                     : .pass
             })
         try health.register(
@@ -111,7 +111,7 @@ public final class Monitoring: Sendable {
                 guard let worst = overdue.first else { return .pass }
                 let others = overdue.count > 1 ? ", and \(overdue.count - 1) more" : ""
                 return .fail(
-                    "looping call '\(worst.loop)' is overdue by \(worst.by.inWholeMilliseconds)\(others); the limit is \(limit)"
+                    "looping call '\(worst.loop)' is overdue by \(worst.by.text)\(others); the limit is \(limit.text)"
                 )
             })
     }
@@ -150,13 +150,6 @@ public final class Monitoring: Sendable {
                 FamilyDescriptor(name: "muster_build_info", type: .info, help: "The version of Muster."),
                 samples: [([("version", MusterVersion.current), ("swift", MusterVersion.swift)], 1)])
         ]
-    }
-}
-
-extension Duration {
-    /// The duration rounded to milliseconds.
-    fileprivate var inWholeMilliseconds: Duration {
-        .milliseconds((inSeconds * 1000).rounded())
     }
 }
 

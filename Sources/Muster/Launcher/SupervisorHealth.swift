@@ -117,7 +117,7 @@ final class SupervisorHealth: Sendable {
     private var supervisorTurns: HealthResult {
         let limit = state.withLock { $0.settings.livenessLimit }
         guard let busy = published.supervisor?.busyTime, busy > limit else { return .pass }
-        return .fail("supervisor's event loop blocked for \(busy); the limit is \(limit)")
+        return .fail("supervisor's event loop blocked for \(busy.text); the limit is \(limit.text)")
     }
 
     private var hungWorkers: HealthResult {

@@ -23,7 +23,7 @@ package struct WebConfig: Sendable {
     /// - Returns: What it says.
     /// - Throws: ``WebConfigError``, which names the line and what to do. Nothing is left open by it.
     package static func load(file: String) throws(WebConfigError) -> WebConfig {
-        let config = try WebConfigReader.read(file: file, with: FileContent.read)
+        let config = try WebConfigReader.read(file: file)
         _ = try config.tlsCredentials()
         return config
     }

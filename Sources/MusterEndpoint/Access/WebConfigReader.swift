@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import MusterHTTP
+import MusterPlatform
 
 /// Makes a web config of a file's text. Pure but for the files that it names, and those are read by a function that
 /// is handed in.
@@ -9,7 +10,7 @@ import MusterHTTP
 /// be meant is refused here.
 struct WebConfigReader {
     /// Reads a file's bytes.
-    typealias ReadFile = (_ path: String) throws(FileContent.Problem) -> [UInt8]
+    typealias ReadFile = (_ path: String) throws(SmallFile.Failure) -> [UInt8]
 
     let file: String
     let readFile: ReadFile
@@ -19,7 +20,12 @@ struct WebConfigReader {
     /// - Parameters:
     ///   - file: Its path.
     ///   - readFile: Reads a file.
-    static func read(file: String, with readFile: @escaping ReadFile) throws(WebConfigError) -> WebConfig {
+    static func read(
+        file: String,
+        with readFile: @escaping ReadFile = { path throws(SmallFile.Failure) in
+            try SmallFile.read(path, mustBeRegular: true)
+        }
+    ) throws(WebConfigError) -> WebConfig {
         let bytes: [UInt8]
         do {
             bytes = try readFile(file)

@@ -60,10 +60,10 @@ final class WebConfigSource {
     private static func load(_ file: String) -> Attempt {
         var files: [(path: String, stamp: FileStamp)] = []
         do throws(WebConfigError) {
-            let config = try WebConfigReader.read(file: file) { path throws(FileContent.Problem) in
+            let config = try WebConfigReader.read(file: file) { path throws(SmallFile.Failure) in
                 // Before it is read: a change in between is seen at the next look.
                 files.append((path, FileStamp(path: path)))
-                return try FileContent.read(path)
+                return try SmallFile.read(path, mustBeRegular: true)
             }
             if !config.users.isEmpty, let problem = cgnutls_load() {
                 throw WebConfigError(
@@ -75,40 +75,6 @@ final class WebConfigSource {
             return Attempt(result: .success(Version(config: config, credentials: credentials)), files: files)
         } catch {
             return Attempt(result: .failure(error), files: files)
-        }
-    }
-}
-
-/// Reads files that may be anything, because somebody else writes them.
-enum FileContent {
-    /// Longer ones are refused.
-    static let longest = 1 << 20
-
-    /// Why there is no content.
-    struct Problem: Error {
-        var reason: String
-    }
-
-    /// Reads a regular file.
-    ///
-    /// - Parameter path: Where it is.
-    static func read(_ path: String) throws(Problem) -> [UInt8] {
-        // Without waiting: a named pipe would wait for its writer for ever.
-        let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
-        guard descriptor >= 0 else { throw Problem(reason: String(cString: strerror(errno))) }
-        defer { close(descriptor) }
-        var status = stat()
-        guard fstat(descriptor, &status) == 0 else { throw Problem(reason: String(cString: strerror(errno))) }
-        guard status.st_mode & S_IFMT == S_IFREG else { throw Problem(reason: "not a regular file") }
-        var bytes: [UInt8] = []
-        var buffer = [UInt8](repeating: 0, count: 16 << 10)
-        while true {
-            let count = Glibc.read(descriptor, &buffer, buffer.count)
-            if count < 0, errno == EINTR { continue }
-            guard count >= 0 else { throw Problem(reason: String(cString: strerror(errno))) }
-            if count == 0 { return bytes }
-            bytes += buffer.prefix(count)
-            guard bytes.count <= longest else { throw Problem(reason: "longer than \(longest) bytes") }
         }
     }
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import MusterHealth
+import MusterPlatform
 
 /// The common parts of the page's tables.
 struct PageTable {
@@ -131,7 +132,7 @@ struct WorkersTable {
         report.groups.prefix(8).map { group in
             var text = "\(group.name): \(group.readyWorkers) of \(group.wantedWorkers) ready"
             let spares = group.readySpares + group.startingSpares
-            if spares > 0 { text += ", \(StatusPage.plural(spares, "warm spare"))" }
+            if spares > 0 { text += ", \(PlainText.count(spares, "warm spare"))" }
             return text
         }.joined(separator: "; ")
     }
@@ -205,7 +206,7 @@ struct LoopsTable {
         guard report.mode != .endpoint else { return }
         let count = report.loops.count + report.omitted.loops
         var table = PageTable(
-            "loops", title: "Looping calls", note: count > 0 ? StatusPage.plural(count, "loop") : "",
+            "loops", title: "Looping calls", note: count > 0 ? PlainText.count(count, "loop") : "",
             columns: [
                 .text("Loop"), .text("Backend"), .number("Workers"), .number("Interval"), .number("Lateness p50"),
                 .number("p99"), .number("Drift"), .number("Last run"), .number("Next run"), .number("Runs"),

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import MusterHealth
+import MusterPlatform
 
 /// The status page: one file of HTML, complete without its script, with nothing from elsewhere.
 struct StatusPage {
@@ -85,7 +86,7 @@ struct StatusPage {
             fact { html in
                 html.name(backend.name)
                 html.text(" backend, \(Self.reason(backend.source))")
-                if report.backends.count > 1 { html.text(", in \(Self.plural(backend.workers, "worker"))") }
+                if report.backends.count > 1 { html.text(", in \(PlainText.count(backend.workers, "worker"))") }
             }
         }
         if report.isReloading { fact { html in html.text("reloading") } }
@@ -123,7 +124,6 @@ struct StatusPage {
     }
 
     /// A number and what it counts.
-    static func plural(_ count: Int, _ noun: String) -> String { "\(count) \(noun)\(count == 1 ? "" : "s")" }
 
     private mutating func writeCharts() {
         guard report.mode != .endpoint else { return }
@@ -223,32 +223,11 @@ enum PageFormat {
     /// What stands for a value that is not known.
     static let unknown = "–"
 
-    /// A short duration, to two or three digits: `0 s`, `12 µs`, `1.5 ms`, `2.4 s`; from a minute on as ``span(_:)``.
-    static func duration(_ seconds: Double?) -> String {
-        guard let seconds, seconds.isFinite else { return unknown }
-        let sign = seconds < 0 ? "−" : ""
-        let amount = seconds.magnitude
-        switch amount {
-        case ..<5e-10: return "0 s"
-        case ..<9.995e-7: return sign + digits(amount * 1e9) + " ns"
-        case ..<9.995e-4: return sign + digits(amount * 1e6) + " µs"
-        case ..<0.9995: return sign + digits(amount * 1e3) + " ms"
-        case ..<59.95: return sign + digits(amount) + " s"
-        default: return sign + span(amount)
-        }
-    }
+    /// A short duration.
+    static func duration(_ seconds: Double?) -> String { seconds.flatMap(PlainText.duration) ?? unknown }
 
-    /// A long duration in its two largest units: `42 s`, `3 min 12 s`, `4 h 3 min`, `5 d 2 h`.
-    static func span(_ seconds: Double?) -> String {
-        guard let seconds, seconds.isFinite else { return unknown }
-        let whole = Int(min(max(0, seconds), 1e12).rounded(.down))
-        if whole < 60 { return "\(whole) s" }
-        let units = [(86_400, "d"), (3600, "h"), (60, "min"), (1, "s")]
-        guard let first = units.firstIndex(where: { whole >= $0.0 }) else { return "\(whole) s" }
-        let (size, name) = units[first]
-        let rest = whole % size / units[first + 1].0
-        return rest == 0 ? "\(whole / size) \(name)" : "\(whole / size) \(name) \(rest) \(units[first + 1].1)"
-    }
+    /// A long duration, in whole seconds.
+    static func span(_ seconds: Double?) -> String { duration(seconds.map { $0 < 0 ? 0 : $0.rounded(.down) }) }
 
     /// When something was, or will be, seen from now.
     static func moment(_ instant: Double, from now: Double) -> String {
@@ -258,16 +237,8 @@ enum PageFormat {
         return distance < 0 ? "\(span(-distance)) ago" : "in \(span(distance))"
     }
 
-    /// Bytes: `812 B`, `1.5 KiB`, `23 MiB`.
-    static func bytes(_ count: Double?) -> String {
-        guard let count, count.isFinite, count >= 0 else { return unknown }
-        var amount = count
-        for unit in ["B", "KiB", "MiB", "GiB", "TiB"] {
-            if amount < 999.5 || unit == "TiB" { return "\(digits(amount)) \(unit)" }
-            amount /= 1024
-        }
-        return unknown
-    }
+    /// An amount of memory.
+    static func bytes(_ count: Double?) -> String { count.flatMap(PlainText.bytes) ?? unknown }
 
     /// A whole number with thin spaces between its groups of three.
     static func count(_ number: UInt64) -> String {
@@ -285,23 +256,13 @@ enum PageFormat {
     /// A share of a processor in per cent.
     static func percent(_ cores: Double?) -> String {
         guard let cores, cores.isFinite else { return unknown }
-        return digits(cores * 100, fraction: 1) + " %"
+        return PlainText.number(cores * 100, places: 1) + " %"
     }
 
     /// An instant as RFC 3339 writes it, in UTC; `nil` for one that is no date of ours.
     static func timestamp(_ secondsSinceEpoch: Double) -> String? {
         guard (0..<253_402_300_799).contains(secondsSinceEpoch) else { return nil }
         return HealthReport.timestamp(secondsSinceEpoch)
-    }
-
-    /// Three digits at most before the point and, below ten, one or two behind it.
-    private static func digits(_ number: Double, fraction: Int = 2) -> String {
-        guard number.magnitude < 1e15 else { return "\(number)" }
-        let places = number.magnitude >= 99.95 ? 0 : number.magnitude >= 9.995 ? min(1, fraction) : fraction
-        let scale = places == 2 ? 100.0 : places == 1 ? 10.0 : 1
-        let scaled = (number * scale).rounded()
-        if places == 0 || scaled.truncatingRemainder(dividingBy: scale) == 0 { return String(Int(scaled / scale)) }
-        return "\(scaled / scale)"
     }
 }
 

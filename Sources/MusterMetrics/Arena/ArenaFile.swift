@@ -25,26 +25,9 @@ public enum ArenaFile {
         return OwnedDescriptor(descriptor)
     }
 
-    /// The file's inode number, by which an heir of the descriptor tells that it is still the same file.
-    ///
-    /// - Parameter descriptor: An open descriptor.
-    /// - Returns: The number; `nil` when the descriptor is not open.
-    public static func inode(of descriptor: Int32) -> UInt64? {
-        var status = stat()
-        return fstat(descriptor, &status) == 0 ? UInt64(status.st_ino) : nil
-    }
-
     /// Whether a descriptor leads to a memory file that can neither shrink nor grow.
     static func isSealed(_ descriptor: Int32) -> Bool {
         cmuster_seals_forbid_resizing(cmuster_memory_file_seals(descriptor))
-    }
-
-    /// Whether two descriptors lead to one file.
-    static func isSame(_ first: Int32, _ second: Int32) -> Bool {
-        var one = stat()
-        var other = stat()
-        guard fstat(first, &one) == 0, fstat(second, &other) == 0 else { return first == second }
-        return one.st_dev == other.st_dev && one.st_ino == other.st_ino
     }
 }
 
@@ -141,7 +124,7 @@ package struct InheritedArena: Sendable {
             }
         }
         guard let descriptor, let inode, descriptor >= 0, ArenaFile.isSealed(descriptor),
-            ArenaFile.inode(of: descriptor) == inode
+            (try? FileIdentity(of: descriptor).inode) == inode
         else { return nil }
         self.descriptor = descriptor
     }

@@ -131,19 +131,8 @@ public final class ProcessSampler: Sendable {
     }
 
     private static func bootTime() -> Double? {
-        let descriptor = open("/proc/stat", O_RDONLY | O_CLOEXEC)
-        guard descriptor >= 0 else { return nil }
-        defer { close(descriptor) }
-        var bytes: [UInt8] = []
-        var chunk = [UInt8](repeating: 0, count: 16 << 10)
-        while true {
-            let count = read(descriptor, &chunk, chunk.count)
-            if count < 0, errno == EINTR { continue }
-            guard count > 0 else { break }
-            bytes.append(contentsOf: chunk[..<count])
-        }
-        let line = bytes.split(separator: UInt8(ascii: "\n")).first { $0.starts(with: "btime ".utf8) }
-        return line.flatMap { Double(String(decoding: $0.dropFirst("btime ".utf8.count), as: UTF8.self)) }
+        let lines = SmallFile.beginning(of: "/proc/stat", limit: SmallFile.limit)?.split(separator: "\n")
+        return lines?.first { $0.hasPrefix("btime ") }.flatMap { Double($0.dropFirst("btime ".count)) }
     }
 }
 

@@ -25,6 +25,12 @@ public final class SlotSource: MetricSource, SeriesReader {
         /// The generation whose process is known to have ended.
         var endedEpoch: UInt64?
 
+        /// Whether a descriptor leads to the same file.
+        func isFile(_ descriptor: Int32) -> Bool {
+            guard let other = try? FileIdentity(of: descriptor) else { return false }
+            return other == (try? FileIdentity(of: file.rawValue))
+        }
+
         /// Whether something is wrong with the file's content.
         var isDamaged: Bool {
             switch failure {
@@ -92,7 +98,7 @@ public final class SlotSource: MetricSource, SeriesReader {
     public func use(arena file: OwnedDescriptor) {
         report(
             state.withLock { state in
-                if let arena = state.arena, ArenaFile.isSame(arena.file.rawValue, file.rawValue) { return [] }
+                if let arena = state.arena, arena.file === file || arena.isFile(file.rawValue) { return [] }
                 // What nobody has scraped yet counts as well.
                 let notices = look(&state)
                 retire(&state)

@@ -36,15 +36,15 @@ struct StatusViewTests {
         backend: cooperative in 4 workers (the default)
 
         Workers  4 of 4 ready, 3 restarts
-        SLOT   PID  STATE      UP  RESTARTS  REASON     CPU   MEMORY
-           0  4714  ready  3h 12m         0             0 %  20.3 MB
-           1  4715  ready  3h 12m         0          1.23 %  20.4 MB
-           2  5012  ready   4.2 s         3  signal  2.46 %  20.5 MB
-           3  4717  ready  3h 12m         0          3.69 %  20.6 MB
+        SLOT   PID  STATE      UP  RESTARTS     CPU    MEMORY
+           0  4714  ready  3h 12m         0     0 %  19.4 MiB
+           1  4715  ready  3h 12m         0  1.23 %  19.5 MiB
+           2  5012  ready   4.2 s         3  2.46 %  19.6 MiB
+           3  4717  ready  3h 12m         0  3.69 %  19.6 MiB
 
         Looping calls
         LOOP      EVERY  LATE P99        LAST       NEXT  FAILED
-        expire-0    1 s    930 us  400 ms ago  in 600 ms       0
+        expire-0    1 s    930 µs  400 ms ago  in 600 ms       0
         expire-1    1 s    250 ms  400 ms ago  in 600 ms      12
 
         Health checks
@@ -58,16 +58,16 @@ struct StatusViewTests {
         backend: cooperative in 4 workers (the default)
 
         Workers  4 of 4 ready, 3 restarts
-        SLOT   PID  STATE      UP  RESTARTS  REASON  THREADS     CPU   MEMORY  HEARTBEAT
-           0  4714  ready  3h 12m         0                2     0 %  20.3 MB        now
-           1  4715  ready  3h 12m         0                2  1.23 %  20.4 MB        now
-           2  5012  ready   4.2 s         3  signal        2  2.46 %  20.5 MB        now
-           3  4717  ready  3h 12m         0                2  3.69 %  20.6 MB        now
+        SLOT   PID  STATE      UP  RESTARTS  REASON     CPU    MEMORY  HEARTBEAT
+           0  4714  ready  3h 12m         0             0 %  19.4 MiB        now
+           1  4715  ready  3h 12m         0          1.23 %  19.5 MiB        now
+           2  5012  ready   4.2 s         3  signal  2.46 %  19.6 MiB        now
+           3  4717  ready  3h 12m         0          3.69 %  19.6 MiB        now
 
         Looping calls
         LOOP      EVERY   RUNS  LATE P50  LATE P99  DRIFT        LAST       NEXT  FAILED
-        expire-0    1 s  46080     71 us    930 us    0 s  400 ms ago  in 600 ms       0
-        expire-1    1 s  46080     71 us    250 ms    0 s  400 ms ago  in 600 ms      12
+        expire-0    1 s  46080     71 µs    930 µs    0 s  400 ms ago  in 600 ms       0
+        expire-1    1 s  46080     71 µs    250 ms    0 s  400 ms ago  in 600 ms      12
 
         Health checks
         CHECK       STATE  SPEAKS FOR     FOUND  REASON
@@ -80,16 +80,16 @@ struct StatusViewTests {
         backend: cooperative in 4 workers (the default)
 
         Workers  4 of 4 ready, 3 restarts
-        SLOT   PID  STATE  BACKEND          UP  RESTARTS  REASON    AGO  THREADS  JOBS     CPU   MEMORY  HEARTBEAT
-           0  4714  ready  cooperative  3h 12m         0                       2     6     0 %  20.3 MB        now
-           1  4715  ready  cooperative  3h 12m         0                       2     6  1.23 %  20.4 MB        now
-           2  5012  ready  cooperative   4.2 s         3  signal  4.3 s        2     6  2.46 %  20.5 MB        now
-           3  4717  ready  cooperative  3h 12m         0                       2     6  3.69 %  20.6 MB        now
+        SLOT   PID  STATE  BACKEND          UP  RESTARTS  REASON    AGO  THREADS  JOBS     CPU    MEMORY  HEARTBEAT
+           0  4714  ready  cooperative  3h 12m         0                       2     6     0 %  19.4 MiB        now
+           1  4715  ready  cooperative  3h 12m         0                       2     6  1.23 %  19.5 MiB        now
+           2  5012  ready  cooperative   4.2 s         3  signal  4.3 s        2     6  2.46 %  19.6 MiB        now
+           3  4717  ready  cooperative  3h 12m         0                       2     6  3.69 %  19.6 MiB        now
 
         Looping calls
         LOOP      EVERY   RUNS  LATE P50  LATE P99  DRIFT        LAST       NEXT  FAILED  OVERRUN  SKIPPED
-        expire-0    1 s  46080     71 us    930 us    0 s  400 ms ago  in 600 ms       0        0        0
-        expire-1    1 s  46080     71 us    250 ms    0 s  400 ms ago  in 600 ms      12        0        0
+        expire-0    1 s  46080     71 µs    930 µs    0 s  400 ms ago  in 600 ms       0        0        0
+        expire-1    1 s  46080     71 µs    250 ms    0 s  400 ms ago  in 600 ms      12        0        0
 
         Health checks
         CHECK       STATE  SPEAKS FOR     FOUND  REASON
@@ -102,16 +102,16 @@ struct StatusViewTests {
         backend: cooperative in 4 workers (the default)
 
         Workers  4 of 4 ready, 3 restarts
-        GROUP   SLOT   PID  STATE  BACKEND          UP  RESTARTS  REASON    AGO  THREADS  JOBS     CPU   MEMORY  HEARTBEAT
-        store      0  4714  ready  cooperative  3h 12m         0                       2     6     0 %  20.3 MB        now
-        store      1  4715  ready  cooperative  3h 12m         0                       2     6  1.23 %  20.4 MB        now
-        store      2  5012  ready  cooperative   4.2 s         3  signal  4.3 s        2     6  2.46 %  20.5 MB        now
-        mailer     3  4717  ready  threading    3h 12m         0                       2     6  3.69 %  20.6 MB        now
+        GROUP   SLOT   PID  STATE  BACKEND          UP  RESTARTS  REASON    AGO  THREADS  JOBS     CPU    MEMORY  HEARTBEAT
+        store      0  4714  ready  cooperative  3h 12m         0                       2     6     0 %  19.4 MiB        now
+        store      1  4715  ready  cooperative  3h 12m         0                       2     6  1.23 %  19.5 MiB        now
+        store      2  5012  ready  cooperative   4.2 s         3  signal  4.3 s        2     6  2.46 %  19.6 MiB        now
+        mailer     3  4717  ready  threading    3h 12m         0                       2     6  3.69 %  19.6 MiB        now
 
         Looping calls
         GROUP   LOOP      BACKEND      EVERY   RUNS  LATE P50  LATE P99  DRIFT        LAST       NEXT  FAILED  OVERRUN  SKIPPED
-        store   expire-0  cooperative    1 s  46080     71 us    930 us    0 s  400 ms ago  in 600 ms       0        0        0
-        mailer  expire-1  threading      1 s  46080     71 us    250 ms    0 s  400 ms ago  in 600 ms      12        0        0
+        store   expire-0  cooperative    1 s  46080     71 µs    930 µs    0 s  400 ms ago  in 600 ms       0        0        0
+        mailer  expire-1  threading      1 s  46080     71 µs    250 ms    0 s  400 ms ago  in 600 ms      12        0        0
 
         Health checks
         CHECK       STATE  SPEAKS FOR     FOUND  REASON

@@ -9,8 +9,9 @@ struct TerminalTextTests {
     @Test(
         "has time spans with about three digits",
         arguments: [
-            (0, "0 s"), (0.000_000_42, "0 s"), (0.000_071, "71 us"), (0.000_999, "999 us"), (0.000_999_9, "1 ms"),
-            (0.00093, "930 us"), (0.0032, "3.2 ms"), (0.25, "250 ms"), (0.9994, "999 ms"), (0.9996, "1 s"), (1, "1 s"),
+            (0, "0 s"), (0.000_000_42, "420 ns"), (1e-11, "0 s"), (0.000_071, "71 µs"), (0.000_999, "999 µs"),
+            (0.000_999_9, "1 ms"),
+            (0.00093, "930 µs"), (0.0032, "3.2 ms"), (0.25, "250 ms"), (0.9994, "999 ms"), (0.9996, "1 s"), (1, "1 s"),
             (4.25, "4.25 s"), (12.46, "12.5 s"), (99.94, "99.9 s"), (99.96, "1m 40s"), (252, "4m 12s"),
             (3599.6, "1h 00m"), (11_520, "3h 12m"), (187_200, "2d 04h"), (-0.5, "-500 ms"),
         ])
@@ -35,9 +36,9 @@ struct TerminalTextTests {
     @Test("has amounts with their units")
     func amounts() {
         #expect(Readable.bytes(640) == "640 B")
-        #expect(Readable.bytes(20_345_678) == "20.3 MB")
-        #expect(Readable.bytes(999_600) == "1 MB")
-        #expect(Readable.bytes(4.2e15) == "4200 TB")
+        #expect(Readable.bytes(20_345_678) == "19.4 MiB")
+        #expect(Readable.bytes(1_048_000) == "1 MiB")
+        #expect(Readable.bytes(4.5e15) == "4093 TiB")
         #expect(Readable.percent(0.0123) == "1.23 %")
         #expect(Readable.percent(2) == "200 %")
         #expect(Readable.ahead(3, from: 2.5) == "in 500 ms")

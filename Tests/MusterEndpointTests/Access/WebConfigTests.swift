@@ -13,9 +13,9 @@ struct WebConfigTests {
 
     /// Reads a text; the files that it names contain their paths.
     private func read(_ text: String, missing: String = "missing.pem") throws(WebConfigError) -> WebConfig {
-        try WebConfigReader.read(file: "/etc/web.yml") { path throws(FileContent.Problem) in
+        try WebConfigReader.read(file: "/etc/web.yml") { path throws(SmallFile.Failure) in
             if path == "/etc/web.yml" { return Array(text.utf8) }
-            if path.hasSuffix(missing) { throw FileContent.Problem(reason: "No such file or directory") }
+            if path.hasSuffix(missing) { throw SmallFile.Failure(reason: "No such file or directory") }
             return Array(path.utf8)
         }
     }
@@ -185,11 +185,11 @@ struct WebConfigTests {
     @Test("One that is not there, no text, too long or too deep is refused")
     func unreadable() {
         let absent = #expect(throws: WebConfigError.self) {
-            try WebConfigReader.read(file: "/nowhere/web.yml", with: FileContent.read)
+            try WebConfigReader.read(file: "/nowhere/web.yml")
         }
         #expect(absent?.description == "/nowhere/web.yml: cannot be read: No such file or directory")
         let folder = #expect(throws: WebConfigError.self) {
-            try WebConfigReader.read(file: "/etc", with: FileContent.read)
+            try WebConfigReader.read(file: "/etc")
         }
         #expect(folder?.description == "/etc: cannot be read: not a regular file")
         let binary = #expect(throws: WebConfigError.self) { try YAMLParser.parse([0x61, 0xFF, 0xFE], file: "f") }
@@ -214,7 +214,7 @@ struct WebConfigTests {
                 let index = Int.random(in: bytes.indices, using: &generator)
                 bytes[index] = Array(" \n\t:-[]{}&*!|>'\"%@#,?ab\u{7f}".utf8).randomElement(using: &generator) ?? 0
             }
-            _ = try? WebConfigReader.read(file: "f") { path throws(FileContent.Problem) in path == "f" ? bytes : [] }
+            _ = try? WebConfigReader.read(file: "f") { path throws(SmallFile.Failure) in path == "f" ? bytes : [] }
         }
     }
 

@@ -373,8 +373,8 @@ extension ProcessWide {
                     reasons = await program.failures(at: .live)
                     await Task.yield()
                 }
-                #expect(reasons.first?.hasPrefix("the hub has been in one job for 0.") == true)
-                #expect(reasons.first?.hasSuffix("the limit is 0.02 seconds") == true)
+                #expect(reasons.first?.hasPrefix("the hub has been in one job for ") == true)
+                #expect(reasons.first?.hasSuffix("the limit is 20 ms") == true)
                 gate.open()
                 try await backend.engine.spawn(name: "next") {}.wait()
             }
@@ -398,7 +398,7 @@ extension ProcessWide {
                 clock.advance(by: .seconds(1))
                 #expect(
                     await program.failures(at: .live) == [
-                        "looping call 'poller' is overdue by 11.0 seconds; the limit is 10.0 seconds"
+                        "looping call 'poller' is overdue by 11 s; the limit is 10 s"
                     ])
                 gate.complete(with: ())
                 await clock.sleepers(atLeast: 1)
