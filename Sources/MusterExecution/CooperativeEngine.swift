@@ -14,7 +14,7 @@ public final class CooperativeEngine: ExecutionEngine {
     /// The jobs alive.
     public let ledger: JobLedger
     /// The event loop that runs all jobs.
-    public let hub: EventLoop
+    package let hub: EventLoop
 
     private let blocking: BlockingPool
 

@@ -113,7 +113,7 @@ extension ExecutionEngine {
     /// - Parameters:
     ///   - descriptor: The file descriptor.
     ///   - events: What to wait for; an error or a hang-up on the descriptor ends every wait.
-    /// - Throws: `CancellationError` as soon as the task is cancelled; `EventLoopError` when the kernel cannot
+    /// - Throws: `CancellationError` as soon as the task is cancelled; `DescriptorError` when the kernel cannot
     ///   watch the descriptor.
     public func ready(_ descriptor: Int32, for events: DescriptorEvents) async throws {
         try await (EventLoop.current ?? EventLoop.auxiliary).ready(descriptor, for: events)

@@ -40,44 +40,39 @@ public struct MusterMetricsFactory: MetricsFactory {
 
     /// Makes a counter's handler.
     public func makeCounter(label: String, dimensions: [(String, String)]) -> any CounterHandler {
-        let (name, labels) = names(label, dimensions, .counter)
-        do throws(MetricError) {
-            let family = try registry.counterFamily(
-                name, help: help(label), labelNames: labels.map(\.name), seriesLimit: seriesLimit)
-            return SharedCounter(family.labels(labels.map(\.value)))
-        } catch {
-            return SharedCounter(registry.refusedCounter(name, error))
-        }
+        SharedMetric(
+            series(label, dimensions, .counter, refused: { CounterMetric(cell: $0, storage: $1) }) {
+                name, help, labelNames throws(MetricError) in
+                try registry.counterFamily(name, help: help, labelNames: labelNames, seriesLimit: seriesLimit)
+            })
     }
 
     /// Makes a floating point counter's handler.
     public func makeFloatingPointCounter(
         label: String, dimensions: [(String, String)]
     ) -> any FloatingPointCounterHandler {
-        let (name, labels) = names(label, dimensions, .counter)
-        do throws(MetricError) {
-            let family = try registry.floatingPointCounterFamily(
-                name, help: help(label), labelNames: labels.map(\.name), seriesLimit: seriesLimit)
-            return SharedFloatingPointCounter(family.labels(labels.map(\.value)))
-        } catch {
-            return SharedFloatingPointCounter(registry.refusedFloatingPointCounter(name, error))
-        }
+        SharedMetric(
+            series(label, dimensions, .counter, refused: { FloatingPointCounterMetric(cell: $0, storage: $1) }) {
+                name, help, labelNames throws(MetricError) in
+                try registry.floatingPointCounterFamily(
+                    name, help: help, labelNames: labelNames, seriesLimit: seriesLimit)
+            })
     }
 
     /// Makes a meter's handler.
     public func makeMeter(label: String, dimensions: [(String, String)]) -> any MeterHandler {
-        SharedGauge(gauge(label, dimensions))
+        SharedMetric(gauge(label, dimensions))
     }
 
     /// Makes a recorder's handler: a histogram when it aggregates, a gauge otherwise.
     public func makeRecorder(label: String, dimensions: [(String, String)], aggregate: Bool) -> any RecorderHandler {
-        guard aggregate else { return SharedGauge(gauge(label, dimensions)) }
-        return SharedHistogram(histogram(label, dimensions, unit: nil, buckets: recorderBuckets))
+        guard aggregate else { return SharedMetric(gauge(label, dimensions)) }
+        return SharedMetric(histogram(label, dimensions, unit: nil, buckets: recorderBuckets))
     }
 
     /// Makes a timer's handler.
     public func makeTimer(label: String, dimensions: [(String, String)]) -> any TimerHandler {
-        SharedTimer(histogram(label, dimensions, unit: .seconds, buckets: timerBuckets))
+        SharedMetric(histogram(label, dimensions, unit: .seconds, buckets: timerBuckets))
     }
 
     /// Keeps the total: a counter never falls.
@@ -88,51 +83,53 @@ public struct MusterMetricsFactory: MetricsFactory {
 
     /// Takes the gauge out of the exposition.
     public func destroyMeter(_ handler: any MeterHandler) {
-        (handler as? SharedGauge)?.clear()
+        (handler as? SharedMetric<GaugeMetric>)?.metric.clear()
     }
 
     /// Takes a gauge out of the exposition, keeps a histogram's totals.
     public func destroyRecorder(_ handler: any RecorderHandler) {
-        (handler as? SharedGauge)?.clear()
+        (handler as? SharedMetric<GaugeMetric>)?.metric.clear()
     }
 
     /// Keeps the totals: a histogram never falls.
     public func destroyTimer(_ handler: any TimerHandler) {}
 
     private func gauge(_ label: String, _ dimensions: [(String, String)]) -> GaugeMetric {
-        let (name, labels) = names(label, dimensions, .gauge)
-        do throws(MetricError) {
-            let family = try registry.gaugeFamily(
-                name, help: help(label), labelNames: labels.map(\.name), seriesLimit: seriesLimit)
-            return family.labels(labels.map(\.value))
-        } catch {
-            return registry.refusedGauge(name, error)
+        series(label, dimensions, .gauge, refused: { GaugeMetric(cells: $0, storage: $1) }) {
+            name, help, labelNames throws(MetricError) in
+            try registry.gaugeFamily(name, help: help, labelNames: labelNames, seriesLimit: seriesLimit)
         }
     }
 
     private func histogram(
         _ label: String, _ dimensions: [(String, String)], unit: MetricUnit?, buckets: HistogramBuckets
     ) -> HistogramMetric {
-        let (name, labels) = names(label, dimensions, .histogram, unit)
-        do throws(MetricError) {
-            let family = try registry.histogramFamily(
-                name, help: help(label), unit: unit, buckets: buckets, labelNames: labels.map(\.name),
-                seriesLimit: seriesLimit)
-            return family.labels(labels.map(\.value))
-        } catch {
-            return registry.refusedHistogram(name, error)
+        series(label, dimensions, .histogram, unit: unit, refused: HistogramMetric.maker(buckets)) {
+            name, help, labelNames throws(MetricError) in
+            try registry.histogramFamily(
+                name, help: help, unit: unit, buckets: buckets, labelNames: labelNames, seriesLimit: seriesLimit)
         }
     }
 
-    private func names(
-        _ label: String, _ dimensions: [(String, String)], _ type: MetricType, _ unit: MetricUnit? = nil
-    ) -> (name: String, labels: [(name: String, value: String)]) {
-        (MetricNameSanitizer.name(label, type: type, unit: unit), MetricNameSanitizer.labels(dimensions))
-    }
-
-    private func help(_ label: String) -> String {
-        // The label may be as long as its author liked; a help text has an end.
-        "Recorded through swift-metrics as \(label.unicodeScalars.count <= 512 ? label : "(a very long label)")."
+    /// The series of a label and its dimensions; one that leads nowhere when it cannot be registered, because
+    /// swift-metrics has no way to report an error.
+    private func series<Metric>(
+        _ label: String, _ dimensions: [(String, String)], _ type: MetricType, unit: MetricUnit? = nil,
+        refused: MetricMaker<Metric>,
+        register: (_ name: String, _ help: String, _ labelNames: [String]) throws(MetricError) -> MetricFamily<Metric>
+    ) -> Metric {
+        let name = MetricNameSanitizer.name(label, type: type, unit: unit)
+        let labels = MetricNameSanitizer.labels(dimensions)
+        // The label has no longest length; a help text has.
+        let help =
+            "Recorded through swift-metrics as \(label.unicodeScalars.count <= 512 ? label : "(a very long label)")."
+        do throws(MetricError) {
+            return try register(name, help, labels.map(\.name)).labels(labels.map(\.value))
+        } catch {
+            let storage = registry.storage
+            storage.refuseSeries(of: name, because: error.description)
+            return refused(storage.scratchCells(), storage)
+        }
     }
 }
 
@@ -180,131 +177,51 @@ enum MetricNameSanitizer {
     }
 }
 
-/// Handles that lead nowhere, for callers that cannot be told about an error.
-extension MetricRegistry {
-    func refusedCounter(_ name: String, _ error: MetricError) -> CounterMetric {
-        refuse(name, error)
-        return CounterMetric(cell: storage.scratchCells(), storage: storage)
-    }
+/// A handler of swift-metrics.
+private final class SharedMetric<Metric: Sendable>: Sendable {
+    let metric: Metric
 
-    func refusedFloatingPointCounter(_ name: String, _ error: MetricError) -> FloatingPointCounterMetric {
-        refuse(name, error)
-        return FloatingPointCounterMetric(cell: storage.scratchCells(), storage: storage)
-    }
-
-    func refusedGauge(_ name: String, _ error: MetricError) -> GaugeMetric {
-        refuse(name, error)
-        return GaugeMetric(cells: storage.scratchCells(), storage: storage)
-    }
-
-    func refusedHistogram(_ name: String, _ error: MetricError) -> HistogramMetric {
-        refuse(name, error)
-        return HistogramMetric(
-            cells: storage.scratchCells(), bounds: BucketBounds(HistogramBuckets.seconds.bounds), storage: storage)
-    }
-
-    private func refuse(_ name: String, _ error: MetricError) {
-        storage.refuseSeries(of: name, because: error.description)
+    init(_ metric: Metric) {
+        self.metric = metric
     }
 }
 
-/// A counter of swift-metrics.
-final class SharedCounter: CounterHandler {
-    private let metric: CounterMetric
-
-    init(_ metric: CounterMetric) {
-        self.metric = metric
-    }
-
-    func increment(by amount: Int64) {
-        metric.increment(by: Int(amount))
-    }
-
-    func reset() {
-        metric.reset()
-    }
+extension SharedMetric: CounterHandler where Metric == CounterMetric {
+    func increment(by amount: Int64) { metric.increment(by: Int(amount)) }
+    func reset() { metric.reset() }
 }
 
-/// A floating point counter of swift-metrics.
-final class SharedFloatingPointCounter: FloatingPointCounterHandler {
-    private let metric: FloatingPointCounterMetric
-
-    init(_ metric: FloatingPointCounterMetric) {
-        self.metric = metric
-    }
-
-    func increment(by amount: Double) {
-        metric.increment(by: amount)
-    }
-
-    func reset() {
-        metric.reset()
-    }
+extension SharedMetric: FloatingPointCounterHandler where Metric == FloatingPointCounterMetric {
+    func increment(by amount: Double) { metric.increment(by: amount) }
+    func reset() { metric.reset() }
 }
 
-/// A meter or a recorder that does not aggregate.
-final class SharedGauge: MeterHandler, RecorderHandler {
-    private let metric: GaugeMetric
-
-    init(_ metric: GaugeMetric) {
-        self.metric = metric
-    }
-
-    func set(_ value: Int64) {
-        metric.set(Double(value))
-    }
-
-    func set(_ value: Double) {
-        metric.set(value)
-    }
-
-    func increment(by amount: Double) {
-        metric.add(amount)
-    }
-
-    func decrement(by amount: Double) {
-        metric.add(-amount)
-    }
-
-    func record(_ value: Int64) {
-        metric.set(Double(value))
-    }
-
-    func record(_ value: Double) {
-        metric.set(value)
-    }
-
-    func clear() {
-        metric.clear()
-    }
+extension SharedMetric: MeterHandler where Metric == GaugeMetric {
+    func set(_ value: Int64) { metric.set(Double(value)) }
+    func set(_ value: Double) { metric.set(value) }
+    func increment(by amount: Double) { metric.add(amount) }
+    func decrement(by amount: Double) { metric.add(-amount) }
 }
 
-/// A recorder that aggregates.
-final class SharedHistogram: RecorderHandler {
-    private let metric: HistogramMetric
-
-    init(_ metric: HistogramMetric) {
-        self.metric = metric
-    }
-
-    func record(_ value: Int64) {
-        metric.observe(Double(value))
-    }
-
-    func record(_ value: Double) {
-        metric.observe(value)
-    }
+extension SharedMetric: RecorderHandler where Metric: RecordingMetric {
+    func record(_ value: Int64) { metric.record(Double(value)) }
+    func record(_ value: Double) { metric.record(value) }
 }
 
-/// A timer; Prometheus wants seconds, so that a preferred display unit is not heeded.
-final class SharedTimer: TimerHandler {
-    private let metric: HistogramMetric
+/// Prometheus wants seconds: a preferred display unit is not heeded.
+extension SharedMetric: TimerHandler where Metric == HistogramMetric {
+    func recordNanoseconds(_ duration: Int64) { metric.observe(Double(duration) / 1e9) }
+}
 
-    init(_ metric: HistogramMetric) {
-        self.metric = metric
-    }
+/// What a recorder records into: a histogram when it aggregates, a gauge otherwise.
+private protocol RecordingMetric: Sendable {
+    func record(_ value: Double)
+}
 
-    func recordNanoseconds(_ duration: Int64) {
-        metric.observe(Double(duration) / 1e9)
-    }
+extension GaugeMetric: RecordingMetric {
+    fileprivate func record(_ value: Double) { set(value) }
+}
+
+extension HistogramMetric: RecordingMetric {
+    fileprivate func record(_ value: Double) { observe(value) }
 }

@@ -94,9 +94,9 @@ public struct MonotonicInstant: InstantProtocol, Hashable, Comparable, Sendable 
 }
 
 /// The wall clock, for exported timestamps only; nothing is ever scheduled on it.
-public enum WallClock {
+package enum WallClock {
     /// Seconds since 1970-01-01 00:00 UTC.
-    public static var secondsSinceEpoch: Double {
+    package static var secondsSinceEpoch: Double {
         Double(cmuster_realtime_ns()) * 1e-9
     }
 
@@ -104,7 +104,7 @@ public enum WallClock {
     ///
     /// - Parameter instant: A monotonic instant, past or future.
     /// - Returns: Seconds since 1970-01-01 00:00 UTC; infinity for ``MonotonicInstant/distantFuture``.
-    public static func secondsSinceEpoch(at instant: MonotonicInstant) -> Double {
+    package static func secondsSinceEpoch(at instant: MonotonicInstant) -> Double {
         if instant == .distantFuture { return .infinity }
         let (ahead, overflow) = instant.nanoseconds.subtractingReportingOverflow(cmuster_monotonic_ns())
         let (sum, overflowed) = cmuster_realtime_ns().addingReportingOverflow(ahead)
@@ -123,7 +123,7 @@ final class RemoteSleep<Token>: @unchecked Sendable {
 
 extension Duration {
     /// The duration in whole nanoseconds, held at `Int64`'s ends where it does not fit.
-    public var clampedNanoseconds: Int64 {
+    package var clampedNanoseconds: Int64 {
         let (seconds, attoseconds) = components
         let (product, overflow) = seconds.multipliedReportingOverflow(by: 1_000_000_000)
         guard !overflow else { return seconds < 0 ? .min : .max }
@@ -133,7 +133,7 @@ extension Duration {
     }
 
     /// The duration in seconds, as Prometheus wants it.
-    public var inSeconds: Double {
+    package var inSeconds: Double {
         let (seconds, attoseconds) = components
         return Double(seconds) + Double(attoseconds) * 1e-18
     }

@@ -16,9 +16,9 @@ import Synchronization
 ///
 /// Sound as `@unchecked Sendable`: what is marked as the runner's is touched only by the thread that runs the loop,
 /// one at a time, and passes from one to the next through `shared`'s lock; everything else is immutable or locked.
-public final class EventLoop: TaskExecutor, @unchecked Sendable {
+package final class EventLoop: TaskExecutor, @unchecked Sendable {
     /// How the loop's thread waits.
-    public enum Parking: Sendable {
+    package enum Parking: Sendable {
         /// On a condition variable until a descriptor is awaited for the first time, on epoll from then on.
         /// Costs no descriptor for loops that never await any.
         case onDemand
@@ -60,7 +60,7 @@ public final class EventLoop: TaskExecutor, @unchecked Sendable {
     typealias ThreadSource = @Sendable (String, Int?, @escaping @Sendable () -> Void) throws(SystemError) -> Void
 
     /// The name given at creation, for error messages and thread names.
-    public let name: String
+    package let name: String
 
     let threadSource: ThreadSource
     private let observer: (any EventLoopObserver)?
@@ -91,7 +91,7 @@ public final class EventLoop: TaskExecutor, @unchecked Sendable {
     ///   - starter: Called, on any thread, when work arrives while no thread runs the loop; it has to see to it
     ///     that one does (and may do so later).
     /// - Throws: ``SystemError`` when the kernel gives no epoll or event descriptor.
-    public convenience init(
+    package convenience init(
         name: String, parking: Parking = .onDemand, observer: (any EventLoopObserver)? = nil,
         starter: (@Sendable (EventLoop) -> Void)? = nil
     ) throws(SystemError) {
@@ -122,20 +122,20 @@ public final class EventLoop: TaskExecutor, @unchecked Sendable {
     // MARK: The current loop
 
     /// The loop that the calling thread runs.
-    public static var current: EventLoop? {
+    package static var current: EventLoop? {
         cmuster_current_loop().map { Unmanaged<EventLoop>.fromOpaque($0).takeUnretainedValue() }
     }
 
     /// Whether the calling thread runs this loop.
     @inline(__always)
-    public var isCurrent: Bool {
+    package var isCurrent: Bool {
         cmuster_current_loop() == Unmanaged.passUnretained(self).toOpaque()
     }
 
     /// A loop on a thread of its own for what belongs to no other: timers of tasks that run on no loop, signals,
     /// deadlines that must hold although every job hangs. The thread starts with the first use and ends after ten
     /// idle seconds.
-    public static let auxiliary: EventLoop = makeAuxiliary()
+    package static let auxiliary: EventLoop = makeAuxiliary()
 
     private static func makeAuxiliary() -> EventLoop {
         let start: @Sendable (EventLoop) -> Void = { loop in
@@ -152,7 +152,7 @@ public final class EventLoop: TaskExecutor, @unchecked Sendable {
     // MARK: Handing work in
 
     /// Queues a step of a task; called by the Swift runtime.
-    public func enqueue(_ job: consuming ExecutorJob) {
+    package func enqueue(_ job: consuming ExecutorJob) {
         let job = UnownedJob(job)
         if isCurrent {
             queue.append(job)
@@ -164,7 +164,7 @@ public final class EventLoop: TaskExecutor, @unchecked Sendable {
     /// Runs a closure on the loop's thread, after everything submitted before it.
     ///
     /// - Parameter work: What to run; it must not block.
-    public func submit(_ work: @escaping @Sendable () -> Void) {
+    package func submit(_ work: @escaping @Sendable () -> Void) {
         hand { $0.works.append(work) }
     }
 
@@ -212,14 +212,14 @@ public final class EventLoop: TaskExecutor, @unchecked Sendable {
     ///
     /// - Parameter keepAlive: How long to wait idle (nothing queued, no timer, no awaited descriptor) before
     ///   returning; `nil` for ever.
-    /// - Throws: ``EventLoopError/alreadyRunning(loop:)``.
-    public func run(keepAlive: Duration? = nil) throws(EventLoopError) {
+    /// - Throws: ``EventLoopBusyError``.
+    package func run(keepAlive: Duration? = nil) throws(EventLoopBusyError) {
         let isFree = shared.withLock { state in
             if case .attached = state.attachment { return false }
             state.attachment = .attached
             return true
         }
-        guard isFree else { throw .alreadyRunning(loop: name) }
+        guard isFree else { throw EventLoopBusyError(loop: name) }
         let outer = cmuster_current_loop()
         cmuster_set_current_loop(Unmanaged.passUnretained(self).toOpaque())
         // Timers then fire when they are due instead of up to 50 µs later.
@@ -243,7 +243,7 @@ public final class EventLoop: TaskExecutor, @unchecked Sendable {
     /// are served again when a thread runs the loop again.
     ///
     /// It starts no thread: when none runs the loop, the next one leaves as soon as it has done what is queued.
-    public func stop() {
+    package func stop() {
         tell { $0.isStopping = true }
     }
 
@@ -270,7 +270,7 @@ public final class EventLoop: TaskExecutor, @unchecked Sendable {
 
     /// Makes the running thread leave the loop after the present turn, whatever is left. What is left goes on at once
     /// on a thread of the starter's, or, without a starter, when a thread runs the loop again.
-    public func leave() {
+    package func leave() {
         tell { state in
             state.isLeaving = true
             leaveRequested.store(true, ordering: .relaxed)
@@ -415,7 +415,7 @@ public final class EventLoop: TaskExecutor, @unchecked Sendable {
     /// runs it.
     ///
     /// - Parameter publisher: Where to tell it; `nil` ends it.
-    public func publishTurns(to publisher: TurnPublisher?) {
+    package func publishTurns(to publisher: TurnPublisher?) {
         requireOwnThread("publishTurns", orDetached: true)
         self.publisher?.sleep()
         self.publisher = publisher
@@ -424,12 +424,12 @@ public final class EventLoop: TaskExecutor, @unchecked Sendable {
     }
 
     /// How many turns the loop has made.
-    public var turnCount: UInt64 { turns.load(ordering: .relaxed) }
+    package var turnCount: UInt64 { turns.load(ordering: .relaxed) }
 
     /// For how long the present turn has kept the loop; zero while it sleeps.
     ///
     /// - Parameter now: The present instant.
-    public func busyTime(at now: MonotonicInstant = .now) -> Duration {
+    package func busyTime(at now: MonotonicInstant = .now) -> Duration {
         let start = turnStart.load(ordering: .relaxed)
         return start == 0 ? .zero : .nanoseconds(max(0, now.nanoseconds &- start))
     }
@@ -445,8 +445,8 @@ extension EventLoop {
     /// - Parameters:
     ///   - descriptor: The descriptor, which should be non-blocking.
     ///   - events: What to wait for; an error or a hang-up on the descriptor ends every wait.
-    /// - Throws: `CancellationError` as soon as the task is cancelled; ``EventLoopError/cannotWatch(descriptor:_:)``.
-    public func ready(_ descriptor: Int32, for events: DescriptorEvents) async throws {
+    /// - Throws: `CancellationError` as soon as the task is cancelled; ``DescriptorError/cannotWatch(descriptor:_:)``.
+    package func ready(_ descriptor: Int32, for events: DescriptorEvents) async throws {
         if isCurrent { return try await readyHere(descriptor, for: events) }
         try await withTaskExecutorPreference(self) { try await self.readyHere(descriptor, for: events) }
     }
@@ -464,12 +464,12 @@ extension EventLoop {
         switch outcome {
         case .ready: return
         case .cancelled: throw CancellationError()
-        case .failed(let error): throw EventLoopError.cannotWatch(descriptor: descriptor, error)
+        case .failed(let error): throw DescriptorError.cannotWatch(descriptor: descriptor, error)
         }
     }
 
     /// Names a watched descriptor.
-    public struct Watch: Sendable {
+    package struct Watch: Sendable {
         fileprivate let identifier: UInt64
     }
 
@@ -484,10 +484,10 @@ extension EventLoop {
     ///   - events: What to watch for.
     ///   - handler: Called with what the descriptor is ready for; it must not block.
     /// - Returns: A name by which the watch can be ended.
-    /// - Throws: ``EventLoopError/cannotWatch(descriptor:_:)``.
-    public func watch(
+    /// - Throws: ``DescriptorError/cannotWatch(descriptor:_:)``.
+    package func watch(
         _ descriptor: Int32, for events: DescriptorEvents, _ handler: @escaping @Sendable (DescriptorEvents) -> Void
-    ) throws(EventLoopError) -> Watch {
+    ) throws(DescriptorError) -> Watch {
         requireOwnThread("watch", orDetached: true)
         let poller = try pollerForUse(descriptor)
         do {
@@ -500,12 +500,12 @@ extension EventLoop {
     /// Ends a watch; the descriptor must still be open. To be called on the loop's thread, or while none runs it.
     ///
     /// - Parameter watch: The watch's name.
-    public func unwatch(_ watch: Watch) {
+    package func unwatch(_ watch: Watch) {
         requireOwnThread("unwatch", orDetached: true)
         poller?.unwatch(watch.identifier)
     }
 
-    private func pollerForUse(_ descriptor: Int32) throws(EventLoopError) -> DescriptorPoller {
+    private func pollerForUse(_ descriptor: Int32) throws(DescriptorError) -> DescriptorPoller {
         if let poller { return poller }
         let created: DescriptorPoller
         do {
@@ -525,8 +525,8 @@ extension EventLoop {
     ///
     /// Should another thread run the loop later, it leaves the main queue alone from then on.
     ///
-    /// - Throws: ``EventLoopError/cannotWatch(descriptor:_:)``.
-    public func serveMainQueue() throws(EventLoopError) {
+    /// - Throws: ``DescriptorError/cannotWatch(descriptor:_:)``.
+    package func serveMainQueue() throws(DescriptorError) {
         if let mainQueue { unwatch(mainQueue) }
         mainQueue = try watch(cmuster_main_queue_descriptor(), for: .readable) { [unowned self] _ in drainMainQueue() }
         submit { [self] in drainMainQueue() }
@@ -554,7 +554,7 @@ extension EventLoop {
     ///   - stackSize: The thread's stack in bytes; the system's default when `nil`.
     ///   - whenDone: Called once, on the thread when it leaves the loop; on the ``auxiliary`` thread when another
     ///     one has taken the loop over before a thread could be had.
-    public func startThread(
+    package func startThread(
         name: String, keepAlive: Duration? = nil, stackSize: Int? = nil,
         whenDone: (@Sendable () -> Void)? = nil
     ) {
@@ -587,7 +587,7 @@ extension EventLoop {
     ///   - stackSize: The thread's stack in bytes; the system's default when `nil`.
     ///   - whenDone: Called on the thread when it leaves the loop.
     /// - Throws: ``SystemError`` when the system has no room for another thread.
-    public func attachThread(
+    package func attachThread(
         name: String, keepAlive: Duration? = nil, stackSize: Int? = nil,
         whenDone: (@Sendable () -> Void)? = nil
     ) throws(SystemError) {
@@ -617,7 +617,7 @@ extension EventLoop {
     /// Claims the loop for a thread that will call ``run(keepAlive:)`` later, so that arriving work starts none.
     ///
     /// - Returns: `false` when a thread runs the loop already or is about to.
-    public func claim() -> Bool {
+    package func claim() -> Bool {
         shared.withLock { state in
             guard case .detached = state.attachment else { return false }
             state.attachment = .starting
@@ -631,7 +631,7 @@ extension EventLoop {
     ///
     /// - Parameter deadline: When to go on.
     /// - Throws: `CancellationError` as soon as the task is cancelled.
-    public func sleep(until deadline: MonotonicInstant) async throws(CancellationError) {
+    package func sleep(until deadline: MonotonicInstant) async throws(CancellationError) {
         let elapsed = isCurrent ? await sleepHere(until: deadline) : await sleepElsewhere(until: deadline)
         if !elapsed { throw CancellationError() }
     }
@@ -676,7 +676,7 @@ extension EventLoop {
     }
 
     /// Names a scheduled action.
-    public struct ScheduledAction: Sendable {
+    package struct ScheduledAction: Sendable {
         fileprivate let token: TimerHeap<Timer>.Token
     }
 
@@ -687,7 +687,7 @@ extension EventLoop {
     ///   - action: What to run; it must not block.
     /// - Returns: A name by which it can be cancelled.
     @discardableResult
-    public func schedule(at deadline: MonotonicInstant, _ action: @escaping @Sendable () -> Void) -> ScheduledAction {
+    package func schedule(at deadline: MonotonicInstant, _ action: @escaping @Sendable () -> Void) -> ScheduledAction {
         requireOwnThread("schedule")
         let token = timers.reserve()
         _ = timers.arm(token, deadline: deadline.nanoseconds, payload: .action(action))
@@ -697,7 +697,7 @@ extension EventLoop {
     /// Cancels a scheduled action; one that has run is left alone. To be called on the loop's thread.
     ///
     /// - Parameter scheduled: The action's name.
-    public func cancel(_ scheduled: ScheduledAction) {
+    package func cancel(_ scheduled: ScheduledAction) {
         requireOwnThread("cancel")
         _ = timers.cancel(scheduled.token)
     }
@@ -712,26 +712,35 @@ extension EventLoop {
     }
 }
 
-/// Why an event loop refused.
-public enum EventLoopError: Error, Hashable, Sendable, CustomStringConvertible {
-    /// `run` was called while another thread runs the loop.
-    case alreadyRunning(loop: String)
-    /// The kernel refused to watch a descriptor.
+/// A second thread was to run an event loop that is already run.
+package struct EventLoopBusyError: Error, Hashable, CustomStringConvertible {
+    package let loop: String
+
+    package init(loop: String) {
+        self.loop = loop
+    }
+
+    package var description: String { "the event loop '\(loop)' is already run by another thread" }
+}
+
+/// Why a descriptor cannot be awaited.
+public enum DescriptorError: Error, Hashable, Sendable, CustomStringConvertible {
+    /// The kernel refused to watch the descriptor.
     case cannotWatch(descriptor: Int32, SystemError)
 
-    /// What was wrong.
+    /// The descriptor and the kernel's reason.
     public var description: String {
         switch self {
-        case .alreadyRunning(let loop):
-            "the event loop '\(loop)' is already run by another thread"
         case .cannotWatch(let descriptor, let error):
             "file descriptor \(descriptor) cannot be awaited: \(error)"
         }
     }
 }
 
+package typealias EventLoopError = DescriptorError
+
 /// Hears how an event loop gets on. Called on the loop's thread, once a turn, so it must be quick.
-public protocol EventLoopObserver: Sendable {
+package protocol EventLoopObserver: Sendable {
     /// A turn is over: the loop looks for due timers and ready descriptors again.
     ///
     /// - Parameters:

@@ -8,14 +8,14 @@ import Glibc
 /// and reports false races around the latter on Linux (its futex is invisible to the sanitizer).
 ///
 /// Sound as `@unchecked Sendable`: `state` is reached only in `withLock`, under the mutex.
-public final class Locked<State>: @unchecked Sendable {
+package final class Locked<State>: @unchecked Sendable {
     private let mutex: UnsafeMutablePointer<pthread_mutex_t>
     private var state: State
 
     /// Creates the lock around a first value.
     ///
     /// - Parameter state: The value to protect.
-    public init(_ state: consuming sending State) {
+    package init(_ state: consuming sending State) {
         mutex = .allocate(capacity: 1)
         mutex.initialize(to: pthread_mutex_t())
         pthread_mutex_init(mutex, nil)
@@ -36,7 +36,7 @@ public final class Locked<State>: @unchecked Sendable {
     /// - Returns: What the closure returns.
     /// - Throws: What the closure throws.
     @inline(__always)
-    public func withLock<Result: ~Copyable, Failure: Error>(
+    package func withLock<Result: ~Copyable, Failure: Error>(
         _ body: (inout State) throws(Failure) -> sending Result
     ) throws(Failure) -> sending Result {
         pthread_mutex_lock(mutex)

@@ -4,7 +4,7 @@ import CMuster
 import Glibc
 
 /// Starts native threads.
-public enum NativeThread {
+package enum NativeThread {
     /// Starts a detached thread that runs a closure and ends with it.
     ///
     /// - Parameters:
@@ -13,7 +13,7 @@ public enum NativeThread {
     ///     `nil`. The kernel commits it page by page as it is used.
     ///   - body: What the thread runs.
     /// - Throws: ``SystemError`` when the system has no room for another thread.
-    public static func start(
+    package static func start(
         name: String, stackSize: Int? = nil, _ body: @escaping @Sendable () -> Void
     ) throws(SystemError) {
         let code = create(ThreadStart(name: name, body: body), stackSize: stackSize)
@@ -43,17 +43,17 @@ public enum NativeThread {
     /// Names the calling thread.
     ///
     /// - Parameter name: The name; the kernel keeps its first 15 bytes.
-    public static func setName(_ name: String) {
+    package static func setName(_ name: String) {
         cmuster_set_thread_name(name)
     }
 
     /// The kernel's number of the calling thread.
-    public static var currentIdentifier: Int32 {
+    package static var currentIdentifier: Int32 {
         cmuster_thread_id()
     }
 
     /// Whether the calling thread is the process' first.
-    public static var isMain: Bool {
+    package static var isMain: Bool {
         cmuster_is_main_thread()
     }
 }

@@ -7,20 +7,20 @@ import Glibc
 /// The protocol is that of `sd_listen_fds(3)`: the sockets are the descriptors from 3 on, `LISTEN_FDS` says how many,
 /// `LISTEN_PID` for which process, and `LISTEN_FDNAMES` what each is called. A process that merely inherited the
 /// variables, as a child does, is given nothing.
-public struct SocketActivation: Sendable {
+package struct SocketActivation: Sendable {
     /// One socket.
-    public struct Socket: Hashable, Sendable {
+    package struct Socket: Hashable, Sendable {
         /// What the socket unit calls it: `FileDescriptorName=`, or the unit's own name.
-        public let name: String
+        package let name: String
         /// The descriptor's number.
-        public let descriptor: Int32
+        package let descriptor: Int32
     }
 
     /// The sockets in the order in which they were handed over.
-    public let sockets: [Socket]
+    package let sockets: [Socket]
 
     /// What this process has been given. Read once; the descriptors are closed for programs that this one starts.
-    public static let current: SocketActivation = {
+    package static let current: SocketActivation = {
         let activation = SocketActivation(
             environment: { name in getenv(name).map { String(cString: $0) } }, process: getpid())
         for socket in activation.sockets {
@@ -56,7 +56,7 @@ public struct SocketActivation: Sendable {
     private static let largestCount: Int32 = 1 << 20
 
     /// The names of the sockets, each once.
-    public var names: [String] {
+    package var names: [String] {
         var seen: Set<String> = []
         return sockets.map(\.name).filter { seen.insert($0).inserted }
     }

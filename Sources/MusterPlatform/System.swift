@@ -5,16 +5,16 @@ import Glibc
 /// A system call that failed.
 public struct SystemError: Error, Hashable, Sendable, CustomStringConvertible {
     /// What was tried, for example `epoll_create1`.
-    public let operation: String
+    package let operation: String
     /// The value of `errno`.
-    public let code: Int32
+    package let code: Int32
 
     /// Creates the error.
     ///
     /// - Parameters:
     ///   - operation: What was tried.
     ///   - code: The error number.
-    public init(_ operation: String, code: Int32) {
+    package init(_ operation: String, code: Int32) {
         self.operation = operation
         self.code = code
     }
@@ -22,7 +22,7 @@ public struct SystemError: Error, Hashable, Sendable, CustomStringConvertible {
     /// Creates the error from the calling thread's `errno`.
     ///
     /// - Parameter operation: What was tried.
-    public init(_ operation: String) {
+    package init(_ operation: String) {
         self.init(operation, code: errno)
     }
 
@@ -33,14 +33,14 @@ public struct SystemError: Error, Hashable, Sendable, CustomStringConvertible {
 }
 
 /// A file descriptor that is closed when its owner goes away.
-public final class OwnedDescriptor: Sendable {
+package final class OwnedDescriptor: Sendable {
     /// The descriptor's number.
-    public let rawValue: Int32
+    package let rawValue: Int32
 
     /// Takes ownership of an open descriptor.
     ///
     /// - Parameter rawValue: The descriptor's number.
-    public init(_ rawValue: Int32) {
+    package init(_ rawValue: Int32) {
         self.rawValue = rawValue
     }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-public import Synchronization
+package import Synchronization
 
 /// Where an event loop tells another process how it gets on: cells in memory that both have mapped.
 ///
@@ -10,7 +10,7 @@ public import Synchronization
 /// consistent, so that of a turn and a request that meet, at least one side sees the other.
 ///
 /// Sound as `@unchecked Sendable`: the pointers never change and lead to atomics, which `owner` keeps mapped.
-public final class TurnPublisher: @unchecked Sendable {
+package final class TurnPublisher: @unchecked Sendable {
     let turnStart: UnsafeMutablePointer<Atomic<Int64>>
     let lastTurn: UnsafeMutablePointer<Atomic<Int64>>
     let turns: UnsafeMutablePointer<Atomic<UInt64>>
@@ -31,7 +31,7 @@ public final class TurnPublisher: @unchecked Sendable {
     ///   - owner: Keeps the cells' memory.
     ///   - notify: Wakes the watcher, on the loop's thread; must not block. `false` when it could not, so that the
     ///     next turn tries again.
-    public init(
+    package init(
         turnStart: UnsafeMutablePointer<Atomic<Int64>>, lastTurn: UnsafeMutablePointer<Atomic<Int64>>,
         turns: UnsafeMutablePointer<Atomic<UInt64>>, attention: UnsafeMutablePointer<Atomic<Int64>>,
         limit: UnsafeMutablePointer<Atomic<Int64>>, owner: any AnyObject & Sendable,
@@ -71,7 +71,7 @@ public final class TurnPublisher: @unchecked Sendable {
     ///     it, sequentially consistent, before `nextLook` was loaded.
     ///   - nextLook: What was found in `attention`.
     @inline(never)
-    public func wake(for instant: Int64, before nextLook: Int64) {
+    package func wake(for instant: Int64, before nextLook: Int64) {
         guard instant < nextLook, attention.pointee.exchange(0, ordering: .sequentiallyConsistent) != 0 else { return }
         guard !notify() else { return }
         // Unless the watcher has asked anew meanwhile.

@@ -15,7 +15,7 @@ public struct MetricSample: Hashable, Sendable {
     /// Reads a line.
     ///
     /// - Parameter line: The line; `nil` is returned for a comment and for what is no sample.
-    public init?(parsing line: some StringProtocol) {
+    package init?(parsing line: some StringProtocol) {
         guard !line.hasPrefix("#") else { return nil }
         var rest = Substring(line)
         name = String(rest.prefix { $0 != "{" && $0 != " " })

@@ -283,7 +283,7 @@ import Testing
             let outside = Task { try await engine.ready(pair.near.rawValue, for: .readable) }
             poke(pair.far)
             try await outside.value
-            await #expect(throws: EventLoopError.self) { try await engine.ready(9999, for: .readable) }
+            await #expect(throws: DescriptorError.self) { try await engine.ready(9999, for: .readable) }
         }
     }
 }

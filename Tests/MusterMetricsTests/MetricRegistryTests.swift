@@ -29,7 +29,7 @@ struct MetricRegistryTests {
         jobs.increment(by: 0)
         #expect(jobs.value == 5)
         #expect(bench.writer.droppedUpdates == 2)
-        #expect(bench.log.messages == ["warning: an update was ignored: a counter cannot fall [jobs_total]"])
+        #expect(bench.log.messages == ["warning: metric update ignored: a counter cannot fall [jobs_total]"])
         #expect(bench.render().contains("muster_metrics_dropped_updates_total 2\n"))
     }
 

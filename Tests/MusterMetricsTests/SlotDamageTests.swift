@@ -38,7 +38,7 @@ struct SlotDamageTests {
         try next.count("a", by: 10)
         #expect(bench.value("jobs_total{worker=\"0\",kind=\"a\"}") == 15)
         #expect(bench.source.isReadable && !bench.source.needsFreshArena())
-        #expect(bench.log.messages.filter { $0.contains("cannot be read") }.count == 1)
+        #expect(bench.log.messages.filter { $0.contains("unreadable") }.count == 1)
     }
 
     @Test("An arena that was damaged before its first scrape shows the records before the damage")

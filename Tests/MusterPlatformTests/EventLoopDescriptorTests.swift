@@ -169,11 +169,11 @@ import Testing
 
     @Test func `a descriptor that is none is an error`() async throws {
         try await withLoop { loop in
-            let error = await #expect(throws: EventLoopError.self) {
+            let error = await #expect(throws: DescriptorError.self) {
                 try await loop.perform { try await loop.ready(9999, for: .readable) }
             }
             #expect(error == .cannotWatch(descriptor: 9999, SystemError("epoll_ctl", code: EBADF)))
-            await #expect(throws: EventLoopError.self) {
+            await #expect(throws: DescriptorError.self) {
                 try await loop.perform { try await loop.ready(-1, for: .readable) }
             }
         }
@@ -187,7 +187,7 @@ import Testing
                 Result { try loop.watch(file.rawValue, for: .readable) { _ in } }
             }
             #expect(
-                throws: EventLoopError.cannotWatch(descriptor: file.rawValue, SystemError("epoll_ctl", code: EPERM))
+                throws: DescriptorError.cannotWatch(descriptor: file.rawValue, SystemError("epoll_ctl", code: EPERM))
             ) {
                 try refused.get()
             }

@@ -47,18 +47,18 @@ import Testing
     @Test func `a second thread is refused while one runs the loop`() async throws {
         try await withLoop { loop in
             await loop.inTurn {}
-            await #expect(throws: EventLoopError.alreadyRunning(loop: "test")) {
+            await #expect(throws: EventLoopBusyError(loop: "test")) {
                 try await onThread { try loop.run() }
             }
-            let again = await loop.inTurn { () -> EventLoopError? in
-                do throws(EventLoopError) {
+            let again = await loop.inTurn { () -> EventLoopBusyError? in
+                do throws(EventLoopBusyError) {
                     try loop.run()
                     return nil
                 } catch {
                     return error
                 }
             }
-            #expect(again == .alreadyRunning(loop: "test"))
+            #expect(again == EventLoopBusyError(loop: "test"))
             #expect(loop.isRunning && !loop.claim())
         }
     }

@@ -64,8 +64,8 @@ import Testing
     }
 
     @Test func `an event loop error names the loop, the descriptor and the reason`() {
-        #expect(EventLoopError.alreadyRunning(loop: "hub").description.contains("'hub'"))
-        let refused = EventLoopError.cannotWatch(descriptor: 7, SystemError("epoll_ctl", code: EBADF)).description
+        #expect(EventLoopBusyError(loop: "hub").description.contains("'hub'"))
+        let refused = DescriptorError.cannotWatch(descriptor: 7, SystemError("epoll_ctl", code: EBADF)).description
         #expect(refused.contains("7") && refused.contains("Bad file descriptor"))
     }
 

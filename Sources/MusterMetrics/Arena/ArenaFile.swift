@@ -2,11 +2,11 @@
 
 import CMuster
 import Glibc
-public import MusterPlatform
+package import MusterPlatform
 import Synchronization
 
 /// Memory files for arenas.
-public enum ArenaFile {
+package enum ArenaFile {
     /// Creates a sealed memory file without an arena in it: the first ``ArenaWriter`` that attaches formats it.
     ///
     /// - Parameters:
@@ -14,7 +14,7 @@ public enum ArenaFile {
     ///   - capacity: The file's size in bytes; about half of it holds descriptions, the rest values.
     /// - Returns: The file, closed on exec.
     /// - Throws: ``ArenaError`` when the system has no memory file to give or the capacity is too small.
-    public static func create(
+    package static func create(
         name: String, capacity: Int = ArenaWriter.defaultCapacity
     ) throws(ArenaError) -> OwnedDescriptor {
         guard capacity >= ArenaLayout.minimumSize else {
@@ -175,7 +175,7 @@ struct ProcessFileLock {
 }
 
 /// Why a memory file cannot be used as a metric arena.
-public enum ArenaError: Error, Hashable, Sendable, CustomStringConvertible {
+package enum ArenaError: Error, Hashable, Sendable, CustomStringConvertible {
     /// A system call failed.
     case system(SystemError)
     /// The file may still be resized, so that whoever shares it could make a reader fault.
@@ -194,7 +194,7 @@ public enum ArenaError: Error, Hashable, Sendable, CustomStringConvertible {
     case invalidRecord(offset: Int, reason: String)
 
     /// What was found, and what to do about it.
-    public var description: String {
+    package var description: String {
         switch self {
         case .system(let error):
             "metric arena: \(error)"

@@ -8,7 +8,7 @@ import Synchronization
 /// The writer is usually another process and may have scribbled over the memory: everything is copied out and
 /// judged before it is used, and no content makes a reader trap. Records are read once; a later look reads only
 /// what was appended since.
-public final class ArenaReader: Sendable {
+package final class ArenaReader: Sendable {
     let mapping: ArenaMapping
     private let header: ArenaHeader
     private let state: Locked<State>
@@ -23,7 +23,7 @@ public final class ArenaReader: Sendable {
     ///
     /// - Parameter descriptor: The arena's memory file. It is needed only during the call.
     /// - Throws: ``ArenaError`` that says what was found instead of a sound arena.
-    public convenience init(descriptor: Int32) throws(ArenaError) {
+    package convenience init(descriptor: Int32) throws(ArenaError) {
         try self.init(readingUpToDamage: descriptor)
         if let damage { throw damage }
     }
@@ -38,36 +38,36 @@ public final class ArenaReader: Sendable {
     /// What was found wrong with the arena since the reader was made; `nil` for a sound one.
     ///
     /// Series that were read before the damage stay readable; later ones are not looked at.
-    public var damage: ArenaError? {
+    package var damage: ArenaError? {
         withIndex { _, damage in damage }
     }
 
     /// The families described so far, in the order of their registration.
-    public var families: [FamilyDescriptor] {
+    package var families: [FamilyDescriptor] {
         withIndex { index, _ in index.families.map { FamilyDescriptor($0.definition) } }
     }
 
     /// How many series are described so far.
-    public var seriesCount: Int {
+    package var seriesCount: Int {
         withIndex { index, _ in index.families.reduce(0) { $0 + $1.series.count } }
     }
 
     /// The number of the writer's generation.
-    public var epoch: UInt64 { mapping.cell(at: ArenaLayout.Offset.epoch).pointee.load(ordering: .acquiring) }
+    package var epoch: UInt64 { mapping.cell(at: ArenaLayout.Offset.epoch).pointee.load(ordering: .acquiring) }
 
     /// The process that attached last; it may have ended.
-    public var writerPid: Int32 {
+    package var writerPid: Int32 {
         let word = mapping.cell(at: ArenaLayout.Offset.writerPid).pointee.load(ordering: .relaxed)
         return Int32(truncatingIfNeeded: word)
     }
 
     /// How often a series was refused since the arena was made.
-    public var droppedSeries: UInt64 {
+    package var droppedSeries: UInt64 {
         mapping.cell(at: ArenaLayout.Offset.droppedSeries).pointee.load(ordering: .relaxed)
     }
 
     /// How many updates were refused since the arena was made.
-    public var droppedUpdates: UInt64 {
+    package var droppedUpdates: UInt64 {
         mapping.cell(at: ArenaLayout.Offset.droppedUpdates).pointee.load(ordering: .relaxed)
     }
 
@@ -77,16 +77,11 @@ public final class ArenaReader: Sendable {
     ///   - name: The family's name in the text format, for example `jobs_total`.
     ///   - labels: The series' labels, in any order.
     /// - Returns: The value; `nil` when there is no such series or its gauge is not set.
-    public func value(of name: String, labels: [(name: String, value: String)] = []) -> Double? {
-        guard let (definition, offset) = find(name, labels) else { return nil }
-        switch definition.type {
-        case .counter:
-            let word = mapping.cell(at: offset).pointee.load(ordering: .relaxed)
-            return definition.isFloatingPoint ? Double(bitPattern: word) : Double(word)
-        case .gauge, .info:
-            return gauge(at: offset, epoch: epoch)
-        case .histogram:
-            return Double(histogram(definition, at: offset).count)
+    package func value(of name: String, labels: [(name: String, value: String)] = []) -> Double? {
+        switch find(name, labels) {
+        case .number(let number): number
+        case .histogram(let histogram): Double(histogram.count)
+        case nil: nil
         }
     }
 
@@ -96,24 +91,15 @@ public final class ArenaReader: Sendable {
     ///   - name: The family's name.
     ///   - labels: The series' labels, in any order.
     /// - Returns: Its content; `nil` when there is no such histogram.
-    public func histogram(of name: String, labels: [(name: String, value: String)] = []) -> HistogramSnapshot? {
-        guard let (definition, offset) = find(name, labels), definition.type == .histogram else { return nil }
-        return histogram(definition, at: offset)
-    }
-
-    private func histogram(_ definition: FamilyDefinition, at offset: Int) -> HistogramSnapshot {
-        let sum = Double(bitPattern: mapping.cell(at: offset).pointee.load(ordering: .relaxed))
-        let counts = (1...definition.bucketBounds.count + 1).map {
-            mapping.cell(at: offset + 8 * $0).pointee.load(ordering: .relaxed)
-        }
-        return HistogramSnapshot(
-            count: counts.reduce(0, &+), sum: sum, bounds: definition.bucketBounds, bucketCounts: counts)
+    package func histogram(of name: String, labels: [(name: String, value: String)] = []) -> HistogramSnapshot? {
+        if case .histogram(let histogram) = find(name, labels) { histogram } else { nil }
     }
 
     private func find(
         _ name: String, _ labels: [(name: String, value: String)]
-    ) -> (definition: FamilyDefinition, offset: Int)? {
-        withIndex { index, _ in
+    ) -> SeriesReading.Value? {
+        let epoch = epoch
+        return withIndex { index, _ in
             guard let family = index.families.first(where: { $0.definition.name == name }),
                 family.definition.labelNames.count == labels.count
             else { return nil }
@@ -123,14 +109,9 @@ public final class ArenaReader: Sendable {
                 values.append(label.value)
             }
             guard let series = family.seriesByLabels[values] else { return nil }
-            return (family.definition, family.series[series].valueOffset)
+            return SeriesDecoder(family.definition, in: mapping, epoch: epoch)
+                .value(of: series, at: family.series[series].valueOffset)
         }
-    }
-
-    /// A gauge's value if a writer of the present generation has set it.
-    func gauge(at offset: Int, epoch: UInt64) -> Double? {
-        guard epoch != 0, mapping.cell(at: offset + 8).pointee.load(ordering: .acquiring) == epoch else { return nil }
-        return Double(bitPattern: mapping.cell(at: offset).pointee.load(ordering: .relaxed))
     }
 
     /// Reads what was appended since the last time and hands out the index.
@@ -167,13 +148,11 @@ extension ArenaReader: SeriesReader {
         let epoch = epoch
         var readings: [SeriesReading] = []
         for family in families {
-            for series in family.series.prefix(limit) {
-                let cells = CarriedSeries(definition: family.definition, offset: series.valueOffset, carried: [])
-                guard let value = cells.value(in: self, epoch: epoch) else { continue }
-                readings.append(
-                    SeriesReading(
-                        family: family.definition.name, labelNames: family.definition.labelNames,
-                        labelValues: series.labelValues, value: value))
+            let decoder = SeriesDecoder(family.definition, in: mapping, epoch: epoch)
+            for (position, series) in family.series.prefix(limit).enumerated() {
+                if let reading = decoder.reading(series.labelValues, of: position, at: series.valueOffset) {
+                    readings.append(reading)
+                }
             }
         }
         return readings

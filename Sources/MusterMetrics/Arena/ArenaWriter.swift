@@ -2,7 +2,7 @@
 
 import CMuster
 import Glibc
-public import MusterPlatform
+package import MusterPlatform
 import Synchronization
 
 /// The writing side of a metric arena: a memory file in which a process describes and counts its series.
@@ -15,14 +15,14 @@ import Synchronization
 ///
 /// What does not fit is dropped and counted in ``droppedSeries``. Most programs reach an arena only through
 /// ``MetricRegistry``.
-public final class ArenaWriter: Sendable {
+package final class ArenaWriter: Sendable {
     /// The size of an arena in bytes unless another is asked for. Pages that hold nothing take no memory.
-    public static let defaultCapacity = 4 << 20
+    package static let defaultCapacity = 4 << 20
 
     /// The memory file, to be handed to whoever reads the arena or attaches to it next.
-    public let descriptor: OwnedDescriptor
+    package let descriptor: OwnedDescriptor
     /// The number of this writer's generation: 1 for the first that attached to the arena.
-    public let epoch: UInt64
+    package let epoch: UInt64
 
     let mapping: ArenaMapping
     private let header: ArenaHeader
@@ -40,7 +40,7 @@ public final class ArenaWriter: Sendable {
     ///
     /// - Parameter descriptor: A memory file sealed against shrinking and growing.
     /// - Throws: ``ArenaError`` when the file is not sealed, was laid out by another version or was overwritten.
-    public convenience init(descriptor: OwnedDescriptor) throws(ArenaError) {
+    package convenience init(descriptor: OwnedDescriptor) throws(ArenaError) {
         let mapping = try ArenaMapping(descriptor: descriptor.rawValue, writable: true)
         try self.init(descriptor: descriptor, mapping: mapping)
     }
@@ -83,7 +83,7 @@ public final class ArenaWriter: Sendable {
     ///   - capacity: The file's size in bytes; about half of it holds descriptions, the rest values.
     /// - Returns: The writer.
     /// - Throws: ``ArenaError`` when the system has no memory file to give or the capacity is too small.
-    public static func create(
+    package static func create(
         name: String, capacity: Int = ArenaWriter.defaultCapacity
     ) throws(ArenaError) -> ArenaWriter {
         try ArenaWriter(descriptor: ArenaFile.create(name: name, capacity: capacity))
@@ -95,13 +95,13 @@ public final class ArenaWriter: Sendable {
     }
 
     /// How often a series was refused since the arena was made: no room, or over its family's limit.
-    public var droppedSeries: UInt64 {
+    package var droppedSeries: UInt64 {
         mapping.cell(at: ArenaLayout.Offset.droppedSeries).pointee.load(ordering: .relaxed)
     }
 
     /// How many updates were refused since the arena was made: a counter's decrement, an observation that is no
     /// finite number.
-    public var droppedUpdates: UInt64 {
+    package var droppedUpdates: UInt64 {
         mapping.cell(at: ArenaLayout.Offset.droppedUpdates).pointee.load(ordering: .relaxed)
     }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-public import Logging
+package import Logging
 import MusterPlatform
 import Synchronization
 
@@ -8,14 +8,13 @@ import Synchronization
 ///
 /// Families of the same name are merged: sources in their order, series in theirs, families by name. The sources
 /// must tell their series apart by labels. Where two sources mean different types by one name, the first source's
-/// family stays; the other one is left out, counted and logged once.
-public final class Exposition: Sendable {
+/// family stays; the other one is left out and logged once.
+package final class Exposition: Sendable {
     private let logger: Logger
     private let state: Locked<State>
 
     private struct State {
         var sources: [any MetricSource]
-        var leftOut: UInt64 = 0
         var reported: Set<String> = []
     }
 
@@ -24,7 +23,7 @@ public final class Exposition: Sendable {
     /// - Parameters:
     ///   - sources: Where the metrics come from.
     ///   - logger: Where families that had to be left out are reported.
-    public init(sources: [any MetricSource], logger: Logger = Logger(label: "muster.metrics")) {
+    package init(sources: [any MetricSource], logger: Logger = Logger(label: "muster.metrics")) {
         self.logger = logger
         state = Locked(State(sources: sources))
     }
@@ -32,13 +31,8 @@ public final class Exposition: Sendable {
     /// Adds a source; scrapes under way do not see it.
     ///
     /// - Parameter source: Where more metrics come from.
-    public func add(_ source: any MetricSource) {
+    package func add(_ source: any MetricSource) {
         state.withLock { $0.sources.append(source) }
-    }
-
-    /// How often a family was left out of a scrape because it contradicted another one.
-    public var familiesLeftOut: UInt64 {
-        state.withLock { $0.leftOut }
     }
 
     /// Renders all metrics. Several scrapes may do so at once.
@@ -47,7 +41,7 @@ public final class Exposition: Sendable {
     ///   - format: The format of the text.
     ///   - names: The families to show, by their names in either format; all of them when empty.
     ///   - buffer: Receives the text in place of its content; its memory is used again.
-    public func render(_ format: ExpositionFormat, names: Set<String> = [], into buffer: inout [UInt8]) {
+    package func render(_ format: ExpositionFormat, names: Set<String> = [], into buffer: inout [UInt8]) {
         let sources = state.withLock { $0.sources }
         let prepared = sources.map { Self.sorted($0.prepare()) }
         var writer = SampleWriter(format: format, reusing: &buffer)
@@ -122,27 +116,26 @@ public final class Exposition: Sendable {
 
     private func leaveOut(_ family: FamilyDescriptor, because reason: String) {
         let isNew = state.withLock { state in
-            state.leftOut &+= 1
             // Arenas come and go; what is remembered about them must not grow for ever.
             guard state.reported.count < 1000 else { return false }
             return state.reported.insert("\(family.name) \(family.type)").inserted
         }
         guard isNew else { return }
         logger.error(
-            "a metric family is left out of the exposition: \(reason)",
+            "metric family left out of exposition: \(reason)",
             metadata: ["metric": "\(family.name)", "type": "\(family.type)"])
     }
 }
 
 /// The text formats in which metrics are exposed.
-public enum ExpositionFormat: Hashable, Sendable {
+package enum ExpositionFormat: Hashable, Sendable {
     /// Prometheus' text format, version 0.0.4.
     case text
     /// OpenMetrics, version 1.0.0.
     case openMetrics
 
     /// The value of HTTP's `Content-Type`.
-    public var contentType: String {
+    package var contentType: String {
         switch self {
         case .text: "text/plain; version=0.0.4; charset=utf-8"
         case .openMetrics: "application/openmetrics-text; version=1.0.0; charset=utf-8"
@@ -151,42 +144,42 @@ public enum ExpositionFormat: Hashable, Sendable {
 }
 
 /// Where an exposition gets metrics from.
-public protocol MetricSource: Sendable {
+package protocol MetricSource: Sendable {
     /// Fixes what this source has to say in one scrape. Called from any thread, also by several scrapes at once.
     func prepare() -> any PreparedMetrics
 }
 
 /// Exposes families that a closure makes at each scrape, for what is cheaper to look up than to keep.
-public struct CollectorSource: MetricSource {
+package struct CollectorSource: MetricSource {
     private let collect: @Sendable () -> [CollectedFamily]
 
     /// Creates a source.
     ///
     /// - Parameter collect: Makes the families; called from any thread, also by several scrapes at once. Histograms
     ///   are left out: they cannot be told by single samples.
-    public init(_ collect: @escaping @Sendable () -> [CollectedFamily]) {
+    package init(_ collect: @escaping @Sendable () -> [CollectedFamily]) {
         self.collect = collect
     }
 
     /// Makes the families for one scrape.
-    public func prepare() -> any PreparedMetrics {
+    package func prepare() -> any PreparedMetrics {
         PreparedCollection(collect())
     }
 }
 
 /// A family made at the time of the scrape.
-public struct CollectedFamily: Sendable {
+package struct CollectedFamily: Sendable {
     /// What is said about the family; its type is a counter, a gauge or an information.
-    public var descriptor: FamilyDescriptor
+    package var descriptor: FamilyDescriptor
     /// The samples, in the order in which they shall appear.
-    public var samples: [(labels: [(name: String, value: String)], value: Double)]
+    package var samples: [(labels: [(name: String, value: String)], value: Double)]
 
     /// Makes a family.
     ///
     /// - Parameters:
     ///   - descriptor: What is said about the family.
     ///   - samples: The samples; a family without samples is not shown.
-    public init(
+    package init(
         _ descriptor: FamilyDescriptor, samples: [(labels: [(name: String, value: String)], value: Double)]
     ) {
         self.descriptor = descriptor
@@ -198,7 +191,7 @@ public struct CollectedFamily: Sendable {
     /// - Parameters:
     ///   - descriptor: What is said about the family.
     ///   - value: The sample's value.
-    public init(_ descriptor: FamilyDescriptor, value: Double) {
+    package init(_ descriptor: FamilyDescriptor, value: Double) {
         self.init(descriptor, samples: [(labels: [], value: value)])
     }
 }
@@ -210,13 +203,11 @@ struct RenderedFamily: Sendable {
     private(set) var text: [UInt8] = []
     /// Where each line's beginning ends in `text`.
     private(set) var lineEnds: [Int] = []
-    /// Where each series' cells begin in the arena; ``noCells`` for one that is known from carried totals only.
+    /// Where each series' cells begin in the arena; ``SeriesDecoder/noCells`` for one that is known from carried totals only.
     private(set) var valueOffsets: [Int] = []
     /// Totals of earlier arenas, as many words for each series as it has cells; empty when there are none, and then
     /// every series has cells in the arena.
     private(set) var carried: [UInt64] = []
-
-    static let noCells = -1
 
     /// How many words one series has in `carried`.
     var wordsPerSeries: Int { definition.valueSize / 8 }
@@ -265,36 +256,28 @@ struct RenderedFamily: Sendable {
     /// Forgets where the cells are, before another arena is shown; makes room for the totals of the last one.
     mutating func detach() {
         if carried.isEmpty { carried = Array(repeating: 0, count: valueOffsets.count * wordsPerSeries) }
-        for series in valueOffsets.indices { valueOffsets[series] = Self.noCells }
+        for series in valueOffsets.indices { valueOffsets[series] = SeriesDecoder.noCells }
     }
 
     /// Raises the carried totals of the first series to what they were plus what an arena says by now.
     ///
     /// Nothing is lowered, and what is no finite number stays out: the arena may have been scribbled on.
     mutating func carry(_ mapping: ArenaMapping, valueOffsets: [Int], base: [UInt64]) {
-        let words = wordsPerSeries
-        for (series, offset) in valueOffsets.enumerated() where offset != Self.noCells {
-            for word in 0..<words {
-                let place = series * words + word
-                let now = mapping.cell(at: offset + 8 * word).pointee.load(ordering: .relaxed)
-                if definition.type == .histogram, word == 0 {
-                    let sum = Double(bitPattern: base[place]) + Double(bitPattern: now)
-                    if sum.isFinite { carried[place] = sum.bitPattern }
-                } else if definition.type == .counter, definition.isFloatingPoint {
-                    let total = Double(bitPattern: base[place]) + Double(bitPattern: now)
+        let decoder = SeriesDecoder(definition, in: mapping, carried: base)
+        for (series, offset) in valueOffsets.enumerated() where offset != SeriesDecoder.noCells {
+            for cell in 0..<wordsPerSeries {
+                let place = series * wordsPerSeries + cell
+                switch decoder.kind {
+                case .floatingPointCounter:
+                    let total = decoder.number(of: series, at: offset)
                     if total.isFinite, total > Double(bitPattern: carried[place]) { carried[place] = total.bitPattern }
-                } else {
-                    carried[place] = max(carried[place], Self.saturatingSum(base[place], now))
+                case .histogram where cell == 0:
+                    let sum = decoder.number(of: series, at: offset)
+                    if sum.isFinite { carried[place] = sum.bitPattern }
+                default: carried[place] = max(carried[place], decoder.count(cell, of: series, at: offset))
                 }
             }
         }
-    }
-
-    /// A sum that stays at the largest number: one that wrapped around would be a fall.
-    @inline(__always)
-    static func saturatingSum(_ first: UInt64, _ second: UInt64) -> UInt64 {
-        let (sum, isOverflow) = first.addingReportingOverflow(second)
-        return isOverflow ? .max : sum
     }
 
     private mutating func appendLine(_ name: String, _ labels: [(name: String, value: String)]) {
@@ -318,15 +301,15 @@ struct RenderedFamily: Sendable {
 }
 
 /// What an exposition says about a metric family.
-public struct FamilyDescriptor: Hashable, Sendable {
+package struct FamilyDescriptor: Hashable, Sendable {
     /// The name in the text format: a counter's ends in `_total`, an information's in `_info`.
-    public var name: String
+    package var name: String
     /// What the family measures.
-    public var type: MetricType
+    package var type: MetricType
     /// One sentence for people; may be empty.
-    public var help: String
+    package var help: String
     /// The unit; its name must be the suffix of ``baseName`` to be shown.
-    public var unit: MetricUnit?
+    package var unit: MetricUnit?
 
     /// Describes a family.
     ///
@@ -335,7 +318,7 @@ public struct FamilyDescriptor: Hashable, Sendable {
     ///   - type: What the family measures.
     ///   - help: One sentence for people.
     ///   - unit: The unit.
-    public init(name: String, type: MetricType, help: String, unit: MetricUnit? = nil) {
+    package init(name: String, type: MetricType, help: String, unit: MetricUnit? = nil) {
         self.name = name
         self.type = type
         self.help = help
@@ -347,7 +330,7 @@ public struct FamilyDescriptor: Hashable, Sendable {
     }
 
     /// The family's name in OpenMetrics: ``name`` without the suffix that the type demands.
-    public var baseName: String { Self.baseName(of: name, type: type) }
+    package var baseName: String { Self.baseName(of: name, type: type) }
 
     static func baseName(of name: String, type: MetricType) -> String {
         let suffix =
@@ -362,7 +345,7 @@ public struct FamilyDescriptor: Hashable, Sendable {
 }
 
 /// What a metric family measures. The raw values are part of the arena's layout.
-public enum MetricType: UInt8, Hashable, Sendable, CustomStringConvertible {
+package enum MetricType: UInt8, Hashable, Sendable, CustomStringConvertible {
     /// A total that only rises.
     case counter = 1
     /// A value that goes up and down.
@@ -373,7 +356,7 @@ public enum MetricType: UInt8, Hashable, Sendable, CustomStringConvertible {
     case info = 4
 
     /// The type's name in OpenMetrics.
-    public var description: String {
+    package var description: String {
         switch self {
         case .counter: "counter"
         case .gauge: "gauge"

@@ -5,18 +5,18 @@ import Glibc
 import MusterPlatform
 
 /// Exposes the standard `process_*` metrics of one process; what cannot be read is left out.
-public final class ProcessSource: MetricSource {
+package final class ProcessSource: MetricSource {
     private let sampler: ProcessSampler
 
     /// Creates a source.
     ///
     /// - Parameter pid: The process; the calling one when `nil`.
-    public init(pid: Int32? = nil) {
+    package init(pid: Int32? = nil) {
         sampler = ProcessSampler(pid: pid)
     }
 
     /// Reads the figures for one scrape.
-    public func prepare() -> any PreparedMetrics {
+    package func prepare() -> any PreparedMetrics {
         PreparedCollection(Self.families(of: sampler.sample()))
     }
 
@@ -24,7 +24,7 @@ public final class ProcessSource: MetricSource {
     ///
     /// - Parameter statistics: The figures.
     /// - Returns: A family for each figure that is known.
-    public static func families(of statistics: ProcessStatistics) -> [CollectedFamily] {
+    package static func families(of statistics: ProcessStatistics) -> [CollectedFamily] {
         let figures: [(FamilyDescriptor, Double?)] = [
             (cpu, statistics.cpuSeconds),
             (maximumDescriptors, statistics.maximumDescriptors),
@@ -59,7 +59,7 @@ public final class ProcessSource: MetricSource {
 ///
 /// It keeps no process alive, and never shows another one that has got the same number: a kept descriptor answers for
 /// the process it was opened for only.
-public final class ProcessSampler: Sendable {
+package final class ProcessSampler: Sendable {
     private let pid: pid_t
     private let folder: String
     private let statFile: OwnedDescriptor?
@@ -68,7 +68,7 @@ public final class ProcessSampler: Sendable {
     /// Opens what is kept open.
     ///
     /// - Parameter pid: The process; the calling one when `nil`.
-    public init(pid: Int32? = nil) {
+    package init(pid: Int32? = nil) {
         self.pid = pid ?? getpid()
         folder = "/proc/\(self.pid)"
         let descriptor = open("\(folder)/stat", O_RDONLY | O_CLOEXEC)
@@ -83,7 +83,7 @@ public final class ProcessSampler: Sendable {
     /// Reads the figures.
     ///
     /// - Returns: The figures; nothing but unknowns once the process is gone.
-    public func sample() -> ProcessStatistics {
+    package func sample() -> ProcessStatistics {
         var statistics = ProcessStatistics()
         guard let fields = statFile.flatMap(StatFields.init) else { return statistics }
         statistics.startTimeSeconds = startTimeSeconds
@@ -137,29 +137,29 @@ public final class ProcessSampler: Sendable {
 }
 
 /// What the kernel says about a process; what cannot be read is `nil`.
-public struct ProcessStatistics: Hashable, Sendable {
+package struct ProcessStatistics: Hashable, Sendable {
     /// User and system time spent, in seconds.
-    public var cpuSeconds: Double?
+    package var cpuSeconds: Double?
     /// Open descriptors.
-    public var openDescriptors: Int?
+    package var openDescriptors: Int?
     /// The limit of open descriptors; infinite when there is none.
-    public var maximumDescriptors: Double?
+    package var maximumDescriptors: Double?
     /// Address space in bytes.
-    public var virtualMemoryBytes: Double?
+    package var virtualMemoryBytes: Double?
     /// Memory in RAM in bytes.
-    public var residentMemoryBytes: Double?
+    package var residentMemoryBytes: Double?
     /// When the process started, in seconds since 1970-01-01 00:00 UTC.
-    public var startTimeSeconds: Double?
+    package var startTimeSeconds: Double?
     /// Threads of the operating system.
-    public var threads: Int?
+    package var threads: Int?
 
     /// Creates figures of which nothing is known.
-    public init() {}
+    package init() {}
 
     /// Reads the figures once; ``ProcessSampler`` is for reading them again and again.
     ///
     /// - Parameter pid: The process; the calling one when `nil`.
-    public init(pid: Int32?) {
+    package init(pid: Int32?) {
         self = ProcessSampler(pid: pid).sample()
     }
 }

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
 /// Collects the lines of an exposition.
-public struct SampleWriter {
+package struct SampleWriter {
     /// The format of the lines.
-    public let format: ExpositionFormat
+    package let format: ExpositionFormat
 
     /// Memory for the lines; only the first `count` bytes are lines.
     private var bytes: [UInt8] = []
@@ -37,7 +37,7 @@ public struct SampleWriter {
     ///   - name: The sample's name: the family's name in the text format.
     ///   - labels: The labels, in the order in which they shall appear.
     ///   - value: The value.
-    public mutating func sample(_ name: String, labels: [(name: String, value: String)] = [], value: Double) {
+    package mutating func sample(_ name: String, labels: [(name: String, value: String)] = [], value: Double) {
         line.removeAll(keepingCapacity: true)
         line.append(contentsOf: name.utf8)
         var sound: [(name: String, value: String)] = []

@@ -152,16 +152,12 @@ struct SlotCatalog: Sendable {
     ) -> [SeriesReading] {
         var readings: [SeriesReading] = []
         for (family, names) in zip(rendered, names) where wanted.contains(family.definition.name) {
-            let words = family.carried.isEmpty ? 0 : family.wordsPerSeries
+            let decoder = SeriesDecoder(
+                family.definition, in: reader?.mapping, epoch: epoch, carried: family.carried)
             for (series, labelValues) in names.labelValues.prefix(limit).enumerated() {
-                let cells = CarriedSeries(
-                    definition: family.definition, offset: family.valueOffsets[series],
-                    carried: family.carried[series * words..<(series + 1) * words])
-                guard let value = cells.value(in: reader, epoch: epoch) else { continue }
-                readings.append(
-                    SeriesReading(
-                        family: family.definition.name, labelNames: family.definition.labelNames,
-                        labelValues: labelValues, value: value))
+                if let reading = decoder.reading(labelValues, of: series, at: family.valueOffsets[series]) {
+                    readings.append(reading)
+                }
             }
         }
         return readings

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-public import Logging
-public import MusterPlatform
+package import Logging
+package import MusterPlatform
 import Synchronization
 
 /// Exposes the series of one slot, whose processes come and go and now and then get another arena.
@@ -11,7 +11,7 @@ import Synchronization
 /// the slot's new series only; what was known of it stays shown.
 ///
 /// The arena may still be empty; it is read from the first scrape after a process has formatted it.
-public final class SlotSource: MetricSource, SeriesReader {
+package final class SlotSource: MetricSource, SeriesReader {
     private let constantLabels: [(name: String, value: String)]
     private let logger: Logger
     private let state: Locked<State>
@@ -75,7 +75,7 @@ public final class SlotSource: MetricSource, SeriesReader {
     /// - Parameters:
     ///   - constantLabels: Labels of every sample: the slot and its group.
     ///   - logger: Where a damaged arena is reported.
-    public convenience init(
+    package convenience init(
         constantLabels: [(name: String, value: String)], logger: Logger = Logger(label: "muster.metrics")
     ) {
         self.init(constantLabels: constantLabels, logger: logger, textLimit: ArenaSource.defaultTextLimit)
@@ -95,7 +95,7 @@ public final class SlotSource: MetricSource, SeriesReader {
     /// What its process counts until ``processEnded(pid:)`` is taken in, too, in series known by now.
     ///
     /// - Parameter file: The memory file, from ``ArenaFile/create(name:capacity:)``; kept open.
-    public func use(arena file: OwnedDescriptor) {
+    package func use(arena file: OwnedDescriptor) {
         report(
             state.withLock { state in
                 if let arena = state.arena, arena.file === file || arena.isFile(file.rawValue) { return [] }
@@ -112,7 +112,7 @@ public final class SlotSource: MetricSource, SeriesReader {
     /// A successor that has attached to the arena already keeps its gauges.
     ///
     /// - Parameter pid: The process, as it called itself when it attached.
-    public func processEnded(pid: Int32) {
+    package func processEnded(pid: Int32) {
         report(
             state.withLock { state in
                 let notices = look(&state)
@@ -129,7 +129,7 @@ public final class SlotSource: MetricSource, SeriesReader {
     /// Whether the arena was sound when it was last looked at.
     ///
     /// An arena that nobody has formatted yet is: there is nothing that could be missing.
-    public var isReadable: Bool {
+    package var isReadable: Bool {
         state.withLock { state in
             switch state.arena?.failure {
             case nil, .notFormatted: true
@@ -142,7 +142,7 @@ public final class SlotSource: MetricSource, SeriesReader {
     /// to the present one.
     ///
     /// - Returns: `true` when the file is damaged, unsealed, too small or laid out by another version.
-    public func needsFreshArena() -> Bool {
+    package func needsFreshArena() -> Bool {
         let (arena, notices): (Arena?, [Notice]) = state.withLock { state in
             let notices = look(&state)
             return (state.arena, notices)
@@ -168,7 +168,7 @@ public final class SlotSource: MetricSource, SeriesReader {
     // MARK: - Scraping
 
     /// Looks for new series and fixes what is shown in one scrape.
-    public func prepare() -> any PreparedMetrics {
+    package func prepare() -> any PreparedMetrics {
         let (prepared, notices): (PreparedArena, [Notice]) = state.withLock { state in
             let notices = look(&state)
             let reader = state.arena?.reader
@@ -177,7 +177,7 @@ public final class SlotSource: MetricSource, SeriesReader {
                 PreparedArena(
                     reader: reader, epoch: epoch == state.arena?.endedEpoch ? 0 : epoch,
                     constantLabels: constantLabels,
-                    droppedSeries: RenderedFamily.saturatingSum(state.droppedSeries, state.catalog.seriesLeftOut),
+                    droppedSeries: state.droppedSeries.saturatingSum(state.catalog.seriesLeftOut),
                     droppedUpdates: state.droppedUpdates, rendered: state.catalog.rendered, slots: state.slots,
                     families: state.descriptors),
                 notices
@@ -261,9 +261,9 @@ public final class SlotSource: MetricSource, SeriesReader {
     private func carry(_ retired: Retired, _ state: inout State) {
         state.catalog.carry(retired.totals)
         state.droppedSeries = max(
-            state.droppedSeries, RenderedFamily.saturatingSum(retired.droppedSeries, retired.reader.droppedSeries))
+            state.droppedSeries, retired.droppedSeries.saturatingSum(retired.reader.droppedSeries))
         state.droppedUpdates = max(
-            state.droppedUpdates, RenderedFamily.saturatingSum(retired.droppedUpdates, retired.reader.droppedUpdates))
+            state.droppedUpdates, retired.droppedUpdates.saturatingSum(retired.reader.droppedUpdates))
     }
 
     private func report(_ notices: [Notice]) {
@@ -271,67 +271,18 @@ public final class SlotSource: MetricSource, SeriesReader {
             switch notice {
             case .unreadable(let error, let pid):
                 logger.error(
-                    "a worker's metric arena cannot be read; replace the worker to see its new series",
+                    "metric arena unreadable; new series are missing until the worker is replaced",
                     metadata: ["error": "\(error)", "pid": "\(pid.map(String.init) ?? "unknown")"])
             case .contradiction(let name):
                 logger.warning(
-                    "a metric family was registered differently from before; it starts again from 0",
+                    "metric family registered with another definition; it starts again from 0",
                     metadata: ["metric": "\(name)"])
             case .textLimit:
                 logger.error(
-                    "a worker's metrics need too much text; later series are missing: use shorter label values, fewer buckets"
+                    "metric labels have too much text; later series are missing: use shorter label values or fewer buckets"
                 )
             }
         }
-    }
-}
-
-/// One series' cells, with what earlier arenas had counted in it.
-struct CarriedSeries {
-    let definition: FamilyDefinition
-    /// Where the cells begin; ``RenderedFamily/noCells`` for none.
-    let offset: Int
-    /// A word for each cell; empty for nothing.
-    let carried: ArraySlice<UInt64>
-
-    /// Reads the cells.
-    ///
-    /// - Parameters:
-    ///   - reader: The arena they are in.
-    ///   - epoch: The generation whose gauges count.
-    /// - Returns: What the series holds; `nil` for a gauge that is not set.
-    func value(in reader: ArenaReader?, epoch: UInt64) -> SeriesReading.Value? {
-        switch definition.type {
-        case .counter:
-            guard definition.isFloatingPoint else { return .number(Double(sum(0, reader))) }
-            return .number(floatingPointSum(reader))
-        case .gauge, .info:
-            guard offset != RenderedFamily.noCells else { return nil }
-            return reader?.gauge(at: offset, epoch: epoch).map(SeriesReading.Value.number)
-        case .histogram:
-            let counts = (1...definition.bucketBounds.count + 1).map { sum($0, reader) }
-            return .histogram(
-                HistogramSnapshot(
-                    count: counts.reduce(0, RenderedFamily.saturatingSum), sum: floatingPointSum(reader),
-                    bounds: definition.bucketBounds, bucketCounts: counts))
-        }
-    }
-
-    private func word(_ word: Int, _ reader: ArenaReader?) -> UInt64 {
-        guard offset != RenderedFamily.noCells, let reader else { return 0 }
-        return reader.mapping.cell(at: offset + 8 * word).pointee.load(ordering: .relaxed)
-    }
-
-    private func before(_ word: Int) -> UInt64 {
-        carried.isEmpty ? 0 : carried[carried.startIndex + word]
-    }
-
-    private func sum(_ index: Int, _ reader: ArenaReader?) -> UInt64 {
-        RenderedFamily.saturatingSum(before(index), word(index, reader))
-    }
-
-    private func floatingPointSum(_ reader: ArenaReader?) -> Double {
-        Double(bitPattern: before(0)) + Double(bitPattern: word(0, reader))
     }
 }
 

@@ -24,7 +24,7 @@ public struct HistogramBuckets: Hashable, Sendable {
     ])
 
     /// For how late something starts, in seconds, from 10 µs to 10 s.
-    public static let lateness = HistogramBuckets(valid: [
+    package static let lateness = HistogramBuckets(valid: [
         0.00001, 0.000025, 0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5,
         1, 2.5, 5, 10,
     ])
@@ -107,15 +107,15 @@ final class BucketBounds: Sendable {
 }
 
 /// A histogram's content at one moment.
-public struct HistogramSnapshot: Hashable, Sendable {
+package struct HistogramSnapshot: Hashable, Sendable {
     /// How many observations were made.
-    public var count: UInt64
+    package var count: UInt64
     /// The sum of all observations.
-    public var sum: Double
+    package var sum: Double
     /// The upper bounds of the buckets.
-    public var bounds: [Double]
+    package var bounds: [Double]
     /// How many observations fell into each bucket, not cumulated; the last one is the bucket up to +Inf.
-    public var bucketCounts: [UInt64]
+    package var bucketCounts: [UInt64]
 
     /// Creates a histogram's content.
     ///
@@ -124,7 +124,7 @@ public struct HistogramSnapshot: Hashable, Sendable {
     ///   - sum: The sum of all observations.
     ///   - bounds: The upper bounds of the buckets.
     ///   - bucketCounts: How many observations fell into each bucket, and beyond the last bound.
-    public init(count: UInt64, sum: Double, bounds: [Double], bucketCounts: [UInt64]) {
+    package init(count: UInt64, sum: Double, bounds: [Double], bucketCounts: [UInt64]) {
         self.count = count
         self.sum = sum
         self.bounds = bounds
@@ -160,10 +160,10 @@ extension HistogramSnapshot {
     /// Adds the observations of another histogram, which is left out when its buckets are others.
     package mutating func add(_ other: HistogramSnapshot) {
         guard bounds == other.bounds, bucketCounts.count == other.bucketCounts.count else { return }
-        count = RenderedFamily.saturatingSum(count, other.count)
+        count = count.saturatingSum(other.count)
         sum += other.sum
         for index in bucketCounts.indices {
-            bucketCounts[index] = RenderedFamily.saturatingSum(bucketCounts[index], other.bucketCounts[index])
+            bucketCounts[index] = bucketCounts[index].saturatingSum(other.bucketCounts[index])
         }
     }
 
@@ -176,7 +176,7 @@ extension HistogramSnapshot {
             let (now, before) = (bucketCounts[index], earlier.bucketCounts[index])
             result.bucketCounts[index] = now > before ? now - before : 0
         }
-        result.count = result.bucketCounts.reduce(0, RenderedFamily.saturatingSum)
+        result.count = result.bucketCounts.reduce(0) { $0.saturatingSum($1) }
         result.sum = sum - earlier.sum
         return result
     }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-public import Logging
+package import Logging
 import MusterPlatform
 import Synchronization
 
@@ -17,19 +17,19 @@ public final class MetricRegistry: Sendable {
     /// - Parameters:
     ///   - arena: Where the metrics are kept.
     ///   - logger: Where refused series and updates are reported.
-    public init(arena: ArenaWriter, logger: Logger = Logger(label: "muster.metrics")) {
+    package init(arena: ArenaWriter, logger: Logger = Logger(label: "muster.metrics")) {
         storage = MetricStorage(arena: arena, logger: logger)
     }
 
     /// Where the metrics are kept.
-    public var arena: ArenaWriter { storage.arena }
+    package var arena: ArenaWriter { storage.arena }
 
     // MARK: - Registries
 
     private static let sharedRegistry = Locked<MetricRegistry?>(nil)
 
-    /// The registry of the process, made on first use unless ``bootstrapShared(_:)`` came before: in a worker over the
-    /// arena that its supervisor reads, else over an arena of its own.
+    /// The registry of the process, made on first use: in a worker over the arena that its supervisor reads, else
+    /// over an arena of its own.
     ///
     /// When that arena cannot be used, this is logged once and the metrics go nowhere.
     public static var shared: MetricRegistry {
@@ -39,10 +39,10 @@ public final class MetricRegistry: Sendable {
             shared = made.registry
             return made
         }
-        // Said outside the lock, because the log's handler may have metrics of its own.
+        // Logged outside the lock, because the log handler may have metrics of its own.
         if let failure {
             Logger(label: "muster.metrics").error(
-                "metrics are not exported: \(failure.remedy)", metadata: ["error": "\(failure.error)"])
+                "metrics not exported: \(failure.remedy)", metadata: ["error": "\(failure.error)"])
         }
         return registry
     }
@@ -64,25 +64,13 @@ public final class MetricRegistry: Sendable {
             let remedy =
                 inherited == nil
                 ? "allow memfd_create(2) and mmap(2)"
-                : "the arena from the supervisor cannot be used; replace this worker, it gets another arena then"
+                : "the inherited arena is unusable; replace this worker to give it a new one"
             return (discarding(), StartFailure(error: error, remedy: remedy))
         }
     }
 
-    /// Makes a registry the one of the process.
-    ///
-    /// - Parameter registry: The registry, usually over an arena that the process inherited.
-    /// - Returns: `false` when ``shared`` was used before: the registry made then stays.
-    public static func bootstrapShared(_ registry: MetricRegistry) -> Bool {
-        sharedRegistry.withLock { shared in
-            guard shared == nil else { return false }
-            shared = registry
-            return true
-        }
-    }
-
-    /// A registry whose metrics nobody sees, for a program that goes on without them.
-    public static func discarding() -> MetricRegistry {
+    /// A registry whose metrics are not exported, for a program that runs without them.
+    package static func discarding() -> MetricRegistry {
         MetricRegistry(arena: .privateArena())
     }
 
@@ -115,11 +103,12 @@ public final class MetricRegistry: Sendable {
     public func counterFamily(
         _ name: String, help: String, unit: MetricUnit? = nil, labelNames: [String], seriesLimit: Int = 1000
     ) throws(MetricError) -> CounterFamily {
-        CounterFamily(
-            resolver: try register(
+        MetricFamily(
+            try register(
                 FamilyDefinition(
                     name: name, type: .counter, isFloatingPoint: false, unit: unit, help: help,
-                    labelNames: labelNames, bucketBounds: []), seriesLimit))
+                    labelNames: labelNames, bucketBounds: []), seriesLimit),
+            { CounterMetric(cell: $0, storage: $1) })
     }
 
     /// Registers a counter of a quantity that has fractions.
@@ -149,11 +138,12 @@ public final class MetricRegistry: Sendable {
     public func floatingPointCounterFamily(
         _ name: String, help: String, unit: MetricUnit? = nil, labelNames: [String], seriesLimit: Int = 1000
     ) throws(MetricError) -> FloatingPointCounterFamily {
-        FloatingPointCounterFamily(
-            resolver: try register(
+        MetricFamily(
+            try register(
                 FamilyDefinition(
                     name: name, type: .counter, isFloatingPoint: true, unit: unit, help: help,
-                    labelNames: labelNames, bucketBounds: []), seriesLimit))
+                    labelNames: labelNames, bucketBounds: []), seriesLimit),
+            { FloatingPointCounterMetric(cell: $0, storage: $1) })
     }
 
     // MARK: - Gauges
@@ -183,11 +173,12 @@ public final class MetricRegistry: Sendable {
     public func gaugeFamily(
         _ name: String, help: String, unit: MetricUnit? = nil, labelNames: [String], seriesLimit: Int = 1000
     ) throws(MetricError) -> GaugeFamily {
-        GaugeFamily(
-            resolver: try register(
+        MetricFamily(
+            try register(
                 FamilyDefinition(
                     name: name, type: .gauge, isFloatingPoint: true, unit: unit, help: help, labelNames: labelNames,
-                    bucketBounds: []), seriesLimit))
+                    bucketBounds: []), seriesLimit),
+            { GaugeMetric(cells: $0, storage: $1) })
     }
 
     // MARK: - Histograms
@@ -222,12 +213,12 @@ public final class MetricRegistry: Sendable {
         _ name: String, help: String, unit: MetricUnit? = nil, buckets: HistogramBuckets = .seconds,
         labelNames: [String], seriesLimit: Int = 1000
     ) throws(MetricError) -> HistogramFamily {
-        HistogramFamily(
-            resolver: try register(
+        MetricFamily(
+            try register(
                 FamilyDefinition(
                     name: name, type: .histogram, isFloatingPoint: true, unit: unit, help: help,
                     labelNames: labelNames, bucketBounds: buckets.bounds), seriesLimit),
-            bounds: BucketBounds(buckets.bounds))
+            HistogramMetric.maker(buckets))
     }
 
     // MARK: - Information
@@ -305,7 +296,7 @@ public enum MetricError: Error, Hashable, Sendable, CustomStringConvertible {
         case .invalidLabelValue(let metric, let problem):
             "metric \"\(metric)\": label value: \(problem)"
         case .clash(let name, let difference):
-            "metric \"\(name)\" is already taken: \(difference); give one of the two another name, "
+            "metric \"\(name)\" is already registered: \(difference); rename one of the two, "
                 + "or register both alike"
         }
     }
@@ -319,7 +310,7 @@ public struct MetricUnit: Hashable, Sendable {
     /// The unit as it stands in names, in the plural.
     public var name: String
 
-    /// Makes a unit of one's own.
+    /// Makes a unit.
     ///
     /// - Parameter name: Lower-case letters, digits and underscores; checked when a metric is registered.
     public init(_ name: String) {

@@ -166,6 +166,12 @@ public struct HistogramMetric: Sendable {
         self.storage = storage
     }
 
+    /// Makes the handles of one family, which share their bounds.
+    static func maker(_ buckets: HistogramBuckets) -> MetricMaker<HistogramMetric> {
+        let bounds = BucketBounds(buckets.bounds)
+        return { HistogramMetric(cells: $0, bounds: bounds, storage: $1) }
+    }
+
     /// Records a value.
     ///
     /// - Parameter value: The value in the metric's unit.
@@ -206,7 +212,7 @@ public struct HistogramMetric: Sendable {
     /// What was observed so far, including by earlier generations of the process.
     ///
     /// Observations made during the call may be missing from one of its parts.
-    public func snapshot() -> HistogramSnapshot {
+    package func snapshot() -> HistogramSnapshot {
         let sum = Double(bitPattern: cells.pointee.load(ordering: .relaxed))
         let counts = (0...bounds.count).map { (cells + (1 + $0)).pointee.load(ordering: .relaxed) }
         return HistogramSnapshot(
@@ -215,9 +221,15 @@ public struct HistogramMetric: Sendable {
     }
 }
 
-/// Counters of one name, told apart by the values of their labels.
-public struct CounterFamily: Sendable {
-    let resolver: SeriesResolver
+/// Metrics of one name, told apart by the values of their labels.
+public struct MetricFamily<Metric: Sendable>: Sendable {
+    private let resolver: SeriesResolver
+    private let make: MetricMaker<Metric>
+
+    init(_ resolver: SeriesResolver, _ make: @escaping MetricMaker<Metric>) {
+        self.resolver = resolver
+        self.make = make
+    }
 
     /// The series of these label values, made on its first use.
     ///
@@ -226,98 +238,29 @@ public struct CounterFamily: Sendable {
     /// leads nowhere.
     ///
     /// - Parameter values: One value for each label, in the order of the names given at registration.
-    /// - Returns: The series.
-    public func labels(_ values: String...) -> CounterMetric {
+    public func labels(_ values: String...) -> Metric {
         labels(values)
     }
 
     /// The series of these label values, made on its first use.
-    ///
-    /// - Parameter values: One value for each label, in the order of the names given at registration.
-    /// - Returns: The series.
-    public func labels(_ values: [String]) -> CounterMetric {
-        CounterMetric(cell: resolver.cells(values), storage: resolver.storage)
+    public func labels(_ values: [String]) -> Metric {
+        make(resolver.cells(values), resolver.storage)
     }
 }
 
-/// Floating point counters of one name, told apart by the values of their labels.
-public struct FloatingPointCounterFamily: Sendable {
-    let resolver: SeriesResolver
+/// Makes the handle of a series from its cells.
+typealias MetricMaker<Metric> = @Sendable (UnsafeMutablePointer<Atomic<UInt64>>, MetricStorage) -> Metric
 
-    /// The series of these label values, made on its first use.
-    ///
-    /// Keep the result where updates are frequent: finding it takes a lock. It never fails: a wrong number of
-    /// values, a series beyond the family's limit and a full arena are logged once and counted, and the result then
-    /// leads nowhere.
-    ///
-    /// - Parameter values: One value for each label, in the order of the names given at registration.
-    /// - Returns: The series.
-    public func labels(_ values: String...) -> FloatingPointCounterMetric {
-        labels(values)
-    }
+/// Counters of one name.
+public typealias CounterFamily = MetricFamily<CounterMetric>
+/// Floating point counters of one name.
+public typealias FloatingPointCounterFamily = MetricFamily<FloatingPointCounterMetric>
+/// Gauges of one name.
+public typealias GaugeFamily = MetricFamily<GaugeMetric>
+/// Histograms of one name.
+public typealias HistogramFamily = MetricFamily<HistogramMetric>
 
-    /// The series of these label values, made on its first use.
-    ///
-    /// - Parameter values: One value for each label, in the order of the names given at registration.
-    /// - Returns: The series.
-    public func labels(_ values: [String]) -> FloatingPointCounterMetric {
-        FloatingPointCounterMetric(cell: resolver.cells(values), storage: resolver.storage)
-    }
-}
-
-/// Gauges of one name, told apart by the values of their labels.
-public struct GaugeFamily: Sendable {
-    let resolver: SeriesResolver
-
-    /// The series of these label values, made on its first use.
-    ///
-    /// Keep the result where updates are frequent: finding it takes a lock. It never fails: a wrong number of
-    /// values, a series beyond the family's limit and a full arena are logged once and counted, and the result then
-    /// leads nowhere.
-    ///
-    /// - Parameter values: One value for each label, in the order of the names given at registration.
-    /// - Returns: The series.
-    public func labels(_ values: String...) -> GaugeMetric {
-        labels(values)
-    }
-
-    /// The series of these label values, made on its first use.
-    ///
-    /// - Parameter values: One value for each label, in the order of the names given at registration.
-    /// - Returns: The series.
-    public func labels(_ values: [String]) -> GaugeMetric {
-        GaugeMetric(cells: resolver.cells(values), storage: resolver.storage)
-    }
-}
-
-/// Histograms of one name, told apart by the values of their labels.
-public struct HistogramFamily: Sendable {
-    let resolver: SeriesResolver
-    let bounds: BucketBounds
-
-    /// The series of these label values, made on its first use.
-    ///
-    /// Keep the result where updates are frequent: finding it takes a lock. It never fails: a wrong number of
-    /// values, a series beyond the family's limit and a full arena are logged once and counted, and the result then
-    /// leads nowhere.
-    ///
-    /// - Parameter values: One value for each label, in the order of the names given at registration.
-    /// - Returns: The series.
-    public func labels(_ values: String...) -> HistogramMetric {
-        labels(values)
-    }
-
-    /// The series of these label values, made on its first use.
-    ///
-    /// - Parameter values: One value for each label, in the order of the names given at registration.
-    /// - Returns: The series.
-    public func labels(_ values: [String]) -> HistogramMetric {
-        HistogramMetric(cells: resolver.cells(values), bounds: bounds, storage: resolver.storage)
-    }
-}
-
-/// What all handles of one registry share: it keeps the arena mapped, and it knows what to say about updates that
-/// are refused.
+/// What all handles of one registry share: it keeps the arena mapped, and it counts and logs refused updates.
 @usableFromInline
 final class MetricStorage: Sendable {
     let arena: ArenaWriter
@@ -365,16 +308,16 @@ final class MetricStorage: Sendable {
         let offset = UnsafeRawPointer(cells) - UnsafeRawPointer(arena.mapping.base)
         guard isNews("\(offset) \(reason)") else { return }
         logger.warning(
-            "an update was ignored: \(reason)", metadata: ["metric": "\(arena.familyName(at: offset) ?? "(refused)")"])
+            "metric update ignored: \(reason)", metadata: ["metric": "\(arena.familyName(at: offset) ?? "(refused)")"])
     }
 
     private func complain(about metric: String, _ reason: String) {
         guard isNews("\(metric) \(reason)") else { return }
-        logger.warning("a series was refused: \(reason)", metadata: ["metric": "\(metric)"])
+        logger.warning("metric series refused: \(reason)", metadata: ["metric": "\(metric)"])
     }
 
-    /// Whether something has not been said yet. After a thousand complaints there is silence: names may come from
-    /// outside, and neither the log nor the memory of it must grow with them.
+    /// Whether a complaint has not been logged yet. After a thousand complaints none is: names may come from outside,
+    /// and neither the log nor this set may grow with them.
     private func isNews(_ complaint: String) -> Bool {
         complaints.withLock { $0.count < 1000 && $0.insert(complaint).inserted }
     }

@@ -119,7 +119,7 @@ enum Scenario: String, CaseIterable {
             do {
                 try await loop.ready(pair.near.rawValue, for: .readable)
                 wrong.add()
-            } catch EventLoopError.cannotWatch(pair.near.rawValue, let error) where error.code == EMFILE {
+            } catch DescriptorError.cannotWatch(pair.near.rawValue, let error) where error.code == EMFILE {
                 // As it should be; and the loop goes on, and may have a poller as soon as there is room.
             } catch {
                 wrong.add()

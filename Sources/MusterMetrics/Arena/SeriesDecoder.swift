@@ -1,0 +1,184 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import MusterPlatform
+import Synchronization
+
+/// Reads the series of one family: the only code that knows what their cells hold.
+///
+/// What earlier arenas have counted is added to what the present one says. The cells may have been scribbled over, so
+/// that any value can come out, but nothing traps: counts stay at the largest number instead of wrapping around.
+struct SeriesDecoder {
+    /// What the cells of a series are.
+    enum Kind {
+        /// One cell, a whole number.
+        case counter
+        /// One cell, the bits of a double.
+        case floatingPointCounter
+        /// The bits of a double, and the generation in which it was set.
+        case gauge
+        /// The bits of the sum, then a count for each bucket.
+        case histogram(bucketCount: Int)
+    }
+
+    /// In place of an offset: the series has no cells in the arena, only carried totals.
+    static let noCells = -1
+
+    let kind: Kind
+    private let definition: FamilyDefinition
+    private let mapping: ArenaMapping?
+    private let epoch: UInt64
+    private let carried: [UInt64]
+    private let wordsPerSeries: Int
+
+    /// - Parameters:
+    ///   - mapping: The present arena; `nil` for none.
+    ///   - epoch: The generation whose gauges are shown; 0 shows none.
+    ///   - carried: Totals of earlier arenas, a word for each cell of each series; empty for none.
+    init(_ definition: FamilyDefinition, in mapping: ArenaMapping?, epoch: UInt64 = 0, carried: [UInt64] = []) {
+        kind =
+            switch definition.type {
+            case .counter: definition.isFloatingPoint ? .floatingPointCounter : .counter
+            case .gauge, .info: .gauge
+            case .histogram: .histogram(bucketCount: definition.bucketBounds.count + 1)
+            }
+        self.definition = definition
+        self.mapping = mapping
+        self.epoch = epoch
+        self.carried = carried
+        wordsPerSeries = definition.valueSize / 8
+    }
+
+    /// A cell that counts.
+    @inline(__always)
+    func count(_ cell: Int, of series: Int, at offset: Int) -> UInt64 {
+        let present = word(cell, at: offset)
+        return carried.isEmpty ? present : present.saturatingSum(carried[series * wordsPerSeries + cell])
+    }
+
+    /// The first cell as a double: a floating point counter's total or a histogram's sum.
+    @inline(__always)
+    func number(of series: Int, at offset: Int) -> Double {
+        let present = Double(bitPattern: word(0, at: offset))
+        return carried.isEmpty ? present : present + Double(bitPattern: carried[series * wordsPerSeries])
+    }
+
+    /// A gauge; `nil` when it is not set.
+    @inline(__always)
+    func gauge(at offset: Int) -> Double? {
+        guard let mapping, offset != Self.noCells, epoch != 0,
+            mapping.cell(at: offset + 8).pointee.load(ordering: .acquiring) == epoch
+        else { return nil }
+        return Double(bitPattern: word(0, at: offset))
+    }
+
+    /// What a series holds; `nil` for a gauge that is not set.
+    func value(of series: Int, at offset: Int) -> SeriesReading.Value? {
+        switch kind {
+        case .counter: return .number(Double(count(0, of: series, at: offset)))
+        case .floatingPointCounter: return .number(number(of: series, at: offset))
+        case .gauge: return gauge(at: offset).map(SeriesReading.Value.number)
+        case .histogram(let bucketCount):
+            let counts = (1...bucketCount).map { count($0, of: series, at: offset) }
+            return .histogram(
+                HistogramSnapshot(
+                    count: counts.reduce(0) { $0.saturatingSum($1) }, sum: number(of: series, at: offset),
+                    bounds: definition.bucketBounds, bucketCounts: counts))
+        }
+    }
+
+    /// What a series holds, with its names.
+    func reading(_ labelValues: [String], of series: Int, at offset: Int) -> SeriesReading? {
+        value(of: series, at: offset).map {
+            SeriesReading(
+                family: definition.name, labelNames: definition.labelNames, labelValues: labelValues, value: $0)
+        }
+    }
+
+    /// Writes the lines of a series.
+    @inline(__always)
+    func write(_ series: Int, at offset: Int, _ prefixes: inout LinePrefixes, to writer: inout SampleWriter) {
+        switch kind {
+        case .counter: writer.sample(prefix: prefixes.next(), count(0, of: series, at: offset))
+        case .floatingPointCounter: writer.sample(prefix: prefixes.next(), number(of: series, at: offset))
+        case .gauge:
+            let prefix = prefixes.next()
+            if let value = gauge(at: offset) { writer.sample(prefix: prefix, value) }
+        case .histogram(let bucketCount):
+            // The count is the last bucket by construction, whatever is observed meanwhile.
+            let sum = number(of: series, at: offset)
+            var total: UInt64 = 0
+            for bucket in 1...bucketCount {
+                total = total.saturatingSum(count(bucket, of: series, at: offset))
+                writer.sample(prefix: prefixes.next(), total)
+            }
+            writer.sample(prefix: prefixes.next(), sum)
+            writer.sample(prefix: prefixes.next(), total)
+        }
+    }
+
+    @inline(__always)
+    private func word(_ cell: Int, at offset: Int) -> UInt64 {
+        guard let mapping, offset != Self.noCells else { return 0 }
+        return mapping.cell(at: offset + 8 * cell).pointee.load(ordering: .relaxed)
+    }
+}
+
+extension UInt64 {
+    /// A sum that stays at the largest number: one that wrapped around would be a fall.
+    @inline(__always)
+    func saturatingSum(_ other: UInt64) -> UInt64 {
+        let (sum, isOverflow) = addingReportingOverflow(other)
+        return isOverflow ? .max : sum
+    }
+}
+
+/// One series as it was found in an arena, for those who want numbers instead of text.
+package struct SeriesReading: Sendable {
+    /// What a series holds.
+    package enum Value: Sendable {
+        /// A counter's total, with what earlier arenas had counted, or a gauge that is set.
+        case number(Double)
+        /// A histogram, with what earlier arenas had counted.
+        case histogram(HistogramSnapshot)
+    }
+
+    /// The family's name in the text format.
+    package let family: String
+    /// The names of its labels.
+    package let labelNames: [String]
+    /// Their values.
+    package let labelValues: [String]
+    /// What it holds.
+    package let value: Value
+
+    /// The value of a label; `nil` when the family has none of this name.
+    package subscript(label: String) -> String? {
+        labelNames.firstIndex(of: label).map { labelValues[$0] }
+    }
+
+    /// The value, of anything but a histogram, when it is finite.
+    package var number: Double? {
+        if case .number(let number) = value, number.isFinite { number } else { nil }
+    }
+
+    /// The value of a histogram.
+    package var histogram: HistogramSnapshot? {
+        if case .histogram(let histogram) = value { histogram } else { nil }
+    }
+}
+
+/// What series can be read from one by one.
+package protocol SeriesReader: Sendable {
+    /// Reads the series of some families as they are now. Gauges that are not set are left out.
+    ///
+    /// - Parameters:
+    ///   - names: The families, by their names in the text format.
+    ///   - limit: How many series of each family are read at most, so that a reading is bounded whatever is there.
+    /// - Returns: The series in the order of their registration.
+    func read(_ names: Set<String>, limit: Int) -> [SeriesReading]
+
+    /// How many series a family is known to have.
+    ///
+    /// - Parameter name: The family's name in the text format.
+    func seriesCount(of name: String) -> Int
+}
