@@ -40,7 +40,7 @@ public struct MusterMetricsFactory: MetricsFactory {
 
     /// Makes a counter's handler.
     public func makeCounter(label: String, dimensions: [(String, String)]) -> any CounterHandler {
-        SharedMetric(
+        SharedCounter(
             series(label, dimensions, .counter, refused: { CounterMetric(cell: $0, storage: $1) }) {
                 name, help, labelNames throws(MetricError) in
                 try registry.counterFamily(name, help: help, labelNames: labelNames, seriesLimit: seriesLimit)
@@ -51,7 +51,7 @@ public struct MusterMetricsFactory: MetricsFactory {
     public func makeFloatingPointCounter(
         label: String, dimensions: [(String, String)]
     ) -> any FloatingPointCounterHandler {
-        SharedMetric(
+        SharedFloatingPointCounter(
             series(label, dimensions, .counter, refused: { FloatingPointCounterMetric(cell: $0, storage: $1) }) {
                 name, help, labelNames throws(MetricError) in
                 try registry.floatingPointCounterFamily(
@@ -61,18 +61,18 @@ public struct MusterMetricsFactory: MetricsFactory {
 
     /// Makes a meter's handler.
     public func makeMeter(label: String, dimensions: [(String, String)]) -> any MeterHandler {
-        SharedMetric(gauge(label, dimensions))
+        SharedGauge(gauge(label, dimensions))
     }
 
     /// Makes a recorder's handler: a histogram when it aggregates, a gauge otherwise.
     public func makeRecorder(label: String, dimensions: [(String, String)], aggregate: Bool) -> any RecorderHandler {
-        guard aggregate else { return SharedMetric(gauge(label, dimensions)) }
-        return SharedMetric(histogram(label, dimensions, unit: nil, buckets: recorderBuckets))
+        guard aggregate else { return SharedGauge(gauge(label, dimensions)) }
+        return SharedHistogram(histogram(label, dimensions, unit: nil, buckets: recorderBuckets))
     }
 
     /// Makes a timer's handler.
     public func makeTimer(label: String, dimensions: [(String, String)]) -> any TimerHandler {
-        SharedMetric(histogram(label, dimensions, unit: .seconds, buckets: timerBuckets))
+        SharedHistogram(histogram(label, dimensions, unit: .seconds, buckets: timerBuckets))
     }
 
     /// Keeps the total: a counter never falls.
@@ -83,12 +83,12 @@ public struct MusterMetricsFactory: MetricsFactory {
 
     /// Takes the gauge out of the exposition.
     public func destroyMeter(_ handler: any MeterHandler) {
-        (handler as? SharedMetric<GaugeMetric>)?.metric.clear()
+        (handler as? SharedGauge)?.metric.clear()
     }
 
     /// Takes a gauge out of the exposition, keeps a histogram's totals.
     public func destroyRecorder(_ handler: any RecorderHandler) {
-        (handler as? SharedMetric<GaugeMetric>)?.metric.clear()
+        (handler as? SharedGauge)?.metric.clear()
     }
 
     /// Keeps the totals: a histogram never falls.
@@ -177,51 +177,47 @@ enum MetricNameSanitizer {
     }
 }
 
-/// A handler of swift-metrics.
-private final class SharedMetric<Metric: Sendable>: Sendable {
-    let metric: Metric
+/// A counter of swift-metrics.
+private final class SharedCounter: CounterHandler {
+    private let metric: CounterMetric
 
-    init(_ metric: Metric) {
-        self.metric = metric
-    }
-}
+    init(_ metric: CounterMetric) { self.metric = metric }
 
-extension SharedMetric: CounterHandler where Metric == CounterMetric {
     func increment(by amount: Int64) { metric.increment(by: Int(amount)) }
     func reset() { metric.reset() }
 }
 
-extension SharedMetric: FloatingPointCounterHandler where Metric == FloatingPointCounterMetric {
+/// A floating point counter of swift-metrics.
+private final class SharedFloatingPointCounter: FloatingPointCounterHandler {
+    private let metric: FloatingPointCounterMetric
+
+    init(_ metric: FloatingPointCounterMetric) { self.metric = metric }
+
     func increment(by amount: Double) { metric.increment(by: amount) }
     func reset() { metric.reset() }
 }
 
-extension SharedMetric: MeterHandler where Metric == GaugeMetric {
+/// A meter, or a recorder that does not aggregate.
+private final class SharedGauge: MeterHandler, RecorderHandler {
+    let metric: GaugeMetric
+
+    init(_ metric: GaugeMetric) { self.metric = metric }
+
     func set(_ value: Int64) { metric.set(Double(value)) }
     func set(_ value: Double) { metric.set(value) }
     func increment(by amount: Double) { metric.add(amount) }
     func decrement(by amount: Double) { metric.add(-amount) }
+    func record(_ value: Int64) { metric.set(Double(value)) }
+    func record(_ value: Double) { metric.set(value) }
 }
 
-extension SharedMetric: RecorderHandler where Metric: RecordingMetric {
-    func record(_ value: Int64) { metric.record(Double(value)) }
-    func record(_ value: Double) { metric.record(value) }
-}
+/// A recorder that aggregates, or a timer. Prometheus wants seconds: a preferred display unit is not heeded.
+private final class SharedHistogram: RecorderHandler, TimerHandler {
+    private let metric: HistogramMetric
 
-/// Prometheus wants seconds: a preferred display unit is not heeded.
-extension SharedMetric: TimerHandler where Metric == HistogramMetric {
+    init(_ metric: HistogramMetric) { self.metric = metric }
+
+    func record(_ value: Int64) { metric.observe(Double(value)) }
+    func record(_ value: Double) { metric.observe(value) }
     func recordNanoseconds(_ duration: Int64) { metric.observe(Double(duration) / 1e9) }
-}
-
-/// What a recorder records into: a histogram when it aggregates, a gauge otherwise.
-private protocol RecordingMetric: Sendable {
-    func record(_ value: Double)
-}
-
-extension GaugeMetric: RecordingMetric {
-    fileprivate func record(_ value: Double) { set(value) }
-}
-
-extension HistogramMetric: RecordingMetric {
-    fileprivate func record(_ value: Double) { observe(value) }
 }

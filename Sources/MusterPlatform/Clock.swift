@@ -2,7 +2,7 @@
 
 import CMuster
 
-/// The clock everything that waits is written against, so that tests can hold time in their hands.
+/// The clock that every wait uses, so that tests control time.
 public protocol RuntimeClock: Sendable {
     /// The present instant.
     var now: MonotonicInstant { get }
@@ -113,7 +113,7 @@ package enum WallClock {
     }
 }
 
-/// What a task that sleeps on another thread's loop and its cancellation have to tell each other.
+/// Shared by a task that sleeps on another thread's loop and the handler of its cancellation.
 ///
 /// Sound as `@unchecked Sendable`: only closures submitted to the one loop touch it, on that loop's thread.
 final class RemoteSleep<Token>: @unchecked Sendable {

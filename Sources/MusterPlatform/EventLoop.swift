@@ -12,7 +12,7 @@ import Synchronization
 /// one system call until the earliest deadline, a ready descriptor or new work: nothing polls.
 ///
 /// A loop is not tied to a thread for life. While no thread runs it, it is *detached*; work that arrives then is
-/// kept and the loop's starter, if it has one, is asked for a thread. So no work handed to a loop is ever lost.
+/// kept and the loop's starter, if it has one, starts a thread. So no work handed to a loop is ever lost.
 ///
 /// Sound as `@unchecked Sendable`: what is marked as the runner's is touched only by the thread that runs the loop,
 /// one at a time, and passes from one to the next through `shared`'s lock; everything else is immutable or locked.
@@ -411,10 +411,10 @@ package final class EventLoop: TaskExecutor, @unchecked Sendable {
 
     // MARK: Progress
 
-    /// Makes the loop tell another process of each of its turns. To be called on the loop's thread, or while none
+    /// Publishes each of the loop's turns to another process. To be called on the loop's thread, or while none
     /// runs it.
     ///
-    /// - Parameter publisher: Where to tell it; `nil` ends it.
+    /// - Parameter publisher: `nil` stops publishing.
     package func publishTurns(to publisher: TurnPublisher?) {
         requireOwnThread("publishTurns", orDetached: true)
         self.publisher?.sleep()
@@ -739,7 +739,7 @@ public enum DescriptorError: Error, Hashable, Sendable, CustomStringConvertible 
 
 package typealias EventLoopError = DescriptorError
 
-/// Hears how an event loop gets on. Called on the loop's thread, once a turn, so it must be quick.
+/// Observes an event loop. Called on the loop's thread, once a turn, so it must be quick.
 package protocol EventLoopObserver: Sendable {
     /// A turn is over: the loop looks for due timers and ready descriptors again.
     ///

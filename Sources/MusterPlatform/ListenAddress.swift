@@ -9,13 +9,13 @@ public enum ListenAddress: Hashable, Sendable, CustomStringConvertible {
     case tcp(host: String, port: UInt16)
     /// A Unix socket.
     case unix(path: String)
-    /// A listening socket that somebody else has made and keeps. A duplicate is used, and only that is closed.
+    /// A listening socket that another part of the program owns. A duplicate is used, and only that is closed.
     case descriptor(Int32)
-    /// A listening socket that systemd, or who does as systemd does, has handed over under a name: the
+    /// A listening socket that systemd, or a program that follows its protocol, has handed over under a name: the
     /// `FileDescriptorName=` of its socket unit. A duplicate is used, and only that is closed.
     case systemd(name: String)
 
-    /// Reads an address as people write it.
+    /// Parses an address.
     ///
     /// - Parameter text: `127.0.0.1:9917`, `localhost:9917`, `[::1]:9917`, `:9917` or `*:9917` for every address,
     ///   `unix:/run/muster.sock`, `fd:3`, or `systemd:web`.
@@ -29,7 +29,8 @@ public enum ListenAddress: Hashable, Sendable, CustomStringConvertible {
         }
         if text.hasPrefix("fd:") {
             guard let number = Int32(text.dropFirst("fd:".count)), number >= 0 else {
-                throw .invalidAddress(text, reason: "after 'fd:' stands the number of a listening socket, as in 'fd:3'")
+                throw .invalidAddress(
+                    text, reason: "'fd:' must be followed by the number of a listening socket, as in 'fd:3'")
             }
             self = .descriptor(number)
             return
@@ -40,7 +41,7 @@ public enum ListenAddress: Hashable, Sendable, CustomStringConvertible {
                 throw .invalidAddress(
                     text,
                     reason: """
-                        after 'systemd:' stands the FileDescriptorName of a socket unit, as in 'systemd:web': 1 to 255 \
+                        'systemd:' must be followed by the FileDescriptorName of a socket unit, as in 'systemd:web': 1 to 255 \
                         ASCII characters without control characters and ':'
                         """)
             }
@@ -55,7 +56,7 @@ public enum ListenAddress: Hashable, Sendable, CustomStringConvertible {
         guard portText.utf8.allSatisfy({ (UInt8(ascii: "0")...UInt8(ascii: "9")).contains($0) }),
             let port = UInt16(portText)
         else {
-            throw .invalidAddress(text, reason: "'\(portText)' is no port; a port is a number from 0 to 65535")
+            throw .invalidAddress(text, reason: "'\(portText)' is not a port; a port is a number from 0 to 65535")
         }
         self = .tcp(host: try Self.host(text[..<colon], of: text), port: port)
     }
@@ -66,28 +67,29 @@ public enum ListenAddress: Hashable, Sendable, CustomStringConvertible {
             let inside = text.dropFirst().dropLast()
             guard text.hasSuffix("]"), inside.contains(":"), !inside.contains("[") && !inside.contains("]") else {
                 throw .invalidAddress(
-                    address, reason: "between brackets stands an IPv6 address, followed by the port, as in '[::1]:9917'"
+                    address,
+                    reason: "brackets must enclose an IPv6 address and be followed by the port, as in '[::1]:9917'"
                 )
             }
             return String(inside)
         }
         if text.contains(":") {
-            throw .invalidAddress(address, reason: "an IPv6 address stands in brackets, as in '[::1]:9917'")
+            throw .invalidAddress(address, reason: "an IPv6 address must be in brackets, as in '[::1]:9917'")
         }
         let isPlausible = text.utf8.allSatisfy { byte in
             byte > UInt8(ascii: " ") && byte < 0x7F && byte != UInt8(ascii: "/") && byte != UInt8(ascii: "[")
                 && byte != UInt8(ascii: "]") && byte != UInt8(ascii: "@")
         }
-        guard isPlausible else { throw .invalidAddress(address, reason: "'\(text)' is no host name") }
+        guard isPlausible else { throw .invalidAddress(address, reason: "'\(text)' is not a host name") }
         return String(text)
     }
 
     /// The longest path that fits the kernel's `sockaddr_un`.
-    static let longestPath = 107
+    private static let longestPath = UnixSocketAddress.capacity - 1
 
     /// What is wrong with a Unix socket's path, if anything.
     package static func problem(withPath path: String) -> String? {
-        if path.isEmpty { return "after 'unix:' stands a path, as in 'unix:/run/muster.sock'" }
+        if path.isEmpty { return "'unix:' must be followed by a path, as in 'unix:/run/muster.sock'" }
         if path.utf8.contains(0) { return "the path contains a NUL byte" }
         if path.utf8.count > longestPath {
             return
@@ -119,17 +121,17 @@ public enum ListenAddress: Hashable, Sendable, CustomStringConvertible {
     }
 }
 
-/// Why a program cannot listen where it was told to.
+/// Why a program cannot listen at an address.
 public enum ListenError: Error, Hashable, Sendable, CustomStringConvertible {
     /// An address cannot be read.
     case invalidAddress(String, reason: String)
-    /// Somebody else listens at the address already. `setting` names what to change.
+    /// Another socket listens at the address already. `setting` names what to change.
     case addressInUse(ListenAddress, setting: String)
     /// A host has no address here. `setting` names what to change.
     case unknownHost(String, reason: String, setting: String)
-    /// A path is taken by something that is no socket. `setting` names what to change.
+    /// A path is taken by a file that is not a socket. `setting` names what to change.
     case notASocket(path: String, setting: String)
-    /// An inherited descriptor is no listening stream socket. `setting` names what to change.
+    /// An inherited descriptor is not a listening stream socket. `setting` names what to change.
     case notListening(descriptor: Int32, setting: String)
     /// systemd has handed over no socket of this name. `given` are the names there are, `setting` what to change.
     case notGiven(name: String, given: [String], setting: String)
@@ -144,7 +146,7 @@ public enum ListenError: Error, Hashable, Sendable, CustomStringConvertible {
     public var description: String {
         switch self {
         case .invalidAddress(let address, let reason):
-            "'\(address)' is no address to listen at: \(reason)"
+            "'\(address)' is not an address to listen at: \(reason)"
         case .addressInUse(.unix(let path), let setting):
             """
             cannot listen at unix:\(path): a running process listens there already; stop it, or set \(setting) to \
@@ -161,12 +163,12 @@ public enum ListenError: Error, Hashable, Sendable, CustomStringConvertible {
             """
         case .notASocket(let path, let setting):
             """
-            cannot listen at unix:\(path): something that is no socket is there, and was left alone; remove it, or \
+            cannot listen at unix:\(path): the file there is not a socket; remove it, or \
             set \(setting) to another path
             """
         case .notListening(let descriptor, let setting):
             """
-            cannot use descriptor \(descriptor): it is no listening stream socket; check who hands it over, or set \
+            cannot use descriptor \(descriptor): it is not a listening stream socket; check what hands it over, or set \
             \(setting) to an address
             """
         case .notGiven(let name, let given, let setting):
@@ -199,7 +201,7 @@ public enum ListenError: Error, Hashable, Sendable, CustomStringConvertible {
         case (EADDRNOTAVAIL, _):
             "no network interface of this machine has that address; set \(setting) to one that it has"
         case (EAFNOSUPPORT, _):
-            "this machine does not speak that protocol; set \(setting) to an address of another one"
+            "this machine does not support that protocol; set \(setting) to an address of another one"
         case (ENOENT, .unix):
             "create the directory first, or set \(setting) to a path in one that exists"
         case (EACCES, .unix), (EPERM, .unix), (EROFS, .unix):

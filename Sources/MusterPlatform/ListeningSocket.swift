@@ -110,7 +110,7 @@ public struct ListeningSocket: Sendable {
         do {
             return try listen(atPath: path, backlog)
         } catch  where error.code == EADDRINUSE {
-            // Somebody's, or what somebody has left behind: ask whether anybody answers.
+            // The file may be left over from a process that has ended: try to connect.
             var information = stat()
             if lstat(path, &information) == 0, information.st_mode & S_IFMT != S_IFSOCK {
                 throw .notASocket(path: path, setting: setting)
@@ -143,7 +143,7 @@ public struct ListeningSocket: Sendable {
         return descriptor
     }
 
-    /// Whether nobody listens at a socket's file any more.
+    /// Whether no process listens at a socket's file any more.
     private static func isAbandoned(_ path: String) -> Bool {
         guard let descriptor = try? open(AF_UNIX) else { return false }
         defer { close(descriptor) }

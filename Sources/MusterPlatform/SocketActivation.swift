@@ -2,7 +2,7 @@
 
 import Glibc
 
-/// The sockets that systemd, or whoever speaks its protocol, has opened for this process before it started.
+/// The sockets that systemd, or a program that follows its protocol, has opened for this process before it started.
 ///
 /// The protocol is that of `sd_listen_fds(3)`: the sockets are the descriptors from 3 on, `LISTEN_FDS` says how many,
 /// `LISTEN_PID` for which process, and `LISTEN_FDNAMES` what each is called. A process that merely inherited the
@@ -34,7 +34,7 @@ package struct SocketActivation: Sendable {
     ///
     /// - Parameters:
     ///   - environment: The value of an environment variable.
-    ///   - process: The number of the process that asks.
+    ///   - process: The number of the calling process.
     package init(environment: (String) -> String?, process: Int32) {
         guard environment("LISTEN_PID").flatMap({ Int32($0) }) == process,
             let count = environment("LISTEN_FDS").flatMap({ Int32($0) }), (1...Self.largestCount).contains(count)
@@ -50,9 +50,9 @@ package struct SocketActivation: Sendable {
     }
 
     private static let firstDescriptor: Int32 = 3
-    /// What systemd's own library calls a socket whose name it was not told.
+    /// The name that systemd's own library gives to an unnamed socket.
     private static let unnamed = "unknown"
-    /// More than a kernel lets a process have is no number of descriptors but a mistake.
+    /// A larger count exceeds what the kernel allows, so it must be a mistake.
     private static let largestCount: Int32 = 1 << 20
 
     /// The names of the sockets, each once.

@@ -32,7 +32,7 @@ public struct SystemError: Error, Hashable, Sendable, CustomStringConvertible {
     }
 }
 
-/// A file descriptor that is closed when its owner goes away.
+/// A file descriptor that is closed with its last reference.
 package final class OwnedDescriptor: Sendable {
     /// The descriptor's number.
     package let rawValue: Int32
@@ -69,11 +69,11 @@ public struct UnixSignal: RawRepresentable, Hashable, Sendable, CustomStringConv
         self.init(rawValue: number)
     }
 
-    /// Asks for a graceful end.
+    /// Requests a graceful shutdown.
     public static let terminate = UnixSignal(rawValue: SIGTERM)
-    /// Asks for an end at once (Ctrl-C).
+    /// Requests an immediate shutdown (Ctrl-C).
     public static let interrupt = UnixSignal(rawValue: SIGINT)
-    /// Asks for a reload.
+    /// Requests a reload.
     public static let hangUp = UnixSignal(rawValue: SIGHUP)
     /// Free for the application's use.
     public static let user1 = UnixSignal(rawValue: SIGUSR1)

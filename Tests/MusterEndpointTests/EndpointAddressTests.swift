@@ -26,19 +26,21 @@ struct EndpointAddressTests {
     @Test(
         "What is no address is refused with the reason",
         arguments: [
-            ("", "the port is missing"), ("127.0.0.1", "as in '127.0.0.1:9917'"), ("127.0.0.1:", "'' is no port"),
-            ("127.0.0.1:65536", "0 to 65535"), ("127.0.0.1:-1", "'-1' is no port"),
-            ("127.0.0.1:+80", "'+80' is no port"),
-            ("127.0.0.1:http", "'http' is no port"), ("::1:80", "stands in brackets"), ("[::1:80", "between brackets"),
-            ("[]:80", "between brackets"), ("[1.2.3.4]:80", "between brackets"), ("[[::1]]:80", "between brackets"),
-            ("a b:80", "is no host name"), ("http://x:80", "stands in brackets"), ("a/b:80", "is no host name"),
-            ("unix:", "stands a path"), ("fd:x", "number of a listening socket"),
+            ("", "the port is missing"), ("127.0.0.1", "as in '127.0.0.1:9917'"), ("127.0.0.1:", "'' is not a port"),
+            ("127.0.0.1:65536", "0 to 65535"), ("127.0.0.1:-1", "'-1' is not a port"),
+            ("127.0.0.1:+80", "'+80' is not a port"),
+            ("127.0.0.1:http", "'http' is not a port"), ("::1:80", "must be in brackets"),
+            ("[::1:80", "brackets must enclose"),
+            ("[]:80", "brackets must enclose"), ("[1.2.3.4]:80", "brackets must enclose"),
+            ("[[::1]]:80", "brackets must enclose"),
+            ("a b:80", "is not a host name"), ("http://x:80", "must be in brackets"), ("a/b:80", "is not a host name"),
+            ("unix:", "followed by a path"), ("fd:x", "number of a listening socket"),
             ("fd:-1", "number of a listening socket"),
-            ("unix:/" + String(repeating: "x", count: 107), "has 108 bytes"), ("hö:80", "is no host name"),
+            ("unix:/" + String(repeating: "x", count: 107), "has 108 bytes"), ("hö:80", "is not a host name"),
         ])
     func refuses(text: String, reason: String) {
         let error = #expect(throws: ListenError.self) { try ListenAddress(parsing: text) }
-        #expect(error?.description.contains("'\(text)' is no address to listen at") == true)
+        #expect(error?.description.contains("'\(text)' is not an address to listen at") == true)
         #expect(error?.description.contains(reason) == true, "\(error?.description ?? "")")
     }
 

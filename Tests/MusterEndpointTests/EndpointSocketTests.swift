@@ -82,8 +82,8 @@ final class EndpointSocketTests {
         arguments: [
             (ListenAddress.tcp(host: "192.0.2.1", port: 0), "no network interface of this machine has that address"),
             (.tcp(host: "no-such-host.invalid", port: 0), "set endpoint.address to an address of this machine"),
-            (.tcp(host: "a\u{0}b", port: 0), "NUL byte"), (.descriptor(1_000_000), "no listening stream socket"),
-            (.descriptor(0), "no listening stream socket"), (.unix(path: ""), "stands a path"),
+            (.tcp(host: "a\u{0}b", port: 0), "NUL byte"), (.descriptor(1_000_000), "not a listening stream socket"),
+            (.descriptor(0), "not a listening stream socket"), (.unix(path: ""), "followed by a path"),
             (.unix(path: "/nowhere/at/all.sock"), "create the directory first"),
         ])
     func refused(address: ListenAddress, text: String) throws {

@@ -61,7 +61,7 @@ final class ArenaMapping: @unchecked Sendable {
         isHeap = false
     }
 
-    /// Private memory in place of a file, for what nobody exports.
+    /// Private memory in place of a file, for metrics that are not exported.
     init(privateBytes: Int) {
         size = privateBytes
         base = .allocate(byteCount: privateBytes, alignment: 64)
@@ -83,7 +83,7 @@ final class ArenaMapping: @unchecked Sendable {
         (base + offset).assumingMemoryBound(to: Atomic<UInt64>.self)
     }
 
-    /// A private copy of a range, so that nobody can change it between its check and its use.
+    /// A private copy of a range, so that it cannot change between its check and its use.
     func copy(_ range: Range<Int>) -> [UInt8] {
         [UInt8](UnsafeRawBufferPointer(start: base + range.lowerBound, count: range.count))
     }
@@ -147,7 +147,7 @@ package struct InheritedArena: Sendable {
 /// A lock between processes that append to one arena; the kernel releases it when its holder dies.
 ///
 /// It is a record lock of POSIX, which belongs to a process: an inherited descriptor shares its open file
-/// description with its origin, so that the locks tied to that description would exclude nobody. Threads of one
+/// description with its origin, so that locks tied to that description would not exclude anything. Threads of one
 /// process exclude each other by a mutex before they come here.
 struct ProcessFileLock {
     private let descriptor: Int32
@@ -178,11 +178,11 @@ struct ProcessFileLock {
 package enum ArenaError: Error, Hashable, Sendable, CustomStringConvertible {
     /// A system call failed.
     case system(SystemError)
-    /// The file may still be resized, so that whoever shares it could make a reader fault.
+    /// The file may still be resized, so that another process could make a reader fault.
     case notSealed
     /// The file is smaller than the smallest arena.
     case tooSmall(size: Int, minimum: Int)
-    /// Nobody has written an arena into the file yet.
+    /// The file does not contain an arena yet.
     case notFormatted
     /// The file begins with something else than an arena.
     case wrongMagic(found: UInt64)

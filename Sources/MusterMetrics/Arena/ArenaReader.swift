@@ -6,7 +6,7 @@ import Synchronization
 /// The reading side of a metric arena, which trusts nothing it finds there.
 ///
 /// The writer is usually another process and may have scribbled over the memory: everything is copied out and
-/// judged before it is used, and no content makes a reader trap. Records are read once; a later look reads only
+/// judged before it is used, and no content makes a reader trap. Records are read once; a later call reads only
 /// what was appended since.
 package final class ArenaReader: Sendable {
     let mapping: ArenaMapping
@@ -37,7 +37,7 @@ package final class ArenaReader: Sendable {
 
     /// What was found wrong with the arena since the reader was made; `nil` for a sound one.
     ///
-    /// Series that were read before the damage stay readable; later ones are not looked at.
+    /// Series that were read before the damage stay readable; later ones are not read.
     package var damage: ArenaError? {
         withIndex { _, damage in damage }
     }
@@ -114,7 +114,7 @@ package final class ArenaReader: Sendable {
         }
     }
 
-    /// Reads what was appended since the last time and hands out the index.
+    /// Reads what was appended since the last call and lends the index.
     func withIndex<Result>(_ body: (borrowing ArenaIndex, ArenaError?) -> sending Result) -> sending Result {
         state.withLock { state in
             if state.damage == nil {

@@ -16,10 +16,10 @@ import Synchronization
 /// What does not fit is dropped and counted in ``droppedSeries``. Most programs reach an arena only through
 /// ``MetricRegistry``.
 package final class ArenaWriter: Sendable {
-    /// The size of an arena in bytes unless another is asked for. Pages that hold nothing take no memory.
+    /// The size of an arena in bytes by default. Pages that hold nothing take no memory.
     package static let defaultCapacity = 4 << 20
 
-    /// The memory file, to be handed to whoever reads the arena or attaches to it next.
+    /// The memory file, for the process that reads the arena and the one that attaches to it next.
     package let descriptor: OwnedDescriptor
     /// The number of this writer's generation: 1 for the first that attached to the arena.
     package let epoch: UInt64
@@ -89,7 +89,7 @@ package final class ArenaWriter: Sendable {
         try ArenaWriter(descriptor: ArenaFile.create(name: name, capacity: capacity))
     }
 
-    /// Creates an arena in private memory, which nobody can export.
+    /// Creates an arena in private memory, which cannot be exported.
     static func privateArena() -> ArenaWriter {
         ArenaWriter(privateMemory: ArenaMapping(privateBytes: 256 << 10))
     }
@@ -237,7 +237,7 @@ package final class ArenaWriter: Sendable {
     }
 }
 
-/// What an arena's descriptor area says, in the order in which it was said.
+/// The content of an arena's descriptor area, in the order of registration.
 struct ArenaIndex: Sendable {
     struct Family: Sendable {
         var definition: FamilyDefinition

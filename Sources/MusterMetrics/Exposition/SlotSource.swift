@@ -7,7 +7,7 @@ import Synchronization
 /// Exposes the series of one slot, whose processes come and go and now and then get another arena.
 ///
 /// Totals never fall: what the processes of earlier arenas have counted is carried on and added to what the present
-/// arena says. Gauges and informations belong to the process that set them and vanish with it. A damaged arena costs
+/// arena says. Gauges and info metrics belong to the process that set them and vanish with it. A damaged arena costs
 /// the slot's new series only; what was known of it stays shown.
 ///
 /// The arena may still be empty; it is read from the first scrape after a process has formatted it.
@@ -63,7 +63,7 @@ package final class SlotSource: MetricSource, SeriesReader {
         var hasReportedLimit = false
     }
 
-    /// What is to be logged, once the lock is free.
+    /// What to log once the lock is released.
     private enum Notice {
         case unreadable(ArenaError, pid: Int32?)
         case contradiction(String)
@@ -99,15 +99,15 @@ package final class SlotSource: MetricSource, SeriesReader {
         report(
             state.withLock { state in
                 if let arena = state.arena, arena.file === file || arena.isFile(file.rawValue) { return [] }
-                // What nobody has scraped yet counts as well.
-                let notices = look(&state)
+                // Include what has not been scraped yet.
+                let notices = update(&state)
                 retire(&state)
                 state.arena = Arena(file: file)
                 return notices
             })
     }
 
-    /// Notes that a process is gone, so that its gauges vanish at once.
+    /// Records that a process has ended, so that its gauges vanish at once.
     ///
     /// A successor that has attached to the arena already keeps its gauges.
     ///
@@ -115,9 +115,9 @@ package final class SlotSource: MetricSource, SeriesReader {
     package func processEnded(pid: Int32) {
         report(
             state.withLock { state in
-                let notices = look(&state)
+                let notices = update(&state)
                 if state.retired?.pid == pid { state.retired = nil }
-                // The epoch is loaded first: a writer says who it is before it takes an epoch.
+                // The epoch is loaded first: a writer stores its process ID before it takes an epoch.
                 if let reader = state.arena?.reader {
                     let epoch = reader.epoch
                     if reader.writerPid == pid { state.arena?.endedEpoch = epoch }
@@ -126,9 +126,9 @@ package final class SlotSource: MetricSource, SeriesReader {
             })
     }
 
-    /// Whether the arena was sound when it was last looked at.
+    /// Whether the arena was sound when it was last read.
     ///
-    /// An arena that nobody has formatted yet is: there is nothing that could be missing.
+    /// An arena that is not formatted yet is sound: nothing can be missing.
     package var isReadable: Bool {
         state.withLock { state in
             switch state.arena?.failure {
@@ -144,7 +144,7 @@ package final class SlotSource: MetricSource, SeriesReader {
     /// - Returns: `true` when the file is damaged, unsealed, too small or laid out by another version.
     package func needsFreshArena() -> Bool {
         let (arena, notices): (Arena?, [Notice]) = state.withLock { state in
-            let notices = look(&state)
+            let notices = update(&state)
             return (state.arena, notices)
         }
         report(notices)
@@ -170,7 +170,7 @@ package final class SlotSource: MetricSource, SeriesReader {
     /// Looks for new series and fixes what is shown in one scrape.
     package func prepare() -> any PreparedMetrics {
         let (prepared, notices): (PreparedArena, [Notice]) = state.withLock { state in
-            let notices = look(&state)
+            let notices = update(&state)
             let reader = state.arena?.reader
             let epoch = reader?.epoch ?? 0
             return (
@@ -189,7 +189,7 @@ package final class SlotSource: MetricSource, SeriesReader {
 
     package func read(_ names: Set<String>, limit: Int) -> [SeriesReading] {
         let (readings, notices): ([SeriesReading], [Notice]) = state.withLock { state in
-            let notices = look(&state)
+            let notices = update(&state)
             let reader = state.arena?.reader
             let epoch = reader?.epoch ?? 0
             return (
@@ -205,8 +205,8 @@ package final class SlotSource: MetricSource, SeriesReader {
         state.withLock { $0.catalog.seriesCount(of: name) }
     }
 
-    /// Takes in what has happened in the memory files.
-    private func look(_ state: inout State) -> [Notice] {
+    /// Reads what was added to the memory files.
+    private func update(_ state: inout State) -> [Notice] {
         if let retired = state.retired { carry(retired, &state) }
         var notices: [Notice] = []
         if var arena = state.arena {

@@ -46,7 +46,7 @@ enum MetricGrammar {
             throw .invalidName(name, problem: "a counter's name must end in _total: \"\(name)_total\"")
         }
         if type == .info, baseName == name {
-            throw .invalidName(name, problem: "an information's name must end in _info: \"\(name)_info\"")
+            throw .invalidName(name, problem: "an info metric's name must end in _info: \"\(name)_info\"")
         }
         if let suffix = reservedSuffix(of: baseName) {
             throw .invalidName(
@@ -66,7 +66,7 @@ enum MetricGrammar {
                 unit.name, metric: baseName, problem: "use ASCII letters, digits and underscores only")
         }
         guard type != .info else {
-            throw .invalidUnit(unit.name, metric: baseName, problem: "an information has no unit; leave it out")
+            throw .invalidUnit(unit.name, metric: baseName, problem: "an info metric has no unit; leave it out")
         }
         guard baseName.hasSuffix("_" + unit.name) else {
             let suggestion = "\(baseName)_\(unit.name)\(type == .counter ? "_total" : "")"

@@ -85,7 +85,7 @@ public struct FloatingPointCounterMetric: Sendable {
 /// A value that goes up and down.
 ///
 /// It is exported from the first time this process sets it until it is cleared or a later process attaches to the
-/// arena, so that nobody sees a dead process' value.
+/// arena, so that a dead process' value is never shown.
 public struct GaugeMetric: Sendable {
     // Two cells: the value's bits, and the epoch in which it was set (0: not set). The memory behind the pointer
     // lives as long as `storage` and is touched by atomics only.
