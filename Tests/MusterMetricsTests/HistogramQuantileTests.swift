@@ -8,7 +8,7 @@ import Testing
 struct HistogramQuantileTests {
     private func histogram(_ counts: [UInt64], bounds: [Double] = [1, 2, 4]) -> HistogramSnapshot {
         HistogramSnapshot(
-            count: counts.reduce(0, RenderedFamily.saturatingSum), sum: 0, bounds: bounds, bucketCounts: counts)
+            count: counts.reduce(0, { $0.saturatingSum($1) }), sum: 0, bounds: bounds, bucketCounts: counts)
     }
 
     @Test(
