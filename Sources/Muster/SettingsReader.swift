@@ -7,7 +7,7 @@ import MusterHealth
 import MusterPlatform
 import SystemPackage
 
-/// Reads single settings, and says what is wrong with those that cannot be used.
+/// Reads single values, with an error that says what was expected.
 struct SettingsReader {
     let config: ConfigReader
 
@@ -36,11 +36,6 @@ struct SettingsReader {
             throw SettingsError(key: key, value: text, expected: "a duration above zero, such as 500ms, 10s or 2m")
         }
         return value
-    }
-
-    /// Reads a duration, where there is one.
-    func duration(_ key: String, allowsZero: Bool, into value: inout Duration) throws(SettingsError) {
-        if let read = try duration(key, allowsZero: allowsZero) { value = read }
     }
 
     func integer(_ key: String, in range: ClosedRange<Int>) throws(SettingsError) -> Int? {
@@ -82,7 +77,7 @@ struct SettingsReader {
         do {
             var configuration = EndpointConfiguration()
             configuration.address = try ListenAddress(parsing: text)
-            configuration.addressSetting = SettingsError.spellings(of: key)
+            configuration.addressSetting = Setting.spellings(of: key)
             return configuration
         } catch {
             throw SettingsError(
@@ -114,9 +109,8 @@ extension Duration {
         ("h", 3600e9), ("d", 86400e9),
     ]
 
-    /// Reads a duration as people write it in settings: `10ms`, `1s`, `1.5m`, `2h`; a bare number is in seconds.
-    ///
-    /// - Parameter text: The text; `nil` is returned for one that is no duration, and for a negative one.
+    /// Reads a duration as it is written in settings: `10ms`, `1s`, `1.5m`, `2h`; a bare number is in seconds. Returns
+    /// `nil` for a negative one and for other text.
     public init?(parsing text: String) {
         // Longer suffixes first: "ms" ends with "s".
         let unit = Self.units.sorted { $0.suffix.count > $1.suffix.count }.first { text.hasSuffix($0.suffix) }

@@ -7,71 +7,44 @@ import MusterEndpoint
 import MusterHealth
 import MusterPlatform
 
-/// All that `muster check` looks at, in one go.
+/// Checks what a service would be started with.
 public struct CheckRun {
     private let settingsFile: String?
     private let webConfigFile: String?
-    private let units: [String]
     private let arguments: [String]
     private let environment: [String: String]
     private let isBinding: Bool
     private let read: (String) -> Result<String, ReadFailure>
 
-    /// Plans a check.
+    /// Creates a check.
     ///
     /// - Parameters:
-    ///   - settingsFile: A JSON file with settings; when `nil`, the one that the others name.
+    ///   - settingsFile: A JSON file with settings; when `nil`, the one that arguments or environment name.
     ///   - webConfigFile: A web config file; when `nil`, the one that the settings name.
-    ///   - units: The paths of systemd units. If there are any, the settings are theirs.
     ///   - arguments: The service's arguments, without the program's name.
-    ///   - environment: The environment, which counts without units only.
-    ///   - isBinding: Whether to try to listen at the endpoint's address.
+    ///   - environment: The environment.
+    ///   - isBinding: Whether to listen at the endpoint's address for a moment.
     ///   - read: Reads a text file.
     public init(
-        settingsFile: String?, webConfigFile: String?, units: [String], arguments: [String],
-        environment: [String: String], isBinding: Bool,
-        read: @escaping (String) -> Result<String, ReadFailure>
+        settingsFile: String?, webConfigFile: String?, arguments: [String], environment: [String: String],
+        isBinding: Bool, read: @escaping (String) -> Result<String, ReadFailure>
     ) {
         self.settingsFile = settingsFile
         self.webConfigFile = webConfigFile
-        self.units = units
         self.arguments = arguments
         self.environment = environment
         self.isBinding = isBinding
         self.read = read
     }
 
-    /// Does it.
+    /// Runs the check.
     public func report() -> CheckReport {
         var report = CheckReport()
-        var input = SettingsInput(arguments: arguments, file: settingsFile)
-        if units.isEmpty {
-            input.environment = SettingsInput.environment(environment)
-            let check = SettingsCheck(input, read: read)
-            report.add(check.findings + SettingsRelations.findings(check) + bind(check), about: "settings")
-            checkWebConfig(of: check, &report)
-        } else {
-            checkUnits(input, &report)
-        }
+        let check = SettingsCheck(arguments: arguments, environment: environment, file: settingsFile, read: read)
+        report.add(check.findings + bind(check), about: "settings")
+        checkWebConfig(of: check, &report)
         if let webConfigFile { report.add(WebConfigCheck.findings(file: webConfigFile), about: webConfigFile) }
         return report
-    }
-
-    private func checkUnits(_ input: SettingsInput, _ report: inout CheckReport) {
-        var files: [(path: String, text: String)] = []
-        for path in units {
-            switch read(path) {
-            case .success(let text): files.append((path, text))
-            case .failure(let failure):
-                report.add([Finding(.error, Finding.Place(path), "\(failure)")], about: path)
-            }
-        }
-        let check = UnitCheck(files, base: input, read: read)
-        for (unit, findings) in check.findings { report.add(findings, about: unit) }
-        for settings in check.services {
-            if isBinding { report.add(bind(settings), about: "endpoint") }
-            checkWebConfig(of: settings, &report)
-        }
     }
 
     private func checkWebConfig(of check: SettingsCheck, _ report: inout CheckReport) {
@@ -85,7 +58,7 @@ public struct CheckRun {
         let place = check.place(of: "muster.endpoint.address") ?? Finding.Place("settings")
         switch endpoint.address {
         case .systemd, .descriptor:
-            return [Finding(.note, place, "\(endpoint.address) is handed over at the start; there is nothing to try")]
+            return [Finding(.note, place, "\(endpoint.address) is passed in at the start; it cannot be checked")]
         case .tcp, .unix:
             do {
                 let socket = try ListeningSocket(endpoint.address, setting: "'muster.endpoint.address'")
@@ -152,7 +125,7 @@ public struct CheckReport: Hashable, Sendable {
             return count == 0 ? nil : PlainText.count(count, severity.rawValue)
         }
         let subjects = subjects.joined(separator: ", ").onOneLine
-        return "checked \(subjects): \(counts.isEmpty ? "nothing to object to" : counts.joined(separator: ", "))"
+        return "checked \(subjects): \(counts.isEmpty ? "no problems found" : counts.joined(separator: ", "))"
     }
 
     /// The report for programs.
@@ -188,6 +161,18 @@ public struct CheckReport: Hashable, Sendable {
         let warnings: Int
         let notes: Int
         let exitCode: Int32
+    }
+}
+
+/// Checks a web config file, with the certificates and keys that it names, as the endpoint would load it.
+enum WebConfigCheck {
+    static func findings(file: String) -> [Finding] {
+        do throws(WebConfigError) {
+            let config = try WebConfig.load(file: file)
+            return [Finding(.note, Finding.Place(file), config.summary)]
+        } catch {
+            return [Finding(.error, Finding.Place(error.file, line: error.line), error.reason)]
+        }
     }
 }
 

@@ -1,48 +1,61 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Configuration
-public import Muster
+import Muster
 import MusterEndpoint
 import MusterHealth
 import MusterPlatform
 import MusterSupervision
 
-/// Reads settings as a program would at its start, and goes on past what is wrong with them.
-public struct SettingsCheck: Sendable {
+/// Reads settings as a program would at its start, but collects all errors instead of stopping at the first.
+struct SettingsCheck: Sendable {
     /// What was found.
-    public private(set) var findings: [Finding] = []
-    /// The settings, with the defaults in the place of what could not be used.
-    public private(set) var settings = MusterSettings()
+    private(set) var findings: [Finding] = []
+    /// The settings, with defaults for the values that could not be used.
+    private(set) var settings = MusterSettings()
 
-    private let input: SettingsInput
     private var places: [String: Finding.Place] = [:]
 
     /// Checks settings.
     ///
     /// - Parameters:
-    ///   - input: Where they are read from.
-    ///   - read: Reads a text file; the reason when it cannot be read.
-    public init(_ input: SettingsInput, read: (String) -> Result<String, ReadFailure>) {
-        self.input = input
-        checkVariables()
-        checkArguments()
-        let arguments = CommandLineArgumentsProvider(arguments: ["program"] + input.arguments)
-        let environment = EnvironmentVariablesProvider(environmentVariables: input.environment.mapValues(\.value))
-        let named = input.file ?? Self.fileNamed(by: [arguments, environment])
-        var file = named
-        if let path = named, !checkFile(path, read) { file = nil }
-        // The file was read a moment ago, so that this is the error of one who reads it now.
+    ///   - arguments: The arguments, without the program's name.
+    ///   - environment: The environment.
+    ///   - file: The JSON file; when `nil`, the one that the other two name, if any.
+    ///   - read: Reads a text file.
+    init(
+        arguments: [String], environment: [String: String], file: String?,
+        read: (String) -> Result<String, ReadFailure>
+    ) {
+        check(variables: environment.keys)
+        check(arguments: arguments)
+        let arguments = CommandLineArgumentsProvider(arguments: ["program"] + arguments)
+        let environment = EnvironmentVariablesProvider(environmentVariables: environment)
         var providers: [any ConfigProvider] = [arguments, environment]
-        do {
-            if file != nil {
+        if let file = file ?? Self.fileNamed(by: providers), checkFile(file, read) {
+            do {
                 providers = try MusterSettings.sources(arguments: arguments, environment: environment, file: file)
                     .providers
+            } catch {
+                findings.append(Finding(.error, Finding.Place(file), "cannot be read: \(error)"))
             }
-        } catch {
-            findings.append(Finding(.error, Finding.Place(file ?? "settings"), "cannot be read: \(error)"))
         }
         readSettings(providers)
         settings.endpoint?.addressSetting = "'muster.endpoint.address'"
+        advise()
+    }
+
+    /// Adds advice about settings that were set, but not about defaults.
+    private mutating func advise() {
+        for setting in MusterSettings.table {
+            guard let advice = setting.advice(settings),
+                let place = ([setting.key] + setting.related).compactMap({ places[$0] }).first
+            else { continue }
+            switch advice {
+            case .warning(let text): findings.append(Finding(.warning, place, text))
+            case .note(let text): findings.append(Finding(.note, place, text))
+            }
+        }
     }
 
     private static func fileNamed(by providers: [any ConfigProvider]) -> String? {
@@ -50,13 +63,11 @@ public struct SettingsCheck: Sendable {
     }
 
     /// Where a setting was set; `nil` for one that has its default.
-    ///
-    /// - Parameter key: The setting's key.
-    public func place(of key: String) -> Finding.Place? { places[key] }
+    func place(of key: String) -> Finding.Place? { places[key] }
 
     // MARK: Values
 
-    /// Reads until nothing is wrong any more: what is wrong is told and left out the next time.
+    /// Reads until there is no error: a setting with an error is left out the next time.
     private mutating func readSettings(_ providers: [any ConfigProvider]) {
         var bad: Set<String> = []
         while true {
@@ -80,27 +91,25 @@ public struct SettingsCheck: Sendable {
 
     // MARK: Names
 
-    private mutating func checkVariables() {
-        for (name, variable) in input.environment.sorted(by: { $0.key < $1.key }) where name.hasPrefix("MUSTER_") {
-            if let key = SettingNames.byVariable[name] {
-                places[key] = variable.place
+    private mutating func check(variables: some Sequence<String>) {
+        let place = Finding.Place("environment")
+        for name in variables.sorted() where name.hasPrefix("MUSTER_") {
+            if let key = SettingNames.variables[name] {
+                places[key] = place
             } else if !SettingNames.otherVariables.contains(name) {
-                unknown(
-                    name, at: variable.place, nearest: NearestName.find(name, among: SettingNames.byVariable.keys),
-                    isShared: true)
+                addUnknown(name, at: place, names: SettingNames.variables.keys, isShared: true)
             }
         }
     }
 
-    private mutating func checkArguments() {
-        for argument in input.arguments where argument.hasPrefix("--muster-") {
+    private mutating func check(arguments: [String]) {
+        let place = Finding.Place("arguments")
+        for argument in arguments where argument.hasPrefix("--muster-") {
             let name = String(argument.prefix { $0 != "=" })
-            if let key = SettingNames.byArgument[name] {
-                places[key] = input.argumentsPlace
+            if let key = SettingNames.arguments[name] {
+                places[key] = place
             } else {
-                unknown(
-                    name, at: input.argumentsPlace,
-                    nearest: NearestName.find(name, among: SettingNames.byArgument.keys), isShared: true)
+                addUnknown(name, at: place, names: SettingNames.arguments.keys, isShared: true)
             }
         }
     }
@@ -109,7 +118,7 @@ public struct SettingsCheck: Sendable {
     private mutating func checkFile(_ path: String, _ read: (String) -> Result<String, ReadFailure>) -> Bool {
         switch read(path) {
         case .failure(let failure):
-            findings.append(Finding(.error, Finding.Place(path), "\(failure); correct the path of the settings' file"))
+            findings.append(Finding(.error, Finding.Place(path), "\(failure); check the path of the settings file"))
             return false
         case .success(let text):
             do throws(JSONOutline.Problem) {
@@ -118,7 +127,7 @@ public struct SettingsCheck: Sendable {
             } catch {
                 findings.append(
                     Finding(
-                        .error, Finding.Place(path, line: error.line), "is no JSON: expected \(error.expected)"))
+                        .error, Finding.Place(path, line: error.line), "is not JSON: expected \(error.expected)"))
                 return false
             }
         }
@@ -131,200 +140,41 @@ public struct SettingsCheck: Sendable {
             let place = Finding.Place(path, line: leaf.line)
             if let first = lines.updateValue(leaf.line, forKey: leaf.path) {
                 findings.append(
-                    Finding(.warning, place, "'\(leaf.path)' is there twice, first in line \(first); keep one of them"))
+                    Finding(.warning, place, "'\(leaf.path)' appears twice, first in line \(first); keep one of them"))
             }
             if SettingNames.keys.contains(leaf.path) {
                 if places[leaf.path] == nil { places[leaf.path] = place }
             } else {
-                unknown(leaf.path, at: place, nearest: NearestName.find(leaf.path, among: SettingNames.keys))
+                addUnknown(leaf.path, at: place, names: SettingNames.keys)
             }
         }
     }
 
-    /// Tells of a name that nobody reads.
+    /// Adds a finding about a name that is not a setting.
     ///
-    /// - Parameter isShared: Whether an application may well have names of that form of its own.
-    private mutating func unknown(
-        _ name: String, at place: Finding.Place, nearest: String?, isShared: Bool = false
+    /// - Parameter isShared: Whether the application may have names of that form of its own.
+    private mutating func addUnknown(
+        _ name: String, at place: Finding.Place, names: some Sequence<String>, isShared: Bool = false
     ) {
-        if let nearest {
-            findings.append(Finding(.warning, place, "'\(name)' is no setting; did you mean '\(nearest)'?"))
-        } else {
+        if let nearest = NearestName.find(name, among: names) {
+            findings.append(Finding(.warning, place, "'\(name)' is not a setting; did you mean '\(nearest)'?"))
+        } else if isShared {
             findings.append(
-                Finding(
-                    isShared ? .note : .warning, place,
-                    "'\(name)' is no setting of Muster's\(isShared ? "; only the application itself may know it" : "")")
-            )
+                Finding(.note, place, "'\(name)' is not a setting of Muster; only the application may read it"))
+        } else {
+            findings.append(Finding(.warning, place, "'\(name)' is not a setting of Muster"))
         }
     }
 }
 
-/// What a program would read its settings from, with the places to name in findings.
-public struct SettingsInput: Sendable {
-    /// A variable of the environment.
-    public struct Variable: Hashable, Sendable {
-        /// Its value.
-        public var value: String
-        /// Where it was set.
-        public var place: Finding.Place
-
-        /// Names a variable's value and place.
-        ///
-        /// - Parameters:
-        ///   - value: Its value.
-        ///   - place: Where it was set.
-        public init(_ value: String, at place: Finding.Place) {
-            self.value = value
-            self.place = place
-        }
-    }
-
-    /// The arguments, without the program's name.
-    public var arguments: [String]
-    /// Where the arguments were found.
-    public var argumentsPlace: Finding.Place
-    /// The environment.
-    public var environment: [String: Variable]
-    /// The JSON file; when `nil`, the one that the other two name, if any.
-    public var file: String?
-
-    /// Creates an input.
-    ///
-    /// - Parameters:
-    ///   - arguments: The arguments, without the program's name.
-    ///   - argumentsPlace: Where they were found.
-    ///   - environment: The environment.
-    ///   - file: The JSON file; when `nil`, the one that the other two name, if any.
-    public init(
-        arguments: [String] = [], argumentsPlace: Finding.Place = Finding.Place("arguments"),
-        environment: [String: Variable] = [:], file: String? = nil
-    ) {
-        self.arguments = arguments
-        self.argumentsPlace = argumentsPlace
-        self.environment = environment
-        self.file = file
-    }
-
-    /// An environment of which only the values are known, as that of this process.
-    ///
-    /// - Parameter values: The values by name.
-    public static func environment(_ values: [String: String]) -> [String: Variable] {
-        values.mapValues { Variable($0, at: Finding.Place("environment")) }
-    }
-}
-
-/// What of settings that are right by themselves does not go together.
-enum SettingsRelations {
-    static func findings(_ check: SettingsCheck) -> [Finding] {
-        let settings = check.settings
-        func place(_ keys: String...) -> Finding.Place? { keys.lazy.compactMap { check.place(of: $0) }.first }
-        var findings: [Finding] = []
-        func add(_ severity: Finding.Severity, _ place: Finding.Place?, _ message: String) {
-            // What nobody has set has been thought about.
-            if let place { findings.append(Finding(severity, place, message)) }
-        }
-        let backoff = settings.restartBackoff
-        if backoff.maximum < backoff.base {
-            add(
-                .warning, place("muster.restart-backoff.maximum", "muster.restart-backoff.base"),
-                """
-                muster.restart-backoff.maximum (\(backoff.maximum.text)) is below muster.restart-backoff.base \
-                (\(backoff.base.text)), so that every delay is the maximum; set it to more
-                """)
-        }
-        if settings.abortGrace < .seconds(1) {
-            add(
-                .warning, place("muster.abort-grace"),
-                """
-                muster.abort-grace (\(settings.abortGrace.text)) ends a hung or crashed worker before it has written \
-                its backtraces, which takes some 0.7 s with debug information; set it to 5s or more
-                """)
-        }
-        if settings.livenessLimit < .milliseconds(500) {
-            add(
-                .warning, place("muster.liveness-limit"),
-                """
-                muster.liveness-limit (\(settings.livenessLimit.text)) takes a short stall of a busy machine for a \
-                hang; set it to 1s or more
-                """)
-        }
-        if settings.startupTimeout > .zero, settings.startupTimeout < .seconds(1) {
-            add(
-                .warning, place("muster.startup-timeout"),
-                """
-                muster.startup-timeout (\(settings.startupTimeout.text)) ends workers that start slowly on a busy \
-                machine; set it to 5s or more
-                """)
-        }
-        if settings.gracefulShutdownTimeout == .zero {
-            add(
-                .note, place("muster.graceful-shutdown-timeout"),
-                "muster.graceful-shutdown-timeout is 0: a service that does not stop keeps the program for ever")
-        }
-        if settings.startupTimeout == .zero {
-            add(
-                .note, place("muster.startup-timeout"),
-                "muster.startup-timeout is 0: a worker that hangs while it starts is never replaced")
-        }
-        if settings.restartIntensity == nil {
-            let ignored = place("muster.restart-intensity.when-exceeded", "muster.restart-intensity.period")
-            add(
-                .note, ignored,
-                "has no effect, as muster.restart-intensity.maximum is 0: any number of restarts is put up with")
-        }
-        return findings + endpoint(check)
-    }
-
-    private static func endpoint(_ check: SettingsCheck) -> [Finding] {
-        let place = check.place(of: "muster.endpoint.address") ?? Finding.Place("settings")
-        guard let endpoint = check.settings.endpoint else {
-            return [Finding(.note, place, "the endpoint is off: there are no metrics and no probes")]
-        }
-        guard endpoint.webConfigFile == nil,
-            case .tcp(let host, _) = endpoint.address, !isLoopback(host)
-        else { return [] }
-        return [
-            Finding(
-                .note, place,
-                """
-                whoever reaches \(endpoint.address) can read metrics and status; set muster.endpoint.web-config-file \
-                for TLS and passwords
-                """)
-        ]
-    }
-
-    private static func isLoopback(_ host: String) -> Bool {
-        host == "localhost" || host == "::1" || host.hasPrefix("127.")
-    }
-}
-
-/// The settings that there are, asked of the code that reads them.
+/// The names of the settings.
 enum SettingNames {
-    /// The keys, `muster.liveness-limit` and so on.
-    static let keys: Set<String> = {
-        let record = AccessRecord()
-        let config = ConfigReader(provider: InMemoryProvider(values: [:]), accessReporter: record)
-        // Nothing set is nothing wrong.
-        _ = try? MusterSettings(config: config)
-        return record.keys.union([MusterSettings.fileKey])
-    }()
+    static let keys = MusterSettings.table.map(\.key)
+    static let variables = Dictionary(uniqueKeysWithValues: MusterSettings.table.map { ($0.variable, $0.key) })
+    static let arguments = Dictionary(uniqueKeysWithValues: MusterSettings.table.map { ($0.argument, $0.key) })
 
-    /// The keys by the name of their variable, `MUSTER_LIVENESS_LIMIT`.
-    static let byVariable = Dictionary(uniqueKeysWithValues: keys.map { (variable($0), $0) })
-
-    /// The keys by their argument, `--muster-liveness-limit`.
-    static let byArgument = Dictionary(uniqueKeysWithValues: keys.map { (argument($0), $0) })
-
-    /// Variables of that prefix that are no settings: what the demo's hook, the supervisor and this program use.
-    static let otherVariables: Set<String> = [
-        "MUSTER_BACKEND", "MUSTER_URL", "MUSTER_PASSWORD",
-    ]
-
-    static func variable(_ key: String) -> String {
-        String(key.map { $0 == "." || $0 == "-" ? "_" : Character($0.uppercased()) })
-    }
-
-    static func argument(_ key: String) -> String { "--" + String(key.map { $0 == "." ? "-" : $0 }) }
+    /// Variables with the prefix that are not settings: those of the demo and of this program.
+    static let otherVariables: Set<String> = ["MUSTER_BACKEND", "MUSTER_URL", "MUSTER_PASSWORD"]
 }
 
 /// The keys of a JSON document with the lines they stand in, which decoders do not tell.

@@ -7,23 +7,22 @@ import MusterCommand
 struct CheckCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "check",
-        abstract: "Check settings, web config file and systemd units before a service is started with them.",
+        abstract: "Check a service's settings and web config file before it starts.",
         discussion: """
             Nothing is started. Settings are read as the service would read them: from the arguments after `--`, then \
-            the environment, then the JSON file. With --unit they are those of each service unit instead, its \
-            Environment=, EnvironmentFile= and ExecStart= lines: nothing of this environment is handed down to it.
+            the environment, then the JSON file. systemd units are checked by `systemd-analyze verify`.
 
             Examples:
               muster check
               MUSTER_SETTINGS_FILE=/etc/mailer.json muster check --bind
               muster check -- --muster-liveness-limit 5s
-              muster check --unit mailer.service mailer.socket --strict
+              muster check --web-config web.yml --strict
 
             Exit codes:
-              0   nothing to object to, or only warnings and notes
+              0   no problems found, or only warnings and notes
               1   warnings, with --strict
               2   errors
-              64  the command line was wrong
+              64  usage error
             """)
 
     @Option(
@@ -38,26 +37,19 @@ struct CheckCommand: ParsableCommand {
         completion: .file(extensions: ["yml", "yaml"]))
     var webConfig: String?
 
-    @Option(
-        parsing: .upToNextOption,
-        help: ArgumentHelp(
-            "systemd units: the service, and its sockets, so that they are compared.", valueName: "file"),
-        completion: .file(extensions: ["service", "socket"]))
-    var unit: [String] = []
-
-    @Flag(help: "Try whether the endpoint's address can be listened at.")
+    @Flag(help: "Check that the endpoint's address can be bound.")
     var bind = false
 
-    @Flag(help: "Let warnings count: exit code 1.")
+    @Flag(help: "Exit with code 1 on warnings.")
     var strict = false
 
-    @Flag(help: "Write a JSON document instead of lines.")
+    @Flag(help: "Print a JSON document instead of lines.")
     var json = false
 
-    @Flag(name: [.short, .long], help: "Write nothing but errors and warnings.")
+    @Flag(name: [.short, .long], help: "Print errors and warnings only.")
     var quiet = false
 
-    @Flag(help: "No colours. The environment's NO_COLOR and TERM=dumb do the same.")
+    @Flag(help: "Disable colours, as NO_COLOR and TERM=dumb do.")
     var noColor = false
 
     @Argument(
@@ -68,7 +60,7 @@ struct CheckCommand: ParsableCommand {
 
     func run() throws {
         let report = CheckRun(
-            settingsFile: settingsFile, webConfigFile: webConfig, units: unit, arguments: arguments,
+            settingsFile: settingsFile, webConfigFile: webConfig, arguments: arguments,
             environment: Environment.all, isBinding: bind, read: TextFile.read
         ).report()
         let style = Style(

@@ -5,16 +5,16 @@ import Glibc
 import Muster
 import MusterCommand
 
-/// The command line for services that run with Muster.
+/// The command line for Muster services.
 @main
 struct MusterCommandLine: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "muster",
-        abstract: "Look at a service that runs with Muster, and check its settings before it starts.",
+        abstract: "Show the status of a Muster service, and check its settings before it starts.",
         discussion: """
-            muster status                        how the service at 127.0.0.1:9917 is doing
+            muster status                        the service at 127.0.0.1:9917
             muster status --watch unix:/run/mailer.sock
-            muster check --unit mailer.service   whether unit and settings go together
+            muster check -- --muster-liveness-limit 5s
 
             Completions for a shell: muster --generate-completion-script bash (or zsh, fish).
             """,
@@ -22,7 +22,7 @@ struct MusterCommandLine: ParsableCommand {
         subcommands: [StatusCommand.self, CheckCommand.self])
 }
 
-/// What is shown to an endpoint that asks for it.
+/// The credentials for an endpoint.
 struct Access {
     let user: String?
     let password: String?
@@ -32,44 +32,44 @@ struct Access {
     let isInsecure: Bool
 }
 
-/// What an endpoint with a web config file may ask for.
+/// The options for an endpoint with a web config file.
 struct AccessOptions: ParsableArguments {
     @Option(
         help: ArgumentHelp(
-            "The user's name. The password is that of --password-file or $MUSTER_PASSWORD.", valueName: "name"))
+            "User name. The password is read from --password-file or $MUSTER_PASSWORD.", valueName: "name"))
     var user: String?
 
     @Option(
-        help: ArgumentHelp("A file whose first line is the password.", valueName: "file"), completion: .file())
+        help: ArgumentHelp("File whose first line is the password.", valueName: "file"), completion: .file())
     var passwordFile: String?
 
     @Option(
         help: ArgumentHelp(
-            "The certificates of the authorities that are trusted, as PEM. (default: the system's)",
+            "PEM file of trusted certificate authorities. (default: the system's)",
             valueName: "file"), completion: .file())
     var caFile: String?
 
-    @Option(help: ArgumentHelp("The client's certificate, as PEM.", valueName: "file"), completion: .file())
+    @Option(help: ArgumentHelp("Client certificate, as PEM.", valueName: "file"), completion: .file())
     var cert: String?
 
-    @Option(help: ArgumentHelp("The client's key, as PEM.", valueName: "file"), completion: .file())
+    @Option(help: ArgumentHelp("Client key, as PEM.", valueName: "file"), completion: .file())
     var key: String?
 
-    @Flag(help: "Take any certificate of the server's.")
+    @Flag(help: "Accept any server certificate.")
     var insecure = false
 
     func validate() throws {
-        guard key == nil || cert != nil else { throw ValidationError("'--key' goes with '--cert'.") }
+        guard key == nil || cert != nil else { throw ValidationError("'--key' requires '--cert'.") }
         guard passwordFile == nil || user != nil else {
-            throw ValidationError("'--password-file' goes with '--user'.")
+            throw ValidationError("'--password-file' requires '--user'.")
         }
         guard user == nil || passwordFile != nil || Environment.value("MUSTER_PASSWORD") != nil else {
-            throw ValidationError("'--user' needs '--password-file', or MUSTER_PASSWORD in the environment.")
+            throw ValidationError("'--user' requires '--password-file' or the environment variable MUSTER_PASSWORD.")
         }
-        if let user, user.contains(":") { throw ValidationError("'--user' cannot have a colon in its name.") }
+        if let user, user.contains(":") { throw ValidationError("'--user' must not contain a colon.") }
     }
 
-    /// What to show the endpoint, with the password read.
+    /// The credentials, with the password read from its file.
     func read() throws -> Access {
         var password = Environment.value("MUSTER_PASSWORD")
         if let passwordFile {

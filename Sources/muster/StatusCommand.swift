@@ -10,10 +10,10 @@ import MusterCommand
 struct StatusCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "status",
-        abstract: "Show how a running service is doing: its workers, looping calls and health checks.",
+        abstract: "Show the workers, looping calls and health checks of a running service.",
         discussion: """
-            Asks the service's endpoint for /status. Where the terminal is too narrow for a table, its least important \
-            columns are left out.
+            Requests /status from the service's endpoint. On a narrow terminal the least important columns are left \
+            out.
 
             Examples:
               muster status
@@ -24,10 +24,10 @@ struct StatusCommand: ParsableCommand {
 
             Exit codes:
               0   the service is live and ready
-              1   it answers, and is not live or not ready
-              2   there was no status: no answer, a wrong password, no endpoint, …
-              64  the command line was wrong
-            With --watch it is the exit code of the last look.
+              1   the service is not live or not ready
+              2   no status: no answer, wrong password, not an endpoint, …
+              64  usage error
+            With --watch it is the exit code of the last request.
             """)
 
     @Argument(
@@ -41,28 +41,28 @@ struct StatusCommand: ParsableCommand {
     var url: String?
 
     @Flag(
-        name: [.short, .long], help: "Look again and again, until Ctrl-C. On a terminal the table stays in its place.")
+        name: [.short, .long], help: "Refresh until interrupted, in place on a terminal.")
     var watch = false
 
-    @Option(help: ArgumentHelp("With --watch, the time between two looks, as in 500ms or 5s.", valueName: "duration"))
+    @Option(
+        help: ArgumentHelp("With --watch, the time between two requests, such as 500ms or 5s.", valueName: "duration"))
     var interval: DurationArgument = "2s"
 
-    @Option(help: ArgumentHelp("With --watch, end after so many looks. (default: do not end)", valueName: "n"))
+    @Option(help: ArgumentHelp("With --watch, stop after this many requests. (default: no limit)", valueName: "n"))
     var count: Int?
 
     @Flag(
         help: """
-            Write the JSON document as it was received, with line breaks on a terminal only; with --watch one line for \
-            each look.
+            Print the JSON document as received, with line breaks on a terminal only; with --watch one line per request.
             """)
     var json = false
 
     @OptionGroup(title: "Access options") var access: AccessOptions
 
-    @Option(help: ArgumentHelp("How long an answer may take.", valueName: "duration"))
+    @Option(help: ArgumentHelp("How long a response may take.", valueName: "duration"))
     var timeout: DurationArgument = "5s"
 
-    @Flag(help: "No colours. The environment's NO_COLOR and TERM=dumb do the same.")
+    @Flag(help: "Disable colours, as NO_COLOR and TERM=dumb do.")
     var noColor = false
 
     func validate() throws {
@@ -73,7 +73,7 @@ struct StatusCommand: ParsableCommand {
             throw ValidationError("'--timeout' must be from 1ms to 1h, not \(timeout.text).")
         }
         if let count, count < 1 { throw ValidationError("'--count' must be 1 or more, not \(count).") }
-        guard count == nil || watch else { throw ValidationError("'--count' goes with '--watch'.") }
+        guard count == nil || watch else { throw ValidationError("'--count' requires '--watch'.") }
         try access.validate()
         _ = try target()
     }

@@ -39,6 +39,26 @@ struct SystemdTests {
         #expect(wrong.errors.contains("WatchDogSec"))
     }
 
+    @Test("systemd finds nothing to complain about in the units that the documentation shows")
+    func documented() async throws {
+        let page = try String(contentsOfFile: "\(Tools.root)/docs/operations.md", encoding: .utf8)
+        let units = page.matches(of: /```ini\n(.*?)```/.dotMatchesNewlines()).map { String($0.1) }
+        let service = try #require(units.first { $0.contains("[Service]") })
+        let socket = try #require(units.first { $0.contains("[Socket]") })
+        let folder = try TemporaryFolder()
+        // With a program that exists.
+        let program = find("sleep") ?? "/bin/sleep"
+        _ = try folder.write(
+            service.replacing(/(?m)^ExecStart=\S+/, with: "ExecStart=\(program)"), to: "mailer.service")
+        _ = try folder.write(socket, to: "mailer.socket")
+        let answer = try await Tools.answer(
+            Tools.systemdAnalyze,
+            ["verify", "--man=no", folder.path("mailer.service"), folder.path("mailer.socket")])
+        #expect(answer.status == 0)
+        #expect(answer.errors == "" && answer.output == "")
+        for line in ["Type=notify", "KillMode=mixed", "OOMPolicy=continue"] { #expect(service.contains(line)) }
+    }
+
     @Test("the service may do little more than serve")
     func security() async throws {
         func assess(_ folder: TemporaryFolder) async throws -> Tools.Answer {

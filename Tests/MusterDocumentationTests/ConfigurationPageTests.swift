@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Configuration
-import Synchronization
+import Foundation
 import Testing
 
 @testable import Muster
@@ -52,14 +52,6 @@ struct ConfigurationPageTests {
         return rows
     }
 
-    /// The keys that are asked for when settings are read.
-    private static func keysRead() throws -> Set<String> {
-        let reporter = KeyCollector()
-        let config = ConfigReader(provider: InMemoryProvider(values: [:]), accessReporter: reporter)
-        _ = try MusterSettings(config: config)
-        return reporter.keys.withLock { $0 }
-    }
-
     /// Settings in a form that can be compared; where the endpoint's address comes from is no part of it.
     private static func text(_ providers: [any ConfigProvider]) throws -> String {
         try text(MusterSettings(config: ConfigReader(providers: providers)))
@@ -80,13 +72,30 @@ struct ConfigurationPageTests {
         key.uppercased().replacing(/[.-]/, with: "_")
     }
 
-    @Test("has a row for each key that is read, and no row for another")
+    @Test("has a row for each setting, as the code's table has it, and no row for another")
     func keys() throws {
-        let read = try Self.keysRead()
-        #expect(read.count > 10)
-        // Read before all others, to find them.
-        #expect(Set(try Self.rows().keys) == read.union(["muster.settings-file"]))
-        #expect(read.isSubset(of: Self.others.keys))
+        let page = try String(contentsOf: Repository.root.appending(path: "docs/configuration.md"), encoding: .utf8)
+        let lines = page.split(separator: "\n")
+        for setting in MusterSettings.table {
+            let value = setting.defaultValue.map { "`\($0)`" } ?? "none"
+            let row = """
+                | `\(setting.key)` | `\(setting.variable)` | `\(setting.argument)` | \(setting.syntax) | \(value) \
+                | \(setting.reload.rawValue)
+                """
+            #expect(lines.contains { $0.hasPrefix(row) }, "\(row)")
+        }
+        #expect(try Set(Self.rows().keys) == Set(MusterSettings.table.map(\.key)))
+        #expect(Set(Self.others.keys).union([MusterSettings.fileKey]) == Set(MusterSettings.table.map(\.key)))
+    }
+
+    @Test("explains each setting in the words of the code's table")
+    func meanings() throws {
+        let page = try String(contentsOf: Repository.root.appending(path: "docs/configuration.md"), encoding: .utf8)
+        let words = page.replacing(/\s+/, with: " ")
+        for setting in MusterSettings.table {
+            let item = "- `\(setting.key.dropFirst("muster.".count))`: \(setting.text)"
+            #expect(words.contains(item), "\(item)")
+        }
     }
 
     @Test("tells the default that holds without the key")
@@ -122,14 +131,5 @@ struct ConfigurationPageTests {
             #expect(["at once", "next worker"].contains(row.afterSIGHUP) == isTakenUp, "\(key)")
             #expect(row.afterSIGHUP.hasPrefix("next start") != isTakenUp, "\(key)")
         }
-    }
-}
-
-/// Notes the keys that are asked for.
-private final class KeyCollector: AccessReporter {
-    let keys = Mutex<Set<String>>([])
-
-    func report(_ event: AccessEvent) {
-        keys.withLock { _ = $0.insert(event.metadata.key.components.joined(separator: ".")) }
     }
 }

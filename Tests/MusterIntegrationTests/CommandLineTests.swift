@@ -74,7 +74,7 @@ struct CommandLineTests {
         }
         #expect(try await complete("muster", "st") == ["status"])
         #expect(try await complete("muster", "status", "--wa") == ["--watch"])
-        #expect(try await complete("muster", "check", "--un") == ["--unit"])
+        #expect(try await complete("muster", "check", "--we") == ["--web-config"])
         #expect(try await complete("muster", "status", "unix:").contains { $0.contains("/") })
     }
 

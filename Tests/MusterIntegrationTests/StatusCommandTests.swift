@@ -191,8 +191,8 @@ struct StatusCommandTests {
     @Test(
         "refuses a command line that makes no sense",
         arguments: [
-            (["--interval", "1ms"], "'--interval' must be 100ms or more"), (["--count", "1"], "'--count' goes with"),
-            (["--key", "a"], "'--key' goes with '--cert'"), (["--user", "a"], "'--user' needs '--password-file'"),
+            (["--interval", "1ms"], "'--interval' must be 100ms or more"), (["--count", "1"], "'--count' requires"),
+            (["--key", "a"], "'--key' requires '--cert'"), (["--user", "a"], "'--user' requires '--password-file'"),
             (["ftp://a"], "'ftp' is no protocol"), (["--timeout", "0"], "'--timeout' must be"),
             (["http://a:b@c"], "a password in the URL is seen by everybody"), (["--nonsense"], "Unknown option"),
         ])

@@ -32,7 +32,7 @@ struct CheckReportTests {
 
     @Test("counts in its last line what there is, and tells nothing twice")
     func summary() {
-        #expect(report().summary == "checked a.json: nothing to object to")
+        #expect(report().summary == "checked a.json: no problems found")
         var several = report(.error, .note, .note)
         #expect(several.summary == "checked a.json: 1 error, 2 notes")
         several.add(several.findings, about: "a.json")
@@ -66,24 +66,12 @@ struct CheckReportTests {
     // MARK: All of it
 
     private func run(
-        units: [String] = [], arguments: [String] = [], environment: [String: String] = [:], isBinding: Bool = false
+        arguments: [String] = [], environment: [String: String] = [:], isBinding: Bool = false
     ) -> CheckReport {
         CheckRun(
-            settingsFile: nil, webConfigFile: nil, units: units, arguments: arguments, environment: environment,
+            settingsFile: nil, webConfigFile: nil, arguments: arguments, environment: environment,
             isBinding: isBinding, read: TextFile.read
         ).report()
-    }
-
-    @Test("tells of units that cannot be read, and takes nothing of this environment for them")
-    func units() throws {
-        let folder = try TemporaryFolder()
-        let none = folder.path("none.service")
-        let report = run(units: [none, folder.url.path], environment: ["MUSTER_ABORT_GRACE": "bad"])
-        #expect(
-            report.findings.map(\.description) == [
-                "error: \(none): cannot be read: No such file or directory",
-                "error: \(folder.url.path): cannot be read: Is a directory",
-            ])
     }
 
     @Test("tries whether the endpoint's address can be listened at")

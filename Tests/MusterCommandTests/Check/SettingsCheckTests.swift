@@ -12,10 +12,8 @@ struct SettingsCheckTests {
     private func check(
         environment: [String: String] = [:], arguments: [String] = [], file: String? = nil
     ) -> (check: SettingsCheck, lines: [String]) {
-        let input = SettingsInput(
-            arguments: arguments, environment: SettingsInput.environment(environment), file: file)
-        let check = SettingsCheck(input, read: TextFile.read)
-        return (check, (check.findings + SettingsRelations.findings(check)).map(\.description))
+        let check = SettingsCheck(arguments: arguments, environment: environment, file: file, read: TextFile.read)
+        return (check, check.findings.map(\.description))
     }
 
     @Test("finds nothing where nothing is set, whatever else there is")
@@ -27,13 +25,13 @@ struct SettingsCheckTests {
     @Test("knows each setting that the code reads")
     func names() {
         #expect(
-            SettingNames.keys.isSuperset(of: [
+            Set(SettingNames.keys).isSuperset(of: [
                 "muster.liveness-limit", "muster.endpoint.address", "muster.settings-file",
             ]))
         #expect(SettingNames.keys.count >= 18)
-        let environment = Dictionary(uniqueKeysWithValues: SettingNames.byVariable.keys.map { ($0, "nonsense") })
+        let environment = Dictionary(uniqueKeysWithValues: SettingNames.variables.keys.map { ($0, "nonsense") })
         let lines = check(environment: environment).lines
-        #expect(!lines.contains { $0.contains("is no setting") })
+        #expect(!lines.contains { $0.contains("is not a setting") })
         // All of them are told at once, not only the first.
         #expect(lines.count { $0.hasPrefix("error: environment: setting '") } >= 15)
     }
@@ -93,13 +91,13 @@ struct SettingsCheckTests {
         ).lines
         #expect(
             lines == [
-                "warning: environment: 'MUSTER_LIVENES_LIMIT' is no setting; did you mean 'MUSTER_LIVENESS_LIMIT'?",
-                "note: environment: 'MUSTER_MY_OWN' is no setting of Muster's; only the application itself may know it",
-                "warning: arguments: '--muster-liveness-limits' is no setting; did you mean '--muster-liveness-limit'?",
-                "note: arguments: '--muster-mine' is no setting of Muster's; only the application itself may know it",
-                "warning: \(file):2: 'muster.livenes-limit' is no setting; did you mean 'muster.liveness-limit'?",
-                "warning: \(file):3: 'muster.something.else' is no setting of Muster's",
-                "warning: \(file):5: 'muster.abort-grace' is there twice, first in line 4; keep one of them",
+                "warning: environment: 'MUSTER_LIVENES_LIMIT' is not a setting; did you mean 'MUSTER_LIVENESS_LIMIT'?",
+                "note: environment: 'MUSTER_MY_OWN' is not a setting of Muster; only the application may read it",
+                "warning: arguments: '--muster-liveness-limits' is not a setting; did you mean '--muster-liveness-limit'?",
+                "note: arguments: '--muster-mine' is not a setting of Muster; only the application may read it",
+                "warning: \(file):2: 'muster.livenes-limit' is not a setting; did you mean 'muster.liveness-limit'?",
+                "warning: \(file):3: 'muster.something.else' is not a setting of Muster",
+                "warning: \(file):5: 'muster.abort-grace' appears twice, first in line 4; keep one of them",
             ])
     }
 
@@ -108,12 +106,12 @@ struct SettingsCheckTests {
         let folder = try TemporaryFolder()
         #expect(
             check(file: folder.path("none")).lines == [
-                "error: \(folder.path("none")): cannot be read: No such file or directory; correct the path of the settings' file"
+                "error: \(folder.path("none")): cannot be read: No such file or directory; check the path of the settings file"
             ])
         let file = try folder.write("{\n\"muster\": ]\n}", to: "a.json")
         #expect(
             check(environment: ["MUSTER_SETTINGS_FILE": file]).lines == [
-                "error: \(file):2: is no JSON: expected a value"
+                "error: \(file):2: is not JSON: expected a value"
             ])
     }
 
@@ -122,24 +120,27 @@ struct SettingsCheckTests {
         arguments: [
             (
                 ["MUSTER_RESTART_BACKOFF_BASE": "1m"],
-                "warning: environment: muster.restart-backoff.maximum (30 s) is below muster.restart-backoff.base (60 s)"
+                "warning: environment: muster.restart-backoff.maximum (30s) is below muster.restart-backoff.base (60s)"
             ),
             (
                 ["MUSTER_ABORT_GRACE": "500ms"],
-                "warning: environment: muster.abort-grace (500 ms) ends a hung or crashed worker"
+                "warning: environment: muster.abort-grace (500ms) kills a hung or crashed worker"
             ),
             (
                 ["MUSTER_LIVENESS_LIMIT": "100ms"],
-                "warning: environment: muster.liveness-limit (100 ms) takes a short stall"
+                "warning: environment: muster.liveness-limit (100ms) mistakes a short stall"
             ),
-            (["MUSTER_STARTUP_TIMEOUT": "0.5"], "warning: environment: muster.startup-timeout (500 ms) ends workers"),
+            (["MUSTER_STARTUP_TIMEOUT": "0.5"], "warning: environment: muster.startup-timeout (500ms) kills workers"),
             (["MUSTER_STARTUP_TIMEOUT": "0"], "note: environment: muster.startup-timeout is 0: "),
             (["MUSTER_GRACEFUL_SHUTDOWN_TIMEOUT": "0"], "note: environment: muster.graceful-shutdown-timeout is 0: "),
             (["MUSTER_ENDPOINT_ADDRESS": "off"], "note: environment: the endpoint is off: there are no metrics"),
-            (["MUSTER_ENDPOINT_ADDRESS": ":80"], "note: environment: whoever reaches :80 can read metrics and status"),
+            (
+                ["MUSTER_ENDPOINT_ADDRESS": ":80"],
+                "note: environment: metrics and status at :80 are readable by everybody"
+            ),
             (
                 ["MUSTER_RESTART_INTENSITY_MAXIMUM": "0", "MUSTER_RESTART_INTENSITY_PERIOD": "9"],
-                "note: environment: has no effect, as muster.restart-intensity.maximum is 0"
+                "note: environment: the restart intensity has no effect: muster.restart-intensity.maximum is 0"
             ),
         ])
     func relations(environment: [String: String], start: String) {

@@ -11,7 +11,7 @@ struct WebConfigCheckTests {
         let folder = try TemporaryFolder()
         let file = try folder.write(text, to: "web.yml")
         let report = CheckRun(
-            settingsFile: nil, webConfigFile: file, units: [], arguments: [], environment: [:], isBinding: false,
+            settingsFile: nil, webConfigFile: file, arguments: [], environment: [:], isBinding: false,
             read: TextFile.read
         ).report()
         #expect(report.subjects == ["settings", file])

@@ -1,0 +1,333 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import MusterEndpoint
+import MusterExecution
+import MusterPlatform
+import MusterSupervision
+
+extension MusterSettings {
+    /// All settings. Reading, reloading, `muster check` and the table in `docs/configuration.md` follow from this table:
+    /// a new setting is a property and an entry here.
+    package static let table: [Setting] = [
+        Setting(
+            "muster.endpoint.address", \.endpoint, .endpoint, .nextStart,
+            "where metrics and probes are served",
+            advice: { settings in
+                guard let endpoint = settings.endpoint else {
+                    return .note("the endpoint is off: there are no metrics and no probes")
+                }
+                guard endpoint.webConfigFile == nil, case .tcp(let host, _) = endpoint.address, !isLoopback(host)
+                else { return nil }
+                return .note(
+                    """
+                    metrics and status at \(endpoint.address) are readable by everybody on the network; set \
+                    muster.endpoint.web-config-file for TLS and passwords
+                    """)
+            }),
+        Setting(
+            "muster.endpoint.web-config-file", \.webConfigFile, .path("path of a web config file"), .nextStart,
+            "who has access, and how connections are encrypted"),
+        Setting(
+            "muster.endpoint.open-probes", \.opensProbes, .boolean, .nextStart,
+            "whether probes are answered without the web config file's access check"),
+        Setting(
+            "muster.graceful-shutdown-timeout", \.gracefulShutdownTimeout, .unlimitedDuration, .atOnce,
+            "how long a worker, or a service in one process, may take to stop before it is terminated",
+            advice: {
+                $0.gracefulShutdownTimeout > .zero
+                    ? nil : .note("muster.graceful-shutdown-timeout is 0: a service that does not stop is never killed")
+            }),
+        Setting(
+            "muster.shutdown-delay", \.shutdownDelay, .duration, .nextStart,
+            "how long a graceful shutdown keeps serving, no longer ready, before the workers stop"),
+        Setting(
+            "muster.startup-timeout", \.startupTimeout, .unlimitedDuration, .nextWorker,
+            "how long a worker may take until its service has started",
+            advice: {
+                if $0.startupTimeout == .zero {
+                    return .note("muster.startup-timeout is 0: a worker that hangs while it starts is never replaced")
+                }
+                guard $0.startupTimeout < .seconds(1) else { return nil }
+                return .warning(
+                    """
+                    muster.startup-timeout (\($0.startupTimeout.settingText)) kills workers that start slowly on a \
+                    busy machine; set it to 5s or more
+                    """)
+            }),
+        Setting(
+            "muster.liveness-limit", \.livenessLimit, .positiveDuration, .atOnce,
+            "how long there may be no progress",
+            advice: {
+                guard $0.livenessLimit < .milliseconds(500) else { return nil }
+                return .warning(
+                    """
+                    muster.liveness-limit (\($0.livenessLimit.settingText)) mistakes a short stall of a busy machine \
+                    for a hang; set it to 1s or more
+                    """)
+            }),
+        Setting(
+            "muster.abort-grace", \.abortGrace, .positiveDuration, .atOnce,
+            "how long a hung worker has to write its backtraces before it is killed",
+            advice: {
+                guard $0.abortGrace < .seconds(1) else { return nil }
+                return .warning(
+                    """
+                    muster.abort-grace (\($0.abortGrace.settingText)) kills a hung or crashed worker before it has \
+                    written its backtraces, which takes about 0.7 s with debug information; set it to 5s or more
+                    """)
+            }),
+        Setting("muster.restart-method", \.restartMethod, .choice(), .atOnce, "what SIGHUP does"),
+        Setting(
+            "muster.restart-backoff.base", \.restartBackoff.base, .duration, .atOnce,
+            "the first delay before a slot's next process", takeUp: { $0.restartBackoff = $1.restartBackoff }),
+        Setting(
+            "muster.restart-backoff.maximum", \.restartBackoff.maximum, .duration, .atOnce,
+            "the longest delay before a slot's next process", takeUp: { $0.restartBackoff = $1.restartBackoff },
+            related: ["muster.restart-backoff.base"],
+            advice: {
+                guard $0.restartBackoff.maximum < $0.restartBackoff.base else { return nil }
+                return .warning(
+                    """
+                    muster.restart-backoff.maximum (\($0.restartBackoff.maximum.settingText)) is below \
+                    muster.restart-backoff.base (\($0.restartBackoff.base.settingText)), so that every delay is the \
+                    maximum; raise it
+                    """)
+            }),
+        Setting(
+            "muster.restart-backoff.stable-time", \.restartBackoff.stableTime, .positiveDuration, .atOnce,
+            "how long a process has to be ready until the delay starts from the base again",
+            takeUp: { $0.restartBackoff = $1.restartBackoff }),
+        Setting(
+            "muster.restart-intensity.maximum", \.intensity.maximum,
+            .integer(0...1_000_000, "number; 0 for no limit"), .atOnce,
+            "how many restarts of a service within the period are tolerated",
+            takeUp: { $0.restartIntensity = $1.restartIntensity }),
+        Setting(
+            "muster.restart-intensity.period", \.intensity.period, .positiveDuration, .atOnce,
+            "the period in which restarts are counted", takeUp: { $0.restartIntensity = $1.restartIntensity }),
+        Setting(
+            "muster.restart-intensity.when-exceeded", \.intensity.whenExceeded, .choice(), .atOnce,
+            "what happens after too many restarts", takeUp: { $0.restartIntensity = $1.restartIntensity },
+            related: ["muster.restart-intensity.period"],
+            advice: {
+                $0.restartIntensity == nil
+                    ? .note("the restart intensity has no effect: muster.restart-intensity.maximum is 0") : nil
+            }),
+        Setting(
+            "muster.ready-condition", \.readyCondition, .choice(), .atOnce,
+            "how many workers have to be ready for the supervisor's `/readyz`"),
+        Setting(
+            "muster.live-condition", \.liveCondition, .choice(), .atOnce,
+            "what the supervisor's `/livez` depends on"),
+        Setting(
+            "muster.arena-capacity", \.arenaCapacity, .integer(4096...1 << 30, "bytes, 4096 to 1073741824"), .nextStart,
+            "the size of each worker's metric arena"),
+        Setting(
+            fileOf: fileKey, "path of a JSON file with more settings",
+            "the file with the settings that neither arguments nor environment set"),
+        Setting(
+            "muster.log-options", \.logOptions, .boolean, .nextStart,
+            "whether the settings are logged, at debug level, at the start"),
+    ]
+
+    /// The setting that names the file with the others, which is read before them.
+    package static let fileKey = "muster.settings-file"
+
+    /// These settings with those of others that a supervisor takes up while it runs; the rest waits for the next start.
+    func takingUp(_ read: MusterSettings) -> MusterSettings {
+        var settings = self
+        for setting in Self.table { setting.takeUp(&settings, read) }
+        return settings
+    }
+
+    private static func isLoopback(_ host: String) -> Bool {
+        host == "localhost" || host == "::1" || host.hasPrefix("127.")
+    }
+
+    // MARK: Properties that are part of an optional one
+
+    private var webConfigFile: String? {
+        get { endpoint?.webConfigFile }
+        set {
+            endpoint?.webConfigFile = newValue
+            endpoint?.webConfigFileSetting = Setting.spellings(of: "muster.endpoint.web-config-file")
+        }
+    }
+
+    private var opensProbes: Bool {
+        get { endpoint?.opensProbes ?? false }
+        set { endpoint?.opensProbes = newValue }
+    }
+
+    private var intensity: RestartIntensity {
+        get { restartIntensity ?? RestartIntensity(maximum: 0) }
+        set { restartIntensity = newValue.maximum > 0 ? newValue : nil }
+    }
+}
+
+/// An entry of ``MusterSettings/table``.
+package struct Setting: Sendable {
+    /// When a changed value takes effect.
+    package enum Reload: String, Sendable {
+        case atOnce = "at once"
+        case nextWorker = "next worker"
+        case nextStart = "next start"
+        case always = "read again"
+    }
+
+    /// What `muster check` says about a value that can be used.
+    package enum Advice: Hashable, Sendable {
+        case warning(String)
+        case note(String)
+    }
+
+    /// The key, for example `muster.liveness-limit`.
+    package let key: String
+    /// Which values can be used, in the words of the documentation.
+    package let syntax: String
+    /// The default as it would be written; `nil` for none.
+    package let defaultValue: String?
+    package let reload: Reload
+    /// What it means, as the documentation begins to explain it.
+    package let text: String
+    /// The settings whose place is named with the advice when this one is not set.
+    package let related: [String]
+    package let advice: @Sendable (MusterSettings) -> Advice?
+
+    /// Reads the value into the settings, if there is a value.
+    let read: @Sendable (inout MusterSettings, SettingsReader) throws(SettingsError) -> Void
+    /// Copies what a running supervisor takes up from settings that were read again.
+    let takeUp: @Sendable (inout MusterSettings, MusterSettings) -> Void
+
+    fileprivate init<Value>(
+        _ key: String, _ property: any WritableKeyPath<MusterSettings, Value> & Sendable, _ value: SettingValue<Value>,
+        _ reload: Reload, _ text: String,
+        takeUp: (@Sendable (inout MusterSettings, MusterSettings) -> Void)? = nil, related: [String] = [],
+        advice: @escaping @Sendable (MusterSettings) -> Advice? = { _ in nil }
+    ) {
+        self.key = key
+        self.syntax = value.syntax
+        self.defaultValue = value.text(MusterSettings()[keyPath: property])
+        self.reload = reload
+        self.text = text
+        self.related = related
+        self.advice = advice
+        read = { (settings, reader) throws(SettingsError) in
+            if let read = try value.read(reader, key) { settings[keyPath: property] = read }
+        }
+        if reload == .nextStart {
+            self.takeUp = { _, _ in }
+        } else {
+            self.takeUp = takeUp ?? { (settings, read) in settings[keyPath: property] = read[keyPath: property] }
+        }
+    }
+
+    /// The setting that names the file with the others.
+    fileprivate init(fileOf key: String, _ syntax: String, _ text: String) {
+        self.key = key
+        self.syntax = syntax
+        self.text = text
+        defaultValue = nil
+        reload = .always
+        related = []
+        advice = { _ in nil }
+        read = { (_, _) throws(SettingsError) in }
+        takeUp = { _, _ in }
+    }
+
+    /// The name of the environment variable.
+    package var variable: String { Self.variable(of: key) }
+
+    /// The name of the argument.
+    package var argument: String { Self.argument(of: key) }
+
+    private static func variable(of key: String) -> String {
+        String(key.map { $0 == "." || $0 == "-" ? "_" : Character($0.uppercased()) })
+    }
+
+    private static func argument(of key: String) -> String { "--" + String(key.map { $0 == "." ? "-" : $0 }) }
+
+    /// The key, the environment variable and the argument of a setting, for errors.
+    static func spellings(of key: String) -> String {
+        "'\(key)' (environment \(variable(of: key)), argument \(argument(of: key)))"
+    }
+}
+
+/// A kind of value: how it is read and written.
+private struct SettingValue<Value: Sendable>: Sendable {
+    let syntax: String
+    let read: @Sendable (SettingsReader, String) throws(SettingsError) -> Value?
+    /// The value as it would be written; `nil` for none.
+    let text: @Sendable (Value) -> String?
+}
+
+extension SettingValue where Value == Duration {
+    static var duration: Self { duration("duration", allowsZero: true) }
+    static var unlimitedDuration: Self { duration("duration; 0 for no limit", allowsZero: true) }
+    static var positiveDuration: Self { duration("duration above zero", allowsZero: false) }
+
+    private static func duration(_ syntax: String, allowsZero: Bool) -> Self {
+        Self(
+            syntax: syntax,
+            read: { (reader, key) throws(SettingsError) in try reader.duration(key, allowsZero: allowsZero) },
+            text: { $0.settingText })
+    }
+}
+
+extension SettingValue where Value == Bool {
+    static var boolean: Self {
+        Self(
+            syntax: "`true` or `false`", read: { (reader, key) throws(SettingsError) in try reader.boolean(key) },
+            text: { $0.description })
+    }
+}
+
+extension SettingValue where Value == Int {
+    static func integer(_ range: ClosedRange<Int>, _ syntax: String) -> Self {
+        Self(
+            syntax: syntax,
+            read: { (reader, key) throws(SettingsError) in try reader.integer(key, in: range) },
+            text: { $0.description })
+    }
+}
+
+extension SettingValue where Value: CaseIterable & RawRepresentable, Value.RawValue == String {
+    static func choice() -> Self {
+        Self(
+            syntax: Value.allCases.map { "`\($0.rawValue)`" }.joined(separator: " or "),
+            read: { (reader, key) throws(SettingsError) in try reader.choice(key) }, text: { $0.rawValue })
+    }
+}
+
+extension SettingValue where Value == String? {
+    /// A path; an empty one is none.
+    static func path(_ syntax: String) -> Self {
+        Self(
+            syntax: syntax,
+            read: { (reader, key) throws(SettingsError) in
+                guard let path = try reader.text(key), !path.isEmpty else { return nil }
+                return .some(path)
+            }, text: { $0 })
+    }
+}
+
+extension SettingValue where Value == EndpointConfiguration? {
+    static var endpoint: Self {
+        Self(
+            syntax: "`HOST:PORT` (port 0: any; IPv6 in brackets), `unix:PATH`, `fd:N`, `systemd:NAME`, or `off`",
+            read: { (reader, key) throws(SettingsError) in
+                guard let text = try reader.text(key) else { return nil }
+                return .some(try reader.endpoint(text, key: key))
+            },
+            text: { $0.map { "\($0.address)" } ?? "off" })
+    }
+}
+
+extension Duration {
+    /// The duration as it is written in settings, `60s` or `10ms`.
+    fileprivate var settingText: String {
+        let milliseconds = Double(components.seconds) * 1000 + Double(components.attoseconds) / 1e15
+        guard milliseconds.truncatingRemainder(dividingBy: 1000) != 0 else { return "\(components.seconds)s" }
+        return milliseconds == milliseconds.rounded() ? "\(Int64(milliseconds))ms" : "\(milliseconds)ms"
+    }
+}
