@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 package import Logging
-package import MusterEndpoint
+import MusterEndpoint
 import MusterExecution
 public import MusterHealth
 package import MusterMetrics
