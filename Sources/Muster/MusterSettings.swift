@@ -113,11 +113,11 @@ public enum ReadyCondition: String, Hashable, Sendable, CaseIterable {
 /// A setting that cannot be used.
 public struct SettingsError: Error, Hashable, Sendable, CustomStringConvertible {
     /// The setting's key, for example `muster.endpoint.address`.
-    public let key: String
+    package let key: String
     /// The value that was set.
-    public let value: String
+    package let value: String
     /// What was expected.
-    public let expected: String
+    package let expected: String
 
     /// Names the setting in all its spellings, its value and the remedy.
     public var description: String {

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
-public import MusterPlatform
+package import MusterPlatform
 
 /// A one-shot event with a value: set once, awaited by any number of tasks.
-public final class Completion<Value: Sendable>: Sendable {
+package final class Completion<Value: Sendable>: Sendable {
     private typealias Waiter = UnsafeContinuation<Value?, Never>
 
     private enum Registration {
@@ -25,17 +25,17 @@ public final class Completion<Value: Sendable>: Sendable {
     private let state = Locked(State())
 
     /// Creates an event that has not happened.
-    public init() {}
+    package init() {}
 
     /// The value, once set.
-    public var value: Value? { state.withLock { $0.value } }
+    package var value: Value? { state.withLock { $0.value } }
 
     /// Sets the value, runs every callback and then resumes every waiter: who waits finds the callbacks' work done.
     ///
     /// - Parameter value: The value.
     /// - Returns: `false` when it was set before; the first value stays.
     @discardableResult
-    public func complete(with value: Value) -> Bool {
+    package func complete(with value: Value) -> Bool {
         let callbacks: [@Sendable (Value) -> Void]? = state.withLock { state in
             guard state.value == nil else { return nil }
             state.value = value
@@ -57,7 +57,7 @@ public final class Completion<Value: Sendable>: Sendable {
     /// Runs a closure when the event happens, on the thread that sets the value; at once when it has happened.
     ///
     /// - Parameter callback: What to run.
-    public func whenComplete(_ callback: @escaping @Sendable (Value) -> Void) {
+    package func whenComplete(_ callback: @escaping @Sendable (Value) -> Void) {
         let value: Value? = state.withLock { state in
             if state.value == nil { state.callbacks.append(callback) }
             return state.value
@@ -69,7 +69,7 @@ public final class Completion<Value: Sendable>: Sendable {
     ///
     /// - Returns: The value.
     /// - Throws: `CancellationError` as soon as the waiting task is cancelled.
-    public func wait() async throws(CancellationError) -> Value {
+    package func wait() async throws(CancellationError) -> Value {
         if let value = announced { return value }
         let ticket = state.withLock { state in
             state.nextTicket += 1
@@ -118,7 +118,7 @@ public final class Completion<Value: Sendable>: Sendable {
     ///   - operation: What is waited for, for the error's text.
     /// - Returns: The value.
     /// - Throws: ``TimeLimitExceeded`` at the deadline; `CancellationError` when the waiting task is cancelled.
-    public func wait(
+    package func wait(
         until deadline: MonotonicInstant?, clock: any RuntimeClock = SystemClock(), operation: String
     ) async throws -> Value {
         if let value = announced { return value }
@@ -143,12 +143,12 @@ public final class Completion<Value: Sendable>: Sendable {
 /// Something was not over at its deadline.
 public struct TimeLimitExceeded: Error, Hashable, Sendable, CustomStringConvertible {
     /// What was waited for.
-    public let operation: String
+    package let operation: String
 
     /// Creates the error.
     ///
     /// - Parameter operation: What was waited for.
-    public init(_ operation: String) {
+    package init(_ operation: String) {
         self.operation = operation
     }
 

@@ -1,18 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 
-public import MusterMetrics
-public import MusterPlatform
+package import MusterMetrics
+package import MusterPlatform
 
 /// All jobs on one thread, the *hub*: they take turns at each `await`, and a job that blocks stalls them all.
 ///
 /// Upstream: the Eventlet backend.
-public final class CooperativeEngine: ExecutionEngine {
+package final class CooperativeEngine: ExecutionEngine {
     /// The engine's name.
-    public let name: String
+    package let name: String
     /// The clock that jobs sleep on.
-    public let clock: any RuntimeClock
+    package let clock: any RuntimeClock
     /// The jobs alive.
-    public let ledger: JobLedger
+    package let ledger: JobLedger
     /// The event loop that runs all jobs.
     package let hub: EventLoop
 
@@ -27,7 +27,7 @@ public final class CooperativeEngine: ExecutionEngine {
     ///   - clock: The clock that jobs sleep on.
     /// - Throws: `MetricError` when the application has taken the name of one of the engine's metrics;
     ///   `SystemError` when no event loop can be made.
-    public init(
+    package init(
         name: String = "cooperative", configuration: EngineConfiguration = EngineConfiguration(),
         metrics: MetricRegistry = .shared, clock: any RuntimeClock = SystemClock()
     ) throws {
@@ -45,13 +45,13 @@ public final class CooperativeEngine: ExecutionEngine {
             instruments: try BlockingInstruments(registry: metrics, backend: name))
     }
 
-    public var sharedExecutor: (any TaskExecutor)? { hub }
+    package var sharedExecutor: (any TaskExecutor)? { hub }
 
     /// Chooses the hub.
     ///
     /// - Parameter name: The job's name.
     /// - Returns: The hub.
-    public func placeJob(named name: String) throws(EngineError) -> EngineExecutor {
+    package func placeJob(named name: String) throws(EngineError) -> EngineExecutor {
         EngineExecutor(executor: hub)
     }
 
@@ -60,20 +60,20 @@ public final class CooperativeEngine: ExecutionEngine {
     /// - Parameter work: What to run.
     /// - Returns: What it returns.
     /// - Throws: What it throws; `CancellationError` when the task is cancelled before the work has begun.
-    public func runBlocking<Result: Sendable>(
+    package func runBlocking<Result: Sendable>(
         _ work: @escaping @Sendable () throws -> Result
     ) async throws -> Result {
         try await blocking.run(work)
     }
 
     /// The hub's thread, once there is one, and those of the helper pool.
-    public var nativeThreads: Int { (hub.isRunning ? 1 : 0) + blocking.threads }
+    package var nativeThreads: Int { (hub.isRunning ? 1 : 0) + blocking.threads }
 
     /// For how long the hub has been in its present turn.
-    public var stalledTime: Duration { hub.busyTime() }
+    package var stalledTime: Duration { hub.busyTime() }
 
     /// Ends the hub's thread and, as they become idle, those of the helper pool.
-    public func releaseThreads() {
+    package func releaseThreads() {
         blocking.close()
         hub.stop()
     }

@@ -120,7 +120,7 @@ extension ExecutionEngine {
     }
 
     /// What is alive in the engine.
-    public var census: Census {
+    package var census: Census {
         var census = ledger.census
         census.nativeThreads = nativeThreads
         return census

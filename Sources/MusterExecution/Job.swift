@@ -15,7 +15,7 @@ public final class Job: Sendable {
     }
 
     /// A number that no other job of the process has.
-    public let id: UInt64
+    package let id: UInt64
     /// The name given when it was spawned.
     public let name: String
     /// The group it was spawned for.
@@ -36,7 +36,7 @@ public final class Job: Sendable {
     @TaskLocal public static var current: Job?
 
     /// Where the job is in its life.
-    public var state: JobState { life.withLock { $0.phase } }
+    package var state: JobState { life.withLock { $0.phase } }
 
     /// How the job ended, once it has.
     public var outcome: JobOutcome? { completion.value }
@@ -74,7 +74,7 @@ public final class Job: Sendable {
     /// The thread may have been promised to another job by then, so the closure should be brief.
     ///
     /// - Parameter callback: Called once, with how the job ended.
-    public func link(_ callback: @escaping @Sendable (JobOutcome) -> Void) {
+    package func link(_ callback: @escaping @Sendable (JobOutcome) -> Void) {
         completion.whenComplete(callback)
     }
 
@@ -138,7 +138,7 @@ public enum JobOutcome: Sendable {
 }
 
 /// Where a job is in its life.
-public enum JobState: String, Hashable, Sendable, CaseIterable {
+package enum JobState: String, Hashable, Sendable, CaseIterable {
     /// Spawned, its first line has not run yet.
     case queued
     /// Started and not finished: running or suspended at an `await`.
@@ -165,10 +165,14 @@ public final class JobLedger: Sendable {
     private let state = Locked(State())
     private let instruments: JobInstruments
 
-    /// Creates an empty ledger.
+    /// Creates an empty ledger that keeps the metrics of a backend's jobs up to date.
     ///
-    /// - Parameter instruments: The metrics it keeps up to date.
-    public init(instruments: JobInstruments) {
+    /// - Throws: `MetricError` when the application has taken the name of one of them.
+    public convenience init(backend: String, metrics: MetricRegistry) throws(MetricError) {
+        self.init(instruments: try JobInstruments(registry: metrics, backend: backend))
+    }
+
+    package init(instruments: JobInstruments) {
         self.instruments = instruments
     }
 
@@ -222,17 +226,17 @@ public final class JobLedger: Sendable {
     var isClosed: Bool { state.withLock { $0.isClosed } }
 
     /// The number of jobs by state.
-    public var census: Census {
+    package var census: Census {
         state.withLock { Census(queued: $0.queued, running: $0.running, stopping: $0.stopping) }
     }
 
     /// The jobs alive, in no order.
-    public var jobs: [Job] { state.withLock { Array($0.alive.values) } }
+    package var jobs: [Job] { state.withLock { Array($0.alive.values) } }
 
     /// Refuses new jobs from now on and cancels the present ones.
     ///
     /// - Returns: An event that happens when the last of them is over, after that job's own end was announced.
-    public func close() -> Completion<Void> {
+    package func close() -> Completion<Void> {
         let completion = Completion<Void>()
         let jobs = state.withLock { state in
             state.isClosed = true
@@ -267,15 +271,15 @@ extension JobLedger.State {
 }
 
 /// What is alive in an engine at one moment.
-public struct Census: Hashable, Sendable {
+package struct Census: Hashable, Sendable {
     /// Jobs spawned and not started.
-    public var queued: Int
+    package var queued: Int
     /// Jobs started and not finished.
-    public var running: Int
+    package var running: Int
     /// Jobs asked to cancel and not finished.
-    public var stopping: Int
+    package var stopping: Int
     /// Native threads that the engine holds.
-    public var nativeThreads: Int
+    package var nativeThreads: Int
 
     /// Creates a census.
     ///
@@ -284,7 +288,7 @@ public struct Census: Hashable, Sendable {
     ///   - running: Jobs started and not finished.
     ///   - stopping: Jobs asked to cancel and not finished.
     ///   - nativeThreads: Native threads that the engine holds.
-    public init(queued: Int = 0, running: Int = 0, stopping: Int = 0, nativeThreads: Int = 0) {
+    package init(queued: Int = 0, running: Int = 0, stopping: Int = 0, nativeThreads: Int = 0) {
         self.queued = queued
         self.running = running
         self.stopping = stopping
@@ -292,11 +296,11 @@ public struct Census: Hashable, Sendable {
     }
 
     /// All jobs alive.
-    public var jobs: Int { queued + running + stopping }
+    package var jobs: Int { queued + running + stopping }
 }
 
 /// The metrics of an engine's jobs.
-public struct JobInstruments: Sendable {
+package struct JobInstruments: Sendable {
     let jobs: CounterMetric
     let failures: CounterMetric
     private let queued: GaugeMetric
@@ -309,7 +313,7 @@ public struct JobInstruments: Sendable {
     ///   - registry: Where to register them.
     ///   - backend: The value of the label `backend`.
     /// - Throws: `MetricError` when the application has taken one of the names for something else.
-    public init(registry: MetricRegistry, backend: String) throws(MetricError) {
+    package init(registry: MetricRegistry, backend: String) throws(MetricError) {
         jobs = try registry.counterFamily(
             "muster_jobs_total", help: "Jobs spawned.", labelNames: ["backend"]
         ).labels(backend)

@@ -1,20 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 
-public import MusterMetrics
-public import MusterPlatform
+package import MusterMetrics
+package import MusterPlatform
 
 /// Each job on a native thread of its own: it may block, and nobody else notices.
 ///
 /// Threads start as jobs need them, are used again, and end after some time without a job.
 ///
 /// Upstream: the threading backend (native threads with Futurist).
-public final class ThreadingEngine: ExecutionEngine {
+package final class ThreadingEngine: ExecutionEngine {
     /// The engine's name.
-    public let name: String
+    package let name: String
     /// The clock that jobs sleep on.
-    public let clock: any RuntimeClock
+    package let clock: any RuntimeClock
     /// The jobs alive.
-    public let ledger: JobLedger
+    package let ledger: JobLedger
 
     private let threadPool: ThreadPool
     private let blocking: BlockingPool
@@ -27,7 +27,7 @@ public final class ThreadingEngine: ExecutionEngine {
     ///   - metrics: Where the engine's metrics are kept.
     ///   - clock: The clock that jobs sleep on.
     /// - Throws: `MetricError` when the application has taken the name of one of the engine's metrics.
-    public init(
+    package init(
         name: String = "threading", configuration: EngineConfiguration = EngineConfiguration(),
         metrics: MetricRegistry = .shared, clock: any RuntimeClock = SystemClock()
     ) throws {
@@ -57,7 +57,7 @@ public final class ThreadingEngine: ExecutionEngine {
     /// - Parameter name: The job's name.
     /// - Returns: The thread's event loop.
     /// - Throws: ``EngineError`` when all threads are taken or the system gives none.
-    public func placeJob(named name: String) throws(EngineError) -> EngineExecutor {
+    package func placeJob(named name: String) throws(EngineError) -> EngineExecutor {
         let loop = try threadPool.lease()
         return EngineExecutor(
             executor: loop,
@@ -74,7 +74,7 @@ public final class ThreadingEngine: ExecutionEngine {
     /// - Parameter work: What to run.
     /// - Returns: What it returns.
     /// - Throws: What it throws; `CancellationError` when the task is cancelled before the work has begun.
-    public func runBlocking<Result: Sendable>(
+    package func runBlocking<Result: Sendable>(
         _ work: @escaping @Sendable () throws -> Result
     ) async throws -> Result {
         guard let loop = EventLoop.current, threadPool.hasLeased(loop) else { return try await blocking.run(work) }
@@ -83,13 +83,13 @@ public final class ThreadingEngine: ExecutionEngine {
     }
 
     /// The threads that run jobs or wait for one, and those of the helper pool.
-    public var nativeThreads: Int { threadPool.threads + blocking.threads }
+    package var nativeThreads: Int { threadPool.threads + blocking.threads }
 
     /// Zero: jobs do not share threads.
-    public var stalledTime: Duration { .zero }
+    package var stalledTime: Duration { .zero }
 
     /// Ends the threads as they become idle.
-    public func releaseThreads() {
+    package func releaseThreads() {
         blocking.close()
         threadPool.close()
     }

@@ -47,12 +47,12 @@ public struct ListeningSocket: Sendable {
     }
 
     /// Stops listening; to be called once.
-    public func closeDescriptor() {
+    package func closeDescriptor() {
         close(descriptor)
     }
 
     /// Removes a Unix socket's file, unless another one stands in its place by now.
-    public func unlinkFile() {
+    package func unlinkFile() {
         guard case .unix(let path) = address, let file, (try? FileIdentity(ofFileAt: path)) == file else { return }
         unlink(path)
     }

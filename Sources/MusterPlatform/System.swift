@@ -64,7 +64,7 @@ public struct UnixSignal: RawRepresentable, Hashable, Sendable, CustomStringConv
     /// Creates a signal from its name.
     ///
     /// - Parameter name: The name, for example `SIGTERM`; `nil` is returned for a name this system does not have.
-    public init?(name: String) {
+    package init?(name: String) {
         guard let number = Self.numbers[name] else { return nil }
         self.init(rawValue: number)
     }

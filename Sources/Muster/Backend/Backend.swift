@@ -20,7 +20,7 @@ public final class Backend: Sendable {
     /// Where it logs.
     public let logger: Logger
     /// Its looping calls that run now.
-    public let loops = LoopMonitor()
+    package let loops = LoopMonitor()
     /// Its components by name.
     public let components: ComponentRegistry
 

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Glibc
-public import Logging
+package import Logging
 import MusterExecution
-public import MusterMetrics
+package import MusterMetrics
 import MusterPlatform
 
 /// Selects a backend once.
@@ -19,7 +19,7 @@ import MusterPlatform
 /// nothing behind, so that it can be tried again.
 ///
 /// Sound as `@unchecked Sendable`: `state` is reached only while `mutex` is held.
-public final class BackendSelector: @unchecked Sendable {
+package final class BackendSelector: @unchecked Sendable {
     private struct State {
         var makers: [BackendType: @Sendable (BackendContext) throws -> Backend]
         var hook: (@Sendable () throws -> BackendType)?
@@ -29,7 +29,7 @@ public final class BackendSelector: @unchecked Sendable {
     }
 
     /// The process' selector.
-    public static let shared = BackendSelector()
+    package static let shared = BackendSelector()
 
     private let metrics: @Sendable () -> MetricRegistry
     private let logger: Logger
@@ -42,7 +42,7 @@ public final class BackendSelector: @unchecked Sendable {
     /// - Parameters:
     ///   - metrics: Where the selected backend's metrics are kept; asked when a backend is set up.
     ///   - logger: Where it, and the selected backend, log.
-    public init(
+    package init(
         metrics: @escaping @autoclosure @Sendable () -> MetricRegistry = .shared,
         logger: Logger = Logger(label: "muster.backend")
     ) {
@@ -86,7 +86,7 @@ public final class BackendSelector: @unchecked Sendable {
     ///   - type: Its name.
     ///   - make: Sets it up when it is selected.
     /// - Throws: ``BackendError/nameTaken(_:)``.
-    public func register(
+    package func register(
         _ type: BackendType, _ make: @escaping @Sendable (BackendContext) throws -> Backend
     ) throws(BackendError) {
         let isFree = withState { state in
@@ -100,12 +100,12 @@ public final class BackendSelector: @unchecked Sendable {
     /// Registers the default hook; the last one counts.
     ///
     /// - Parameter hook: Returns the backend to take.
-    public func registerDefaultHook(_ hook: @escaping @Sendable () throws -> BackendType) {
+    package func registerDefaultHook(_ hook: @escaping @Sendable () throws -> BackendType) {
         withState { $0.hook = hook }
     }
 
     /// What is selected and why; `nil` when nothing is.
-    public var selection: BackendSelection? {
+    package var selection: BackendSelection? {
         withState { $0.selected?.selection }
     }
 
@@ -113,7 +113,7 @@ public final class BackendSelector: @unchecked Sendable {
     ///
     /// - Returns: The backend, the same one each time.
     /// - Throws: ``BackendError`` when none can be selected.
-    public func backend() throws(BackendError) -> Backend {
+    package func backend() throws(BackendError) -> Backend {
         if let selected = try beginSelecting() { return selected.backend }
         return try select { [self] in
             guard let hook = withState({ $0.hook }) else { return (.default, .default) }
@@ -140,7 +140,7 @@ public final class BackendSelector: @unchecked Sendable {
     ///
     /// - Parameter type: The backend.
     /// - Throws: ``BackendAlreadySelected``; ``BackendError``.
-    public func initialize(_ type: BackendType) throws {
+    package func initialize(_ type: BackendType) throws {
         if let selected = try beginSelecting() {
             guard selected.selection.type == type else {
                 throw BackendAlreadySelected(current: selected.selection, requested: type)
@@ -155,7 +155,7 @@ public final class BackendSelector: @unchecked Sendable {
     /// - Parameter context: Its name and what it is to use.
     /// - Returns: The backend.
     /// - Throws: ``BackendError``.
-    public func make(_ context: BackendContext) throws(BackendError) -> Backend {
+    package func make(_ context: BackendContext) throws(BackendError) -> Backend {
         guard let maker = withState({ $0.makers[context.type] }) else { throw unknown(context.type) }
         do {
             return try maker(context)
@@ -257,7 +257,7 @@ public struct BackendSelection: Hashable, Sendable {
     /// - Parameters:
     ///   - type: The backend.
     ///   - source: Who chose it.
-    public init(type: BackendType, source: Source) {
+    package init(type: BackendType, source: Source) {
         self.type = type
         self.source = source
     }
@@ -268,9 +268,9 @@ public struct BackendSelection: Hashable, Sendable {
 /// Upstream: `BackendAlreadySelected`.
 public struct BackendAlreadySelected: Error, Hashable, Sendable, CustomStringConvertible {
     /// The selected backend, and why it was.
-    public let current: BackendSelection
+    package let current: BackendSelection
     /// The backend that was asked for.
-    public let requested: BackendType
+    package let requested: BackendType
 
     /// Names both, and what to do.
     public var description: String {

@@ -7,21 +7,15 @@ public struct ComponentRegistry: Sendable {
     /// The backend that the components belong to.
     public let backend: BackendType
     private let components: [String: any BackendComponent.Type]
-    private let holders: @Sendable (String) -> [BackendType]
 
     /// Creates a registry.
     ///
     /// - Parameters:
     ///   - backend: The backend that the components belong to.
     ///   - components: The components by name; one that is `nil` counts as missing.
-    ///   - holders: The backends that have a component of a name, for the error's text; Muster's own unless given.
-    public init(
-        backend: BackendType, components: [String: (any BackendComponent.Type)?],
-        holders: @escaping @Sendable (String) -> [BackendType] = standardHolders
-    ) {
+    public init(backend: BackendType, components: [String: (any BackendComponent.Type)?]) {
         self.backend = backend
         self.components = components.compactMapValues { $0 }
-        self.holders = holders
     }
 
     /// The component of a name.
@@ -57,7 +51,7 @@ public struct ComponentRegistry: Sendable {
     public var names: [String] { components.keys.sorted() }
 
     private func missing(_ name: String) -> BackendComponentNotAvailable {
-        BackendComponentNotAvailable(component: name, backend: backend, availableIn: holders(name))
+        BackendComponentNotAvailable(component: name, backend: backend, availableIn: Self.standardHolders(of: name))
     }
 }
 
@@ -76,7 +70,7 @@ extension ComponentRegistry {
         "ServiceWrapper": "not needed: a worker runs the service itself",
         "SignalExit": "use ExitStatus, which wait() returns",
         "Singleton": "not needed: there may be several launchers and signal handlers",
-        "LoopingCallBase": "use the protocol LoopingCall",
+        "LoopingCallBase": "use its subclasses, or LoopingCall as the type of any",
         "launch": "call the function launch(_:workers:restartMethod:settings:)",
         "_is_daemon": "not needed: SIGHUP reloads in a terminal too",
         "_is_sighup_and_daemon": "not needed: SIGHUP reloads in a terminal too",
@@ -94,7 +88,7 @@ extension ComponentRegistry {
     ///
     /// - Parameter name: The component's name.
     /// - Returns: Both or none.
-    public static func standardHolders(of name: String) -> [BackendType] {
+    package static func standardHolders(of name: String) -> [BackendType] {
         standardComponents.contains { $0.componentName == name } ? [.cooperative, .threading] : []
     }
 }
@@ -167,7 +161,7 @@ extension ComponentKey where Component == SignalHandler {
 /// Names a component together with its type, so that a look-up needs no cast.
 public struct ComponentKey<Component: BackendComponent>: Hashable, Sendable {
     /// The component's name.
-    public let name: String
+    package let name: String
 
     /// Creates a key for a component, under the name that its type gives.
     ///
@@ -188,11 +182,11 @@ public protocol BackendComponent: SendableMetatype {
 /// Upstream: `BackendComponentNotAvailable`.
 public struct BackendComponentNotAvailable: Error, Hashable, Sendable, CustomStringConvertible {
     /// The component's name.
-    public let component: String
+    package let component: String
     /// The backend that was asked.
-    public let backend: BackendType
+    package let backend: BackendType
     /// The backends that have it, sorted by name.
-    public let availableIn: [BackendType]
+    package let availableIn: [BackendType]
 
     /// Names all three; for an upstream component without a type here, what to use instead.
     public var description: String {

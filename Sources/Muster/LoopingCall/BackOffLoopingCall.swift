@@ -1,17 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Glibc
-public import MusterExecution
-public import MusterPlatform
+import MusterExecution
+import MusterPlatform
 
 /// Calls a function that reports success or failure, less and less often while it fails.
 ///
 /// After a success the next call comes after `startingInterval` times a random factor. After each failure the delay
-/// doubles times the factor, up to `maxInterval`, until the delays since the last success would add up to more than
+/// doubles times the factor, up to `maximumInterval`, until the delays since the last success would add up to more than
 /// `timeout`: then the loop ends with ``LoopingCallTimeOut``. The factor is |N(jitter, 0.1)|, drawn anew each time.
 ///
 /// Upstream: `BackOffLoopingCall`.
-public final class BackOffLoopingCall: LoopingCall, BackendComponent {
+public final class BackOffLoopingCall: LoopingCall, BackendComponent, @unchecked Sendable {
     /// The component's name.
     public static let componentName = "BackOffLoopingCall"
 
@@ -24,11 +24,11 @@ public final class BackOffLoopingCall: LoopingCall, BackendComponent {
         /// The longest that the delays since the last success may add up to; zero for ever.
         public var timeout: Duration
         /// The longest delay.
-        public var maxInterval: Duration
+        public var maximumInterval: Duration
         /// The mean of the random factor.
         public var jitter: Double
         /// The shortest delay.
-        public var minInterval: Duration
+        public var minimumInterval: Duration
 
         /// Creates settings; the defaults are upstream's.
         ///
@@ -36,24 +36,24 @@ public final class BackOffLoopingCall: LoopingCall, BackendComponent {
         ///   - initialDelay: The time before the first run.
         ///   - startingInterval: The delay after a success, before jitter.
         ///   - timeout: The longest that the delays since the last success may add up to; zero for ever.
-        ///   - maxInterval: The longest delay.
+        ///   - maximumInterval: The longest delay.
         ///   - jitter: The mean of the random factor.
-        ///   - minInterval: The shortest delay, 1 ms or more.
+        ///   - minimumInterval: The shortest delay, 1 ms or more.
         public init(
             initialDelay: Duration = .zero, startingInterval: Duration = .seconds(1),
-            timeout: Duration = .seconds(300), maxInterval: Duration = .seconds(300), jitter: Double = 0.75,
-            minInterval: Duration = .milliseconds(1)
+            timeout: Duration = .seconds(300), maximumInterval: Duration = .seconds(300), jitter: Double = 0.75,
+            minimumInterval: Duration = .milliseconds(1)
         ) {
             self.initialDelay = initialDelay
             self.startingInterval = startingInterval
             self.timeout = timeout
-            self.maxInterval = maxInterval
+            self.maximumInterval = maximumInterval
             self.jitter = jitter
-            self.minInterval = minInterval
+            self.minimumInterval = minimumInterval
         }
     }
 
-    private let driver: LoopDriver<BackOffPlan>
+    private let function: @Sendable () async throws -> Bool
     private let random: @Sendable (Double) -> Double
 
     /// Creates a loop that does not run yet.
@@ -63,16 +63,25 @@ public final class BackOffLoopingCall: LoopingCall, BackendComponent {
     ///   - stallLimit: How long a run may last, or be overdue, before the process counts as stuck; the process'
     ///     liveness limit when `nil`.
     ///   - backend: The backend to run on; the selected one, asked for at the start, when `nil`.
-    ///   - random: Draws the random factor, given its mean; a normal distribution of deviation 0.1 unless given.
-    ///     Its sign is ignored.
     ///   - function: What to call; it returns whether it has succeeded. An error ends the loop.
-    public init(
+    public convenience init(
         name: String, stallLimit: Duration? = nil, backend: Backend? = nil,
-        random: @escaping @Sendable (_ mean: Double) -> Double = { Double.normal(mean: $0, deviation: 0.1) },
+        _ function: @escaping @Sendable () async throws -> Bool
+    ) {
+        self.init(
+            name: name, stallLimit: stallLimit, backend: backend,
+            random: { Double.normal(mean: $0, deviation: 0.1) }, function)
+    }
+
+    /// - Parameter random: Draws the random factor, given its mean; its sign is ignored.
+    package init(
+        name: String, stallLimit: Duration? = nil, backend: Backend? = nil,
+        random: @escaping @Sendable (_ mean: Double) -> Double,
         _ function: @escaping @Sendable () async throws -> Bool
     ) {
         self.random = random
-        driver = LoopDriver(name: name, stallLimit: stallLimit, backend: backend, function: function)
+        self.function = function
+        super.init(name: name, stallLimit: stallLimit, backend: backend)
     }
 
     /// Starts the loop. It may be started again after its end, with everything forgotten.
@@ -81,33 +90,13 @@ public final class BackOffLoopingCall: LoopingCall, BackendComponent {
     /// - Throws: ``LoopingCallError``; what selecting the backend or starting a job throws.
     public func start(_ settings: Settings = Settings()) throws {
         let shortest = DynamicLoopingCall.shortestDelay
-        guard settings.minInterval >= shortest else {
-            throw LoopingCallError.intervalTooShort(loop: name, interval: settings.minInterval, shortest: shortest)
+        guard settings.minimumInterval >= shortest else {
+            throw LoopingCallError.intervalTooShort(loop: name, interval: settings.minimumInterval, shortest: shortest)
         }
         let random = random
         try driver.start(
-            BackOffPlan(loop: name, settings: settings) { random(settings.jitter) }, stopOnException: true)
-    }
-
-    /// The loop's name, the value of the label `loop`.
-    public var name: String { driver.name }
-    /// Whether the loop has been started and has not ended.
-    public var isRunning: Bool { driver.isRunning }
-    /// How the last life of the loop ended.
-    public var outcome: Result<LoopEnd, any Error>? { driver.outcome }
-    /// The loop's job, while it runs.
-    public var job: Job? { driver.job }
-
-    /// Ends the loop: at once while it waits, and after the present run while its function runs.
-    public func stop() { driver.stop() }
-
-    /// Waits for the end of the loop.
-    ///
-    /// - Parameter deadline: The latest instant; `nil` waits without end.
-    /// - Returns: How the loop ended.
-    /// - Throws: As ``LoopingCall/wait(until:)``.
-    public func wait(until deadline: MonotonicInstant?) async throws -> LoopEnd {
-        try await driver.wait(until: deadline)
+            BackOffPlan(loop: name, settings: settings) { random(settings.jitter) }, stopsOnError: true, of: self,
+            function)
     }
 }
 
@@ -149,7 +138,7 @@ struct BackOffPlan: LoopPlan {
 
     mutating func runEnded(at now: MonotonicInstant, output: Bool?) throws -> LoopRunEnd {
         let random = abs(draw())
-        let shortest = settings.minInterval.inSeconds
+        let shortest = settings.minimumInterval.inSeconds
         var idle: Double
         if output == true {
             seconds = settings.startingInterval.inSeconds
@@ -157,7 +146,7 @@ struct BackOffPlan: LoopPlan {
             idle = seconds * random
         } else {
             let grown = seconds * 2 * random
-            idle = grown.isFinite ? min(max(grown, shortest), settings.maxInterval.inSeconds) : .infinity
+            idle = grown.isFinite ? min(max(grown, shortest), settings.maximumInterval.inSeconds) : .infinity
             seconds = min(max(seconds * 2 * settings.jitter, shortest), Self.longest)
             let timeout = settings.timeout.inSeconds
             if timeout > 0, failedSeconds + idle > timeout {
@@ -166,7 +155,7 @@ struct BackOffPlan: LoopPlan {
             failedSeconds += idle
         }
         // Numbers of the application's own (a jitter that is no number) must not bring the process down.
-        idle = idle.isFinite ? min(max(idle, shortest), Self.longest) : settings.maxInterval.inSeconds
+        idle = idle.isFinite ? min(max(idle, shortest), Self.longest) : settings.maximumInterval.inSeconds
         due = now.advanced(by: .seconds(idle))
         return LoopRunEnd(due: due)
     }
@@ -178,7 +167,7 @@ extension Double {
     /// - Parameters:
     ///   - mean: The distribution's mean.
     ///   - deviation: Its standard deviation.
-    public static func normal(mean: Double, deviation: Double) -> Double {
+    package static func normal(mean: Double, deviation: Double) -> Double {
         let radius = sqrt(-2 * log(Double.random(in: .leastNonzeroMagnitude...1)))
         return mean + deviation * radius * cos(2 * .pi * Double.random(in: 0..<1))
     }

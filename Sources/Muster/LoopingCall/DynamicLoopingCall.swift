@@ -1,20 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 
-public import MusterExecution
-public import MusterPlatform
+import MusterExecution
+import MusterPlatform
 
 /// Calls a function that says each time how long to wait before the next call.
 ///
 /// Upstream: `DynamicLoopingCall`, without its spinning when the function fails or returns zero.
-public final class DynamicLoopingCall: LoopingCall, BackendComponent {
+public final class DynamicLoopingCall: LoopingCall, BackendComponent, @unchecked Sendable {
     /// The component's name.
     public static let componentName = "DynamicLoopingCall"
     /// The shortest delay; a shorter one, zero and negative ones included, is raised to it.
-    public static let shortestDelay = Duration.milliseconds(1)
-    /// The delay after a failed run of a loop that has no `periodicIntervalMax`.
-    public static let delayAfterFailure = Duration.seconds(1)
+    package static let shortestDelay = Duration.milliseconds(1)
+    /// The delay after a failed run of a loop that has no `maximumInterval`.
+    package static let delayAfterFailure = Duration.seconds(1)
 
-    private let driver: LoopDriver<DynamicPlan>
+    private let function: @Sendable () async throws -> Duration?
 
     /// Creates a loop that does not run yet.
     ///
@@ -28,56 +28,36 @@ public final class DynamicLoopingCall: LoopingCall, BackendComponent {
         name: String, stallLimit: Duration? = nil, backend: Backend? = nil,
         _ function: @escaping @Sendable () async throws -> Duration?
     ) {
-        driver = LoopDriver(name: name, stallLimit: stallLimit, backend: backend, function: function)
+        self.function = function
+        super.init(name: name, stallLimit: stallLimit, backend: backend)
     }
 
     /// Starts the loop. It may be started again after its end.
     ///
     /// - Parameters:
     ///   - initialDelay: The time before the first run.
-    ///   - periodicIntervalMax: The longest delay, and the one taken when the function returns `nil`. Without it
+    ///   - maximumInterval: The longest delay, and the one taken when the function returns `nil`. Without it
     ///     a `nil` ends the loop with ``LoopingCallError/missingDelay(loop:)``.
-    ///   - stopOnException: Whether an error of the function ends the loop. When not, it is logged and counted, and
-    ///     the loop goes on after `periodicIntervalMax`, or ``delayAfterFailure`` without one.
+    ///   - stopsOnError: Whether an error of the function ends the loop. When not, it is logged and counted, and
+    ///     the loop goes on after `maximumInterval`, or ``delayAfterFailure`` without one.
     /// - Throws: ``LoopingCallError``; what selecting the backend or starting a job throws.
     public func start(
-        initialDelay: Duration = .zero, periodicIntervalMax: Duration? = nil, stopOnException: Bool = true
+        initialDelay: Duration = .zero, maximumInterval: Duration? = nil, stopsOnError: Bool = true
     ) throws {
         try start(
-            initialDelay: initialDelay, periodicIntervalMax: periodicIntervalMax, stopOnException: stopOnException,
-            spawn: nil)
+            initialDelay: initialDelay, maximumInterval: maximumInterval, stopsOnError: stopsOnError,
+            in: nil)
     }
 
     func start(
-        initialDelay: Duration, periodicIntervalMax: Duration?, stopOnException: Bool,
-        spawn: LoopDriver<DynamicPlan>.Spawn?
+        initialDelay: Duration, maximumInterval: Duration?, stopsOnError: Bool,
+        in group: ThreadGroup?
     ) throws {
         try driver.start(
             DynamicPlan(
-                loop: name, initialDelay: initialDelay, longest: periodicIntervalMax, shortest: Self.shortestDelay,
+                loop: name, initialDelay: initialDelay, longest: maximumInterval, shortest: Self.shortestDelay,
                 afterFailure: Self.delayAfterFailure),
-            stopOnException: stopOnException, spawn: spawn)
-    }
-
-    /// The loop's name, the value of the label `loop`.
-    public var name: String { driver.name }
-    /// Whether the loop has been started and has not ended.
-    public var isRunning: Bool { driver.isRunning }
-    /// How the last life of the loop ended.
-    public var outcome: Result<LoopEnd, any Error>? { driver.outcome }
-    /// The loop's job, while it runs.
-    public var job: Job? { driver.job }
-
-    /// Ends the loop: at once while it waits, and after the present run while its function runs.
-    public func stop() { driver.stop() }
-
-    /// Waits for the end of the loop.
-    ///
-    /// - Parameter deadline: The latest instant; `nil` waits without end.
-    /// - Returns: How the loop ended.
-    /// - Throws: As ``LoopingCall/wait(until:)``.
-    public func wait(until deadline: MonotonicInstant?) async throws -> LoopEnd {
-        try await driver.wait(until: deadline)
+            stopsOnError: stopsOnError, in: group, of: self, function)
     }
 }
 

@@ -1,19 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 
-public import MusterExecution
-public import MusterPlatform
+import MusterExecution
+import MusterPlatform
 
 /// Calls a function on a fixed grid: start n is due at the first start plus n intervals, on the monotonic clock,
 /// however long the runs take and however late they wake.
 ///
 /// Upstream: `FixedIntervalLoopingCall`, without its drift, its rounding to 10 ms and its spinning below 5 ms.
-public final class FixedIntervalLoopingCall: LoopingCall, BackendComponent {
+public final class FixedIntervalLoopingCall: LoopingCall, BackendComponent, @unchecked Sendable {
     /// The component's name.
     public static let componentName = "FixedIntervalLoopingCall"
     /// The shortest interval; a shorter one is refused.
-    public static let shortestInterval = Duration.microseconds(100)
+    package static let shortestInterval = Duration.microseconds(100)
 
-    private let driver: LoopDriver<FixedIntervalPlan>
+    private let function: @Sendable () async throws -> Void
     private let overrun: OverrunPolicy
 
     /// Creates a loop that does not run yet.
@@ -30,7 +30,8 @@ public final class FixedIntervalLoopingCall: LoopingCall, BackendComponent {
         _ function: @escaping @Sendable () async throws -> Void
     ) {
         self.overrun = overrun
-        driver = LoopDriver(name: name, stallLimit: stallLimit, backend: backend, function: function)
+        self.function = function
+        super.init(name: name, stallLimit: stallLimit, backend: backend)
     }
 
     /// Starts the loop. It may be started again after its end.
@@ -38,44 +39,23 @@ public final class FixedIntervalLoopingCall: LoopingCall, BackendComponent {
     /// - Parameters:
     ///   - interval: The time between two starts, ``shortestInterval`` or more.
     ///   - initialDelay: The time before the first run.
-    ///   - stopOnException: Whether an error of the function ends the loop. When not, it is logged and counted.
+    ///   - stopsOnError: Whether an error of the function ends the loop. When not, it is logged and counted.
     /// - Throws: ``LoopingCallError``; what selecting the backend or starting a job throws.
     public func start(
-        interval: Duration, initialDelay: Duration = .zero, stopOnException: Bool = true
+        interval: Duration, initialDelay: Duration = .zero, stopsOnError: Bool = true
     ) throws {
-        try start(interval: interval, initialDelay: initialDelay, stopOnException: stopOnException, spawn: nil)
+        try start(interval: interval, initialDelay: initialDelay, stopsOnError: stopsOnError, in: nil)
     }
 
     func start(
-        interval: Duration, initialDelay: Duration, stopOnException: Bool, spawn: LoopDriver<FixedIntervalPlan>.Spawn?
+        interval: Duration, initialDelay: Duration, stopsOnError: Bool, in group: ThreadGroup?
     ) throws {
         guard interval >= Self.shortestInterval else {
             throw LoopingCallError.intervalTooShort(loop: name, interval: interval, shortest: Self.shortestInterval)
         }
         try driver.start(
             FixedIntervalPlan(interval: interval, initialDelay: initialDelay, policy: overrun),
-            stopOnException: stopOnException, spawn: spawn)
-    }
-
-    /// The loop's name, the value of the label `loop`.
-    public var name: String { driver.name }
-    /// Whether the loop has been started and has not ended.
-    public var isRunning: Bool { driver.isRunning }
-    /// How the last life of the loop ended.
-    public var outcome: Result<LoopEnd, any Error>? { driver.outcome }
-    /// The loop's job, while it runs.
-    public var job: Job? { driver.job }
-
-    /// Ends the loop: at once while it waits, and after the present run while its function runs.
-    public func stop() { driver.stop() }
-
-    /// Waits for the end of the loop.
-    ///
-    /// - Parameter deadline: The latest instant; `nil` waits without end.
-    /// - Returns: How the loop ended.
-    /// - Throws: As ``LoopingCall/wait(until:)``.
-    public func wait(until deadline: MonotonicInstant?) async throws -> LoopEnd {
-        try await driver.wait(until: deadline)
+            stopsOnError: stopsOnError, in: group, of: self, function)
     }
 }
 

@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 
-public import MusterExecution
-public import MusterPlatform
+import MusterExecution
+import MusterPlatform
 
 /// Calls a function on a fixed grid, and ends with ``LoopingCallTimeOut`` when a run is over after the time-out.
 ///
 /// Upstream: `FixedIntervalWithTimeoutLoopingCall`, on the monotonic clock.
-public final class FixedIntervalWithTimeoutLoopingCall: LoopingCall, BackendComponent {
+public final class FixedIntervalWithTimeoutLoopingCall: LoopingCall, BackendComponent, @unchecked Sendable {
     /// The component's name.
     public static let componentName = "FixedIntervalWithTimeoutLoopingCall"
 
-    private let driver: LoopDriver<FixedIntervalWithTimeoutPlan>
+    private let function: @Sendable () async throws -> Void
     private let overrun: OverrunPolicy
 
     /// Creates a loop that does not run yet.
@@ -27,7 +27,8 @@ public final class FixedIntervalWithTimeoutLoopingCall: LoopingCall, BackendComp
         _ function: @escaping @Sendable () async throws -> Void
     ) {
         self.overrun = overrun
-        driver = LoopDriver(name: name, stallLimit: stallLimit, backend: backend, function: function)
+        self.function = function
+        super.init(name: name, stallLimit: stallLimit, backend: backend)
     }
 
     /// Starts the loop. It may be started again after its end.
@@ -35,12 +36,12 @@ public final class FixedIntervalWithTimeoutLoopingCall: LoopingCall, BackendComp
     /// - Parameters:
     ///   - interval: The time between two starts, ``FixedIntervalLoopingCall/shortestInterval`` or more.
     ///   - initialDelay: The time before the first run.
-    ///   - stopOnException: Whether an error of the function ends the loop. When not, it is logged and counted.
+    ///   - stopsOnError: Whether an error of the function ends the loop. When not, it is logged and counted.
     ///   - timeout: The longest time from the start of the loop to the end of a run; zero for none. It is looked at
     ///     after each run: it does not interrupt one.
     /// - Throws: ``LoopingCallError``; what selecting the backend or starting a job throws.
     public func start(
-        interval: Duration, initialDelay: Duration = .zero, stopOnException: Bool = true, timeout: Duration = .zero
+        interval: Duration, initialDelay: Duration = .zero, stopsOnError: Bool = true, timeout: Duration = .zero
     ) throws {
         let shortest = FixedIntervalLoopingCall.shortestInterval
         guard interval >= shortest else {
@@ -48,28 +49,8 @@ public final class FixedIntervalWithTimeoutLoopingCall: LoopingCall, BackendComp
         }
         let grid = FixedIntervalPlan(interval: interval, initialDelay: initialDelay, policy: overrun)
         try driver.start(
-            FixedIntervalWithTimeoutPlan(grid: grid, loop: name, timeout: timeout), stopOnException: stopOnException)
-    }
-
-    /// The loop's name, the value of the label `loop`.
-    public var name: String { driver.name }
-    /// Whether the loop has been started and has not ended.
-    public var isRunning: Bool { driver.isRunning }
-    /// How the last life of the loop ended.
-    public var outcome: Result<LoopEnd, any Error>? { driver.outcome }
-    /// The loop's job, while it runs.
-    public var job: Job? { driver.job }
-
-    /// Ends the loop: at once while it waits, and after the present run while its function runs.
-    public func stop() { driver.stop() }
-
-    /// Waits for the end of the loop.
-    ///
-    /// - Parameter deadline: The latest instant; `nil` waits without end.
-    /// - Returns: How the loop ended.
-    /// - Throws: As ``LoopingCall/wait(until:)``.
-    public func wait(until deadline: MonotonicInstant?) async throws -> LoopEnd {
-        try await driver.wait(until: deadline)
+            FixedIntervalWithTimeoutPlan(grid: grid, loop: name, timeout: timeout), stopsOnError: stopsOnError,
+            of: self, function)
     }
 }
 

@@ -6,33 +6,31 @@ import MusterMetrics
 import MusterPlatform
 
 /// Runs a function as its plan says: what all looping calls have in common.
-final class LoopDriver<Plan: LoopPlan>: Sendable {
-    typealias Spawn = (String, @escaping @Sendable () async throws -> Void) throws -> Job
-
+final class LoopDriver: Sendable {
     let name: String
     private let stallLimit: Duration?
     private let chosenBackend: Backend?
-    private let function: @Sendable () async throws -> Plan.Output
     private let current = Locked<LoopRun?>(nil)
 
-    init(
-        name: String, stallLimit: Duration?, backend: Backend?,
-        function: @escaping @Sendable () async throws -> Plan.Output
-    ) {
+    init(name: String, stallLimit: Duration?, backend: Backend?) {
         self.name = name
         self.stallLimit = stallLimit
         chosenBackend = backend
-        self.function = function
     }
 
     /// Starts the loop as a job.
     ///
     /// - Parameters:
     ///   - plan: When it runs.
-    ///   - stopOnException: Whether an error of the function ends the loop.
-    ///   - spawn: Starts the job; the backend's engine unless given.
+    ///   - stopsOnError: Whether an error of the function ends the loop.
+    ///   - group: The thread group that the job belongs to, if any.
+    ///   - timer: The looping call.
+    ///   - function: What to call.
     /// - Throws: ``LoopingCallError/alreadyRunning(loop:)``; what selecting the backend or starting a job throws.
-    func start(_ plan: Plan, stopOnException: Bool, spawn: Spawn? = nil) throws {
+    func start<Plan: LoopPlan>(
+        _ plan: Plan, stopsOnError: Bool, in group: ThreadGroup? = nil, of timer: LoopingCall,
+        _ function: @escaping @Sendable () async throws -> Plan.Output
+    ) throws {
         let backend = try chosenBackend ?? Backend.current
         let run = LoopRun()
         let (isFree, previous) = current.withLock { current in
@@ -42,11 +40,11 @@ final class LoopDriver<Plan: LoopPlan>: Sendable {
         }
         guard isFree else { throw LoopingCallError.alreadyRunning(loop: name) }
         let body: @Sendable () async throws -> Void = { [self] in
-            try await drive(plan, run: run, backend: backend, stopOnException: stopOnException)
+            try await drive(plan, run: run, backend: backend, stopsOnError: stopsOnError, function)
         }
         let job: Job
         do {
-            job = try spawn?(name, body) ?? backend.engine.spawn(name: name, body)
+            job = try group?.enter(timer, body) ?? backend.engine.spawn(name: name, body)
         } catch {
             current.withLock { $0 = previous }
             // For whoever has begun to wait meanwhile.
@@ -80,7 +78,10 @@ final class LoopDriver<Plan: LoopPlan>: Sendable {
 
     // MARK: The loop
 
-    private func drive(_ plan: Plan, run: LoopRun, backend: Backend, stopOnException: Bool) async throws {
+    private func drive<Plan: LoopPlan>(
+        _ plan: Plan, run: LoopRun, backend: Backend, stopsOnError: Bool,
+        _ function: @Sendable () async throws -> Plan.Output
+    ) async throws {
         let instruments = makeInstruments(backend)
         var plan = plan
         let now = backend.engine.clock.now
@@ -93,7 +94,7 @@ final class LoopDriver<Plan: LoopPlan>: Sendable {
             result = .success(
                 try await cycle(
                     plan, due: due, isImmediate: due <= now, run: run, progress: progress,
-                    instruments: instruments, backend: backend, stopOnException: stopOnException))
+                    instruments: instruments, backend: backend, stopsOnError: stopsOnError, function))
         } catch {
             result = .failure(error)
         }
@@ -103,9 +104,10 @@ final class LoopDriver<Plan: LoopPlan>: Sendable {
         _ = try result.get()
     }
 
-    private func cycle(
+    private func cycle<Plan: LoopPlan>(
         _ initial: Plan, due first: MonotonicInstant, isImmediate: Bool, run: LoopRun, progress: LoopProgress,
-        instruments: LoopInstruments, backend: Backend, stopOnException: Bool
+        instruments: LoopInstruments, backend: Backend, stopsOnError: Bool,
+        _ function: @Sendable () async throws -> Plan.Output
     ) async throws -> LoopEnd {
         let clock = backend.engine.clock
         var plan = initial
@@ -135,7 +137,7 @@ final class LoopDriver<Plan: LoopPlan>: Sendable {
             } catch {
                 instruments.runFailed()
                 backend.logger.error("looping call failed", metadata: ["loop": "\(name)", "error": "\(error)"])
-                if stopOnException {
+                if stopsOnError {
                     instruments.runEnded(took: began.duration(to: clock.now))
                     throw error
                 }

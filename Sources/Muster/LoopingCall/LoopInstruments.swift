@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import MusterMetrics
-public import MusterPlatform
+package import MusterPlatform
 import MusterSupervision
 
 /// The metrics of one looping call.
@@ -101,13 +101,13 @@ struct LoopInstruments: Sendable {
 }
 
 /// The looping calls of a backend that run now, and when each was to give its next sign of life.
-public final class LoopMonitor: Sendable {
+package final class LoopMonitor: Sendable {
     /// A loop that has not run when it should have.
-    public struct Overdue: Hashable, Sendable {
+    package struct Overdue: Hashable, Sendable {
         /// The loop's name.
-        public let loop: String
+        package let loop: String
         /// How long its next start, or the end of its present run, has been due.
-        public let by: Duration
+        package let by: Duration
     }
 
     private struct State {
@@ -119,14 +119,14 @@ public final class LoopMonitor: Sendable {
     private let state = Locked(State())
 
     /// The number of loops that run now.
-    public var count: Int { state.withLock { $0.entries.count } }
+    package var count: Int { state.withLock { $0.entries.count } }
 
     /// The loops that are overdue by more than a limit, the worst first, equals by name.
     ///
     /// - Parameters:
     ///   - limit: The longest time that is in order; a loop with a limit of its own is held to that.
     ///   - now: The present instant of the loops' clock.
-    public func overdue(by limit: Duration, at now: MonotonicInstant) -> [Overdue] {
+    package func overdue(by limit: Duration, at now: MonotonicInstant) -> [Overdue] {
         let all = state.withLock { Array($0.entries.values) }
         return all.compactMap { progress in
             let by = progress.expected.duration(to: now)

@@ -9,23 +9,27 @@ public import MusterPlatform
 /// themselves, and export their lateness, drift, runs, failures and overruns. While one is stopped it holds no
 /// thread.
 ///
-/// Upstream: `LoopingCallBase`.
-public protocol LoopingCall: AnyObject, Sendable {
+/// Sound as `@unchecked Sendable`: it and its subclasses, which are all in this module, have constants and locked state.
+public class LoopingCall: @unchecked Sendable {
     /// The loop's name, the value of the label `loop`.
-    var name: String { get }
+    public let name: String
+    let driver: LoopDriver
+
+    init(name: String, stallLimit: Duration?, backend: Backend?) {
+        self.name = name
+        driver = LoopDriver(name: name, stallLimit: stallLimit, backend: backend)
+    }
 
     /// Whether the loop has been started and has not ended.
-    var isRunning: Bool { get }
-
+    public var isRunning: Bool { driver.isRunning }
     /// How the last life of the loop ended; `nil` while it runs and before its first start.
-    var outcome: Result<LoopEnd, any Error>? { get }
-
+    public var outcome: Result<LoopEnd, any Error>? { driver.outcome }
     /// The loop's job, while it runs.
-    var job: Job? { get }
+    public var job: Job? { driver.job }
 
     /// Ends the loop: at once while it waits, and after the present run while its function runs. Stopping a loop
     /// that does not run changes nothing.
-    func stop()
+    public func stop() { driver.stop() }
 
     /// Waits for the end of the loop.
     ///
@@ -33,17 +37,9 @@ public protocol LoopingCall: AnyObject, Sendable {
     /// - Returns: How the loop ended.
     /// - Throws: The error that ended the loop; ``LoopingCallError/notStarted(loop:)`` before the first start;
     ///   `TimeLimitExceeded` at the deadline; `CancellationError` when the waiting task is cancelled.
-    func wait(until deadline: MonotonicInstant?) async throws -> LoopEnd
-}
-
-extension LoopingCall {
-    /// Waits for the end of the loop, however long that takes.
-    ///
-    /// - Returns: How the loop ended.
-    /// - Throws: As ``wait(until:)``.
     @discardableResult
-    public func wait() async throws -> LoopEnd {
-        try await wait(until: nil)
+    public func wait(until deadline: MonotonicInstant? = nil) async throws -> LoopEnd {
+        try await driver.wait(until: deadline)
     }
 }
 
@@ -87,7 +83,7 @@ public enum LoopingCallError: Error, Hashable, Sendable, CustomStringConvertible
             "looping call '\(loop)' has an interval of \(interval); it must be \(shortest) or more"
         case .missingDelay(let loop):
             """
-            looping call '\(loop)' should supply either a delay (return one) or a periodicIntervalMax (at its start)
+            looping call '\(loop)' should supply either a delay (return one) or a maximumInterval (at its start)
             """
         }
     }

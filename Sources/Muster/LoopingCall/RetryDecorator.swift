@@ -13,9 +13,9 @@ public struct RetryDecorator: Sendable, BackendComponent {
     /// The component's name.
     public static let componentName = "RetryDecorator"
 
-    private let maxRetryCount: Int?
-    private let incSleepTime: Duration
-    private let maxSleepTime: Duration
+    private let maximumRetries: Int?
+    private let delayIncrement: Duration
+    private let maximumDelay: Duration
     private let isRetryable: @Sendable (any Error) -> Bool
     private let clock: any RuntimeClock
     private let logger: Logger
@@ -23,20 +23,20 @@ public struct RetryDecorator: Sendable, BackendComponent {
     /// Creates a decorator.
     ///
     /// - Parameters:
-    ///   - maxRetryCount: How often to try again; `nil` for ever.
-    ///   - incSleepTime: The delay before the first retry, and by how much each later one is longer.
-    ///   - maxSleepTime: The longest delay.
+    ///   - maximumRetries: How often to try again; `nil` for ever.
+    ///   - delayIncrement: The delay before the first retry, and by how much each later one is longer.
+    ///   - maximumDelay: The longest delay.
     ///   - clock: The clock to wait on.
     ///   - logger: Where retries are logged, at debug level.
     ///   - isRetryable: Whether an error may pass; any other is thrown on at once.
     public init(
-        maxRetryCount: Int? = nil, incSleepTime: Duration = .seconds(10), maxSleepTime: Duration = .seconds(60),
+        maximumRetries: Int? = nil, delayIncrement: Duration = .seconds(10), maximumDelay: Duration = .seconds(60),
         clock: any RuntimeClock = SystemClock(), logger: Logger = Logger(label: "muster.retry"),
         isRetryable: @escaping @Sendable (any Error) -> Bool
     ) {
-        self.maxRetryCount = maxRetryCount
-        self.incSleepTime = incSleepTime
-        self.maxSleepTime = maxSleepTime
+        self.maximumRetries = maximumRetries
+        self.delayIncrement = delayIncrement
+        self.maximumDelay = maximumDelay
         self.clock = clock
         self.logger = logger
         self.isRetryable = isRetryable
@@ -55,13 +55,13 @@ public struct RetryDecorator: Sendable, BackendComponent {
             do {
                 return try await function()
             } catch  where isRetryable(error) {
-                if let maxRetryCount, retries >= maxRetryCount {
+                if let maximumRetries, retries >= maximumRetries {
                     logger.debug(
                         "no retries left", metadata: ["retries": "\(retries)", "error": "\(error)"])
                     throw error
                 }
                 retries += 1
-                delay = min(delay + incSleepTime, maxSleepTime)
+                delay = min(delay + delayIncrement, maximumDelay)
                 logger.debug(
                     "trying again", metadata: ["retry": "\(retries)", "after": "\(delay)", "error": "\(error)"])
             }

@@ -24,9 +24,9 @@ public final class ThreadGroup: Sendable, BackendComponent {
     fileprivate struct State {
         var members: ThreadGroupState
         var jobs: [UInt64: Job] = [:]
-        var timers: [any LoopingCall] = []
+        var timers: [LoopingCall] = []
         /// The timers that run by their jobs, listed or not.
-        var running: [UInt64: any LoopingCall] = [:]
+        var running: [UInt64: LoopingCall] = [:]
         var tickets: [UInt64: Completion<Void>] = [:]
         var binding: Binding?
         /// The callers of the ungraceful stops under way; what comes in meanwhile, unless it is the caller, is
@@ -226,9 +226,9 @@ public final class ThreadGroup: Sendable, BackendComponent {
 
     // MARK: Timers
 
-    /// The timers: those that run, and those that have ended and were not taken off with ``timerDone(_:)``, of which
+    /// The timers: those that run, and those that have ended and were not taken off with ``removeTimer(_:)``, of which
     /// the last 64 are kept.
-    public var timers: [any LoopingCall] { state.withLock { $0.timers } }
+    public var timers: [LoopingCall] { state.withLock { $0.timers } }
 
     /// Adds a timer that calls a function on a fixed grid, and starts it.
     ///
@@ -238,7 +238,7 @@ public final class ThreadGroup: Sendable, BackendComponent {
     ///   - name: The timer's name, the label `loop` of its metrics.
     ///   - interval: The time between two starts.
     ///   - initialDelay: The time before the first run.
-    ///   - stopOnException: Whether an error of the function ends the timer.
+    ///   - stopsOnError: Whether an error of the function ends the timer.
     ///   - overrun: What happens after a run that has lasted beyond the next start.
     ///   - stallLimit: How long a run may be overdue before the process counts as stuck; the process' liveness
     ///     limit when `nil`.
@@ -247,7 +247,7 @@ public final class ThreadGroup: Sendable, BackendComponent {
     /// - Throws: ``LoopingCallError``; `EngineError` when the backend has no thread; what selecting it throws.
     @discardableResult
     public func addTimer(
-        name: String, interval: Duration, initialDelay: Duration = .zero, stopOnException: Bool = true,
+        name: String, interval: Duration, initialDelay: Duration = .zero, stopsOnError: Bool = true,
         overrun: OverrunPolicy = .delay, stallLimit: Duration? = nil,
         _ function: @escaping @Sendable () async throws -> Void
     ) throws -> FixedIntervalLoopingCall {
@@ -255,8 +255,8 @@ public final class ThreadGroup: Sendable, BackendComponent {
         let timer = FixedIntervalLoopingCall(
             name: name, overrun: overrun, stallLimit: stallLimit, backend: binding.backend, function)
         try timer.start(
-            interval: interval, initialDelay: initialDelay, stopOnException: stopOnException,
-            spawn: { name, body in try self.enter(timer, name: name, binding: binding, body) })
+            interval: interval, initialDelay: initialDelay, stopsOnError: stopsOnError,
+            in: self)
         list(timer)
         return timer
     }
@@ -268,8 +268,8 @@ public final class ThreadGroup: Sendable, BackendComponent {
     /// - Parameters:
     ///   - name: The timer's name, the label `loop` of its metrics.
     ///   - initialDelay: The time before the first run.
-    ///   - periodicIntervalMax: The longest delay, and the one taken when the function returns `nil`.
-    ///   - stopOnException: Whether an error of the function ends the timer.
+    ///   - maximumInterval: The longest delay, and the one taken when the function returns `nil`.
+    ///   - stopsOnError: Whether an error of the function ends the timer.
     ///   - stallLimit: How long a run may last, or be overdue, before the process counts as stuck; the process'
     ///     liveness limit when `nil`.
     ///   - function: What to call.
@@ -277,23 +277,23 @@ public final class ThreadGroup: Sendable, BackendComponent {
     /// - Throws: ``LoopingCallError``; `EngineError` when the backend has no thread; what selecting it throws.
     @discardableResult
     public func addDynamicTimer(
-        name: String, initialDelay: Duration = .zero, periodicIntervalMax: Duration? = nil,
-        stopOnException: Bool = true, stallLimit: Duration? = nil,
+        name: String, initialDelay: Duration = .zero, maximumInterval: Duration? = nil,
+        stopsOnError: Bool = true, stallLimit: Duration? = nil,
         _ function: @escaping @Sendable () async throws -> Duration?
     ) throws -> DynamicLoopingCall {
         let binding = try bind()
         let timer = DynamicLoopingCall(name: name, stallLimit: stallLimit, backend: binding.backend, function)
         try timer.start(
-            initialDelay: initialDelay, periodicIntervalMax: periodicIntervalMax, stopOnException: stopOnException,
-            spawn: { name, body in try self.enter(timer, name: name, binding: binding, body) })
+            initialDelay: initialDelay, maximumInterval: maximumInterval, stopsOnError: stopsOnError,
+            in: self)
         list(timer)
         return timer
     }
 
-    private func enter(
-        _ timer: any LoopingCall, name: String, binding: Binding, _ body: @escaping @Sendable () async throws -> Void
-    ) throws -> Job {
-        let job = try binding.backend.engine.spawn(name: name, group: self.name, body)
+    /// Starts the job of one of the group's timers.
+    func enter(_ timer: LoopingCall, _ body: @escaping @Sendable () async throws -> Void) throws -> Job {
+        let binding = try bind()
+        let job = try binding.backend.engine.spawn(name: timer.name, group: name, body)
         binding.instruments.timers.increment()
         let (mustCancel, mustStop, released) = state.withLock { state in
             state.jobs[job.id] = job
@@ -311,7 +311,7 @@ public final class ThreadGroup: Sendable, BackendComponent {
         return job
     }
 
-    private func list(_ timer: any LoopingCall) {
+    private func list(_ timer: LoopingCall) {
         state.withLock { state in
             state.timers.append(timer)
             state.dropEndedTimers()
@@ -324,7 +324,7 @@ public final class ThreadGroup: Sendable, BackendComponent {
     /// Upstream: `timer_done`.
     ///
     /// - Parameter timer: The timer.
-    public func timerDone(_ timer: any LoopingCall) {
+    public func removeTimer(_ timer: LoopingCall) {
         state.withLock { state in state.timers.removeAll { $0 === timer } }
     }
 

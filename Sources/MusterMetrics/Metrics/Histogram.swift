@@ -3,7 +3,7 @@
 /// The upper bounds of a histogram's buckets; the bucket up to +Inf is added by itself.
 public struct HistogramBuckets: Hashable, Sendable {
     /// The bounds, strictly rising; an observation belongs to the first bucket whose bound is not below it.
-    public let bounds: [Double]
+    package let bounds: [Double]
 
     /// Makes buckets from their upper bounds.
     ///

@@ -308,7 +308,7 @@ public enum MetricError: Error, Hashable, Sendable, CustomStringConvertible {
 /// Things that are counted (requests, connections) have no unit.
 public struct MetricUnit: Hashable, Sendable {
     /// The unit as it stands in names, in the plural.
-    public var name: String
+    package var name: String
 
     /// Makes a unit.
     ///
@@ -324,17 +324,17 @@ public struct MetricUnit: Hashable, Sendable {
     /// Shares from 0 to 1.
     public static let ratio = MetricUnit("ratio")
     /// Temperatures in degrees Celsius.
-    public static let celsius = MetricUnit("celsius")
+    package static let celsius = MetricUnit("celsius")
     /// Lengths in meters.
-    public static let meters = MetricUnit("meters")
+    package static let meters = MetricUnit("meters")
     /// Electric tension in volts.
-    public static let volts = MetricUnit("volts")
+    package static let volts = MetricUnit("volts")
     /// Electric current in amperes.
-    public static let amperes = MetricUnit("amperes")
+    package static let amperes = MetricUnit("amperes")
     /// Energy in joules.
-    public static let joules = MetricUnit("joules")
+    package static let joules = MetricUnit("joules")
     /// Mass in grams.
-    public static let grams = MetricUnit("grams")
+    package static let grams = MetricUnit("grams")
 }
 
 /// Finds the cells of a family's series, or scratch cells for a series that is refused.

@@ -36,7 +36,7 @@ public struct CounterMetric: Sendable {
     }
 
     /// The total, including those of earlier generations of the process.
-    public var value: UInt64 {
+    package var value: UInt64 {
         cell.pointee.load(ordering: .relaxed)
     }
 
@@ -72,7 +72,7 @@ public struct FloatingPointCounterMetric: Sendable {
     }
 
     /// The total, including those of earlier generations of the process.
-    public var value: Double {
+    package var value: Double {
         Double(bitPattern: cell.pointee.load(ordering: .relaxed))
     }
 
@@ -143,7 +143,7 @@ public struct GaugeMetric: Sendable {
     }
 
     /// The value; `nil` when it is not set.
-    public var value: Double? {
+    package var value: Double? {
         guard storage.isCurrent, (cells + 1).pointee.load(ordering: .acquiring) == storage.epoch else { return nil }
         return Double(bitPattern: cells.pointee.load(ordering: .relaxed))
     }

@@ -33,7 +33,7 @@ struct BackOffTests {
         let clock = RecordedClock()
         try await TestBackend.with(type, clock: clock) { backend in
             let loop = BackOffLoopingCall(name: "held", backend: backend, random: { _ in 0.8 }) { false }
-            try loop.start(.init(maxInterval: .seconds(60)))
+            try loop.start(.init(maximumInterval: .seconds(60)))
             await #expect(throws: LoopingCallTimeOut.self) { try await loop.wait() }
             #expect(matches(clock.sleeps, Self.growing.prefix(9) + [60, 60, 60]), "\(clock.sleeps)")
         }
@@ -138,7 +138,7 @@ struct BackOffTests {
     func tooShort(type: BackendType) async throws {
         try await TestBackend.with(type) { backend in
             let loop = BackOffLoopingCall(name: "short", backend: backend) { true }
-            #expect(throws: LoopingCallError.self) { try loop.start(.init(minInterval: .zero)) }
+            #expect(throws: LoopingCallError.self) { try loop.start(.init(minimumInterval: .zero)) }
             #expect(!loop.isRunning)
         }
     }

@@ -20,7 +20,7 @@ struct DynamicTests {
                 guard run <= delays.count else { throw LoopingCallDone() }
                 return delays[run - 1]
             }
-            try loop.start(initialDelay: initialDelay, periodicIntervalMax: longest)
+            try loop.start(initialDelay: initialDelay, maximumInterval: longest)
             try await loop.wait()
             return clock.sleeps
         }
@@ -64,15 +64,15 @@ struct DynamicTests {
             let loop = DynamicLoopingCall(name: "mute", backend: backend) { nil }
             try loop.start()
             await #expect(throws: LoopingCallError.missingDelay(loop: "mute")) { try await loop.wait() }
-            #expect(LoopingCallError.missingDelay(loop: "mute").description.contains("periodicIntervalMax"))
+            #expect(LoopingCallError.missingDelay(loop: "mute").description.contains("maximumInterval"))
         }
     }
 
-    @Test("A missing delay ends it also with stopOnException off", arguments: bothBackends)
+    @Test("A missing delay ends it also with stopsOnError off", arguments: bothBackends)
     func missingDelayEnds(type: BackendType) async throws {
         try await TestBackend.with(type, clock: RecordedClock()) { backend in
             let loop = DynamicLoopingCall(name: "mute", backend: backend) { nil }
-            try loop.start(stopOnException: false)
+            try loop.start(stopsOnError: false)
             await #expect(throws: LoopingCallError.missingDelay(loop: "mute")) { try await loop.wait() }
         }
     }
@@ -126,7 +126,7 @@ struct DynamicTests {
                 if runs.append(()) == 4 { throw LoopingCallDone() }
                 throw TestFailure()
             }
-            try loop.start(periodicIntervalMax: longest, stopOnException: false)
+            try loop.start(maximumInterval: longest, stopsOnError: false)
             try await loop.wait()
             #expect(clock.sleeps == Array(repeating: longest ?? DynamicLoopingCall.delayAfterFailure, count: 3))
             #expect(log.messages(.error).count == 3)

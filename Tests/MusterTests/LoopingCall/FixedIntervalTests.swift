@@ -49,7 +49,7 @@ struct FixedIntervalTests {
         }
     }
 
-    @Test("With stopOnException off, errors are logged and the loop goes on", arguments: bothBackends)
+    @Test("With stopsOnError off, errors are logged and the loop goes on", arguments: bothBackends)
     func goesOn(type: BackendType) async throws {
         let log = CapturedLog()
         try await TestBackend.with(type, clock: RecordedClock(), logger: log.logger) { backend in
@@ -58,7 +58,7 @@ struct FixedIntervalTests {
                 if runs.append(()) == 4 { throw LoopingCallDone(7) }
                 throw TestFailure()
             }
-            try loop.start(interval: .seconds(1), stopOnException: false)
+            try loop.start(interval: .seconds(1), stopsOnError: false)
             #expect(try await loop.wait().value as? Int == 7)
             #expect(log.messages(.error).count == 3)
             #expect(backend.metrics.value("muster_loop_run_failures_total", ["loop": "stubborn"]) == 3)

@@ -247,7 +247,7 @@ struct LoopLifeTests {
                 default: throw LoopingCallDone()
                 }
             }
-            try loop.start(interval: .seconds(1), stopOnException: false)
+            try loop.start(interval: .seconds(1), stopsOnError: false)
             try await loop.wait()
             let metrics = backend.metrics
             let labels = ["loop": "exact", "backend": type.rawValue]

@@ -11,7 +11,7 @@ struct RetryDecoratorTests {
     private func decorator(
         _ max: Int? = nil, inc: Duration = .seconds(2), longest: Duration = .seconds(60)
     ) -> RetryDecorator {
-        RetryDecorator(maxRetryCount: max, incSleepTime: inc, maxSleepTime: longest, clock: clock) {
+        RetryDecorator(maximumRetries: max, delayIncrement: inc, maximumDelay: longest, clock: clock) {
             $0 is TestFailure
         }
     }

@@ -58,7 +58,7 @@ struct GuideExamplesTests {
             try poll.start(interval: .milliseconds(100))
             #expect(try await poll.wait().value as? String == "drained")
         }
-        let retry = RetryDecorator(maxRetryCount: 3, incSleepTime: .seconds(2), clock: RecordedClock()) {
+        let retry = RetryDecorator(maximumRetries: 3, delayIncrement: .seconds(2), clock: RecordedClock()) {
             $0 is TestFailure
         }
         #expect(try await retry { 42 } == 42)

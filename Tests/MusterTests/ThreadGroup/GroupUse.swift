@@ -13,7 +13,7 @@ enum GroupUse: String, CaseIterable, Sendable {
     case stopGracefully
     case stopTimers
     case stopTimersAndWait
-    case timerDone
+    case removeTimer
     case cancel
 
     func apply(to group: ThreadGroup) async throws {
@@ -27,7 +27,7 @@ enum GroupUse: String, CaseIterable, Sendable {
         case .stopGracefully: try await group.stop(graceful: true)
         case .stopTimers: try await group.stopTimers()
         case .stopTimersAndWait: try await group.stopTimers(wait: true)
-        case .timerDone: for timer in group.timers { group.timerDone(timer) }
+        case .removeTimer: for timer in group.timers { group.removeTimer(timer) }
         case .cancel: try await group.cancel()
         }
     }
