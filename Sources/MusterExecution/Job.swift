@@ -19,7 +19,7 @@ public final class Job: Sendable {
     /// The name given when it was spawned.
     public let name: String
     /// The group it was spawned for.
-    public let group: String?
+    package let group: String?
 
     private let ledger: JobLedger
     private let life = Locked(State())
@@ -132,7 +132,7 @@ public enum JobOutcome: Sendable {
     case cancelled
 
     /// The error of a failed job.
-    public var error: (any Error)? {
+    package var error: (any Error)? {
         if case .failed(let error) = self { error } else { nil }
     }
 }

@@ -177,6 +177,11 @@ public protocol BackendComponent: SendableMetatype {
     static var componentName: String { get }
 }
 
+extension BackendComponent {
+    /// The type's own name.
+    public static var componentName: String { String(describing: Self.self) }
+}
+
 /// A component that the backend does not have.
 ///
 /// Upstream: `BackendComponentNotAvailable`.

@@ -5,9 +5,6 @@ public import MusterPlatform
 
 /// Runs services in this process without signals, endpoint and exit status.
 public final class Launcher: Sendable, BackendComponent {
-    /// The component's name.
-    public static let componentName = "Launcher"
-
     /// The services.
     public let services: Services
 

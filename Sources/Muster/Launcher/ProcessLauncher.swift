@@ -22,9 +22,6 @@ public import MusterSupervision
 /// - SIGHUP replaces the workers one by one, or lets them take up new settings in place, as `restartMethod` says.
 /// - SIGTTIN and SIGTTOU add and remove a worker of each service, SIGUSR2 writes a report to the log.
 public final class ProcessLauncher: MainLauncher, BackendComponent {
-    /// The component's name.
-    public static let componentName = "ProcessLauncher"
-
     private let program: any LaunchedProgram
     private let launched = LaunchedServices()
     private let sockets: SocketTable

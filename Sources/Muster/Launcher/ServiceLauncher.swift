@@ -14,9 +14,6 @@ import MusterHealth
 /// - SIGHUP restarts the services, or lets them take up new settings, as `restartMethod` says.
 /// - If a service fails to start, it and those before it are stopped, and the status is 1.
 public final class ServiceLauncher: MainLauncher, BackendComponent {
-    /// The component's name.
-    public static let componentName = "ServiceLauncher"
-
     /// The metrics and health checks of the process; where the application registers its own checks.
     public let monitoring: Monitoring
 

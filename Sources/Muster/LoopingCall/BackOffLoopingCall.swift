@@ -12,9 +12,6 @@ import MusterPlatform
 ///
 /// Upstream: `BackOffLoopingCall`.
 public final class BackOffLoopingCall: LoopingCall, BackendComponent, @unchecked Sendable {
-    /// The component's name.
-    public static let componentName = "BackOffLoopingCall"
-
     /// How the delays develop.
     public struct Settings: Hashable, Sendable {
         /// The time before the first run.

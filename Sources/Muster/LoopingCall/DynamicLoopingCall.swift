@@ -7,8 +7,6 @@ import MusterPlatform
 ///
 /// Upstream: `DynamicLoopingCall`, without its spinning when the function fails or returns zero.
 public final class DynamicLoopingCall: LoopingCall, BackendComponent, @unchecked Sendable {
-    /// The component's name.
-    public static let componentName = "DynamicLoopingCall"
     /// The shortest delay; a shorter one, zero and negative ones included, is raised to it.
     package static let shortestDelay = Duration.milliseconds(1)
     /// The delay after a failed run of a loop that has no `maximumInterval`.

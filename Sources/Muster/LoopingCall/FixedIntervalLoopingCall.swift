@@ -8,8 +8,6 @@ import MusterPlatform
 ///
 /// Upstream: `FixedIntervalLoopingCall`, without its drift, its rounding to 10 ms and its spinning below 5 ms.
 public final class FixedIntervalLoopingCall: LoopingCall, BackendComponent, @unchecked Sendable {
-    /// The component's name.
-    public static let componentName = "FixedIntervalLoopingCall"
     /// The shortest interval; a shorter one is refused.
     package static let shortestInterval = Duration.microseconds(100)
 

@@ -7,9 +7,6 @@ import MusterPlatform
 ///
 /// Upstream: `FixedIntervalWithTimeoutLoopingCall`, on the monotonic clock.
 public final class FixedIntervalWithTimeoutLoopingCall: LoopingCall, BackendComponent, @unchecked Sendable {
-    /// The component's name.
-    public static let componentName = "FixedIntervalWithTimeoutLoopingCall"
-
     private let function: @Sendable () async throws -> Void
     private let overrun: OverrunPolicy
 

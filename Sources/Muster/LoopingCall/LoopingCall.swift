@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-public import MusterExecution
+import MusterExecution
 public import MusterPlatform
 
 /// A function that is called again and again.
@@ -23,9 +23,9 @@ public class LoopingCall: @unchecked Sendable {
     /// Whether the loop has been started and has not ended.
     public var isRunning: Bool { driver.isRunning }
     /// How the last life of the loop ended; `nil` while it runs and before its first start.
-    public var outcome: Result<LoopEnd, any Error>? { driver.outcome }
+    package var outcome: Result<LoopEnd, any Error>? { driver.outcome }
     /// The loop's job, while it runs.
-    public var job: Job? { driver.job }
+    package var job: Job? { driver.job }
 
     /// Ends the loop: at once while it waits, and after the present run while its function runs. Stopping a loop
     /// that does not run changes nothing.
@@ -47,9 +47,6 @@ public class LoopingCall: @unchecked Sendable {
 ///
 /// Upstream: `LoopingCallDone`.
 public struct LoopingCallDone: Error, BackendComponent {
-    /// The component's name.
-    public static let componentName = "LoopingCallDone"
-
     /// What `wait()` returns.
     public let value: any Sendable
 
@@ -62,7 +59,7 @@ public struct LoopingCallDone: Error, BackendComponent {
 }
 
 /// Why a looping call refused.
-public enum LoopingCallError: Error, Hashable, Sendable, CustomStringConvertible {
+package enum LoopingCallError: Error, Hashable, Sendable, CustomStringConvertible {
     /// `start` of a loop that runs.
     case alreadyRunning(loop: String)
     /// `wait` of a loop that was never started.
@@ -73,7 +70,7 @@ public enum LoopingCallError: Error, Hashable, Sendable, CustomStringConvertible
     case missingDelay(loop: String)
 
     /// What was wrong and what to do.
-    public var description: String {
+    package var description: String {
         switch self {
         case .alreadyRunning(let loop):
             "looping call '\(loop)' is running already: stop it, and wait for it, before it is started again"
@@ -93,20 +90,17 @@ public enum LoopingCallError: Error, Hashable, Sendable, CustomStringConvertible
 ///
 /// Upstream: `LoopingCallTimeOut`.
 public struct LoopingCallTimeOut: Error, Hashable, BackendComponent, CustomStringConvertible {
-    /// The component's name.
-    public static let componentName = "LoopingCallTimeOut"
-
     /// The loop's name.
-    public let loop: String
+    package let loop: String
     /// The time that the loop has taken, or, for a back-off, that it would have waited.
-    public let elapsed: Duration
+    package let elapsed: Duration
 
     /// Creates the error.
     ///
     /// - Parameters:
     ///   - loop: The loop's name.
     ///   - elapsed: The time that the loop has taken.
-    public init(loop: String, elapsed: Duration) {
+    package init(loop: String, elapsed: Duration) {
         self.loop = loop
         self.elapsed = elapsed
     }

@@ -10,9 +10,6 @@ public import MusterPlatform
 ///
 /// Upstream: `RetryDecorator`, without its state shared between calls.
 public struct RetryDecorator: Sendable, BackendComponent {
-    /// The component's name.
-    public static let componentName = "RetryDecorator"
-
     private let maximumRetries: Int?
     private let delayIncrement: Duration
     private let maximumDelay: Duration

@@ -7,9 +7,6 @@ public import MusterPlatform
 
 /// Services that start in the order in which they were added and stop in the reverse order.
 public final class Services: Sendable, BackendComponent {
-    /// The component's name.
-    public static let componentName = "Services"
-
     private enum Phase {
         case idle
         case started
@@ -46,7 +43,7 @@ public final class Services: Sendable, BackendComponent {
     }
 
     /// The services, in the order in which they start.
-    public var all: [any ServiceBase] { state.withLock { $0.entries.map(\.service) } }
+    package var all: [any ServiceBase] { state.withLock { $0.entries.map(\.service) } }
 
     private var clock: any RuntimeClock { backend.engine.clock }
 

@@ -11,9 +11,6 @@ public import MusterPlatform
 ///
 /// The handlers of a signal run one after the other, the last added first, and deliveries are handled one by one.
 public final class SignalHandler: Sendable, BackendComponent {
-    /// The component's name.
-    public static let componentName = "SignalHandler"
-
     private typealias Handler = @Sendable (UnixSignal) async -> Void
 
     private struct State {

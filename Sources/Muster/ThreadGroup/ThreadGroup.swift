@@ -16,8 +16,6 @@ public import MusterPlatform
 ///
 /// Upstream: `ThreadGroup`, with one behaviour on both backends, deadlines, and none of its deadlocks.
 public final class ThreadGroup: Sendable, BackendComponent {
-    /// The component's name.
-    public static let componentName = "ThreadGroup"
     /// How many timers that have ended are kept listed.
     fileprivate static let endedTimersKept = 64
 
@@ -44,7 +42,7 @@ public final class ThreadGroup: Sendable, BackendComponent {
     /// The group's name, the value of the label `group`.
     public let name: String
     /// The most threads alive at a time; timers do not count.
-    public let capacity: Int
+    package let capacity: Int
 
     private let whenFull: WhenFull
     private let chosenBackend: Backend?

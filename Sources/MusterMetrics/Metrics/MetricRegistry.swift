@@ -102,7 +102,7 @@ public final class MetricRegistry: Sendable {
     /// - Throws: ``MetricError`` that says what to change.
     public func counterFamily(
         _ name: String, help: String, unit: MetricUnit? = nil, labelNames: [String], seriesLimit: Int = 1000
-    ) throws(MetricError) -> CounterFamily {
+    ) throws(MetricError) -> MetricFamily<CounterMetric> {
         MetricFamily(
             try register(
                 FamilyDefinition(
@@ -137,7 +137,7 @@ public final class MetricRegistry: Sendable {
     /// - Throws: ``MetricError`` that says what to change.
     public func floatingPointCounterFamily(
         _ name: String, help: String, unit: MetricUnit? = nil, labelNames: [String], seriesLimit: Int = 1000
-    ) throws(MetricError) -> FloatingPointCounterFamily {
+    ) throws(MetricError) -> MetricFamily<FloatingPointCounterMetric> {
         MetricFamily(
             try register(
                 FamilyDefinition(
@@ -172,7 +172,7 @@ public final class MetricRegistry: Sendable {
     /// - Throws: ``MetricError`` that says what to change.
     public func gaugeFamily(
         _ name: String, help: String, unit: MetricUnit? = nil, labelNames: [String], seriesLimit: Int = 1000
-    ) throws(MetricError) -> GaugeFamily {
+    ) throws(MetricError) -> MetricFamily<GaugeMetric> {
         MetricFamily(
             try register(
                 FamilyDefinition(
@@ -212,7 +212,7 @@ public final class MetricRegistry: Sendable {
     public func histogramFamily(
         _ name: String, help: String, unit: MetricUnit? = nil, buckets: HistogramBuckets = .seconds,
         labelNames: [String], seriesLimit: Int = 1000
-    ) throws(MetricError) -> HistogramFamily {
+    ) throws(MetricError) -> MetricFamily<HistogramMetric> {
         MetricFamily(
             try register(
                 FamilyDefinition(

@@ -252,13 +252,13 @@ public struct MetricFamily<Metric: Sendable>: Sendable {
 typealias MetricMaker<Metric> = @Sendable (UnsafeMutablePointer<Atomic<UInt64>>, MetricStorage) -> Metric
 
 /// Counters of one name.
-public typealias CounterFamily = MetricFamily<CounterMetric>
+package typealias CounterFamily = MetricFamily<CounterMetric>
 /// Floating point counters of one name.
-public typealias FloatingPointCounterFamily = MetricFamily<FloatingPointCounterMetric>
+package typealias FloatingPointCounterFamily = MetricFamily<FloatingPointCounterMetric>
 /// Gauges of one name.
-public typealias GaugeFamily = MetricFamily<GaugeMetric>
+package typealias GaugeFamily = MetricFamily<GaugeMetric>
 /// Histograms of one name.
-public typealias HistogramFamily = MetricFamily<HistogramMetric>
+package typealias HistogramFamily = MetricFamily<HistogramMetric>
 
 /// What all handles of one registry share: it keeps the arena mapped, and it counts and logs refused updates.
 @usableFromInline
