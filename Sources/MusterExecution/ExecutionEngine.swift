@@ -52,6 +52,7 @@ public protocol ExecutionEngine: AnyObject, Sendable {
 }
 
 extension ExecutionEngine {
+    /// `nil`: jobs do not share an executor.
     public var sharedExecutor: (any TaskExecutor)? { nil }
 
     /// The event loop that runs all jobs, if there is one.

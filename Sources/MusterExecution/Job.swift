@@ -15,7 +15,7 @@ public final class Job: Sendable {
     }
 
     /// A number that no other job of the process has.
-    package let id: UInt64
+    public let id: UInt64
     /// The name given when it was spawned.
     public let name: String
     /// The group it was spawned for.
@@ -74,7 +74,7 @@ public final class Job: Sendable {
     /// The thread may have been promised to another job by then, so the closure should be brief.
     ///
     /// - Parameter callback: Called once, with how the job ended.
-    package func link(_ callback: @escaping @Sendable (JobOutcome) -> Void) {
+    public func link(_ callback: @escaping @Sendable (JobOutcome) -> Void) {
         completion.whenComplete(callback)
     }
 

@@ -60,7 +60,7 @@ struct ExampleTests {
             [
                 "bash", "-c",
                 """
-                maps=$(find "$0" "$1/Sources" "$1"/.build/checkouts/*/Sources -name module.modulemap | \
+                maps=$(find "$0" "$1/Sources" "$1"/.build/checkouts/*/Sources -name module.modulemap | grep -v -e '-tool.build' | \
                     sed 's/^/-Xcc -fmodule-map-file=/')
                 exec swiftc -typecheck -suppress-warnings -swift-version 6 -module-name Examples -I "$0/Modules" \
                     $maps "${@:2}"
