@@ -44,7 +44,7 @@ public struct StatusTarget: Hashable, Sendable {
             return
         }
         guard !text.isEmpty, text.utf8.allSatisfy({ $0 > 0x20 && $0 < 0x7F }) else {
-            throw Problem(description: "'\(text)' is no URL: write \(Self.standard) or unix:/run/mailer.sock")
+            throw Problem(description: "'\(text)' is not a URL: write \(Self.standard) or unix:/run/mailer.sock")
         }
         var rest = text[...]
         var scheme = "http"
@@ -53,7 +53,7 @@ public struct StatusTarget: Hashable, Sendable {
             scheme = text[..<range.lowerBound].lowercased()
             guard scheme == "http" || scheme == "https" else {
                 throw Problem(
-                    description: "'\(text)': '\(scheme)' is no protocol that is spoken here: write http, https or unix")
+                    description: "'\(text)': '\(scheme)' is not a supported protocol: use http, https or unix")
             }
             rest = text[range.upperBound...]
         }
@@ -135,7 +135,7 @@ public enum FetchFailure: Error, Hashable, Sendable {
             another one?
             """
         case .noSocket:
-            "there is no such socket; is the program running, and is its muster.endpoint.address another one?"
+            "no such socket; is the program running, and is its muster.endpoint.address another one?"
         case .notPermitted:
             "permission denied; run it as a user who may write to the socket"
         case .unknownHost:
@@ -164,11 +164,11 @@ public enum FetchFailure: Error, Hashable, Sendable {
                 ? "the connection ended before the answer: \(reason); does the endpoint ask for --cert and --key?"
                 : "the connection ended before the answer: \(reason); is it https://?"
         case .tooLarge(let limit):
-            "the answer has more than \(limit) bytes, and is no status"
+            "the answer has more than \(limit) bytes and is not a status report"
         case .status(let status, let hint):
             answered(status, hint)
         case .noStatus(let reason):
-            "the answer is no status: \(reason); is it the endpoint of a service with Muster?"
+            "the answer is not a status report: \(reason); is it the endpoint of a service with Muster?"
         case .version(let version):
             """
             its status has version \(version), which this muster does not know; use the muster of the service's \
@@ -246,7 +246,7 @@ public struct StatusAnswer: Hashable, Sendable {
             case .typeMismatch(_, let context): (context, "a value has another type")
             case .valueNotFound(_, let context): (context, "a value is missing")
             case .dataCorrupted(let context):
-                (context, context.codingPath.isEmpty ? "it is no JSON" : "a value cannot be read")
+                (context, context.codingPath.isEmpty ? "not valid JSON" : "a value cannot be read")
             @unknown default: (DecodingError.Context(codingPath: [], debugDescription: ""), "it cannot be read")
             }
         let path = context.codingPath.map(\.stringValue).joined(separator: ".")

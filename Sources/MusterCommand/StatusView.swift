@@ -210,7 +210,7 @@ public struct StatusView: Sendable {
         table.add(
             .init("STATE", importance: .max), all.map { .init($0.state.rawValue, $0.state.emphasis) })
         table.add(
-            .init("SPEAKS FOR", importance: 30), all.map { .init($0.levels.joined(separator: ", ")) })
+            .init("LEVELS", importance: 30), all.map { .init($0.levels.joined(separator: ", ")) })
         table.add(
             .init("FOUND", isNumeric: true, importance: 20),
             all.map { .init(Readable.ago($0.foundAt, from: report.at)) })

@@ -156,7 +156,7 @@ package final class HTTPServer: @unchecked Sendable {
             try openDaemon()
             listening = try loop.watch(socket.descriptor, for: .readable) { [self] _ in acceptConnections() }
             try loop.attachThread(name: threadName, whenDone: whenDone)
-        } catch let error as EventLoopError {
+        } catch let error as DescriptorError {
             tearDown()
             guard case .cannotWatch(_, let cause) = error else { throw .noResources(SystemError("epoll", code: EBUSY)) }
             throw .noResources(cause)

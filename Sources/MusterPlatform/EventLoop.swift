@@ -737,8 +737,6 @@ public enum DescriptorError: Error, Hashable, Sendable, CustomStringConvertible 
     }
 }
 
-package typealias EventLoopError = DescriptorError
-
 /// Observes an event loop. Called on the loop's thread, once a turn, so it must be quick.
 package protocol EventLoopObserver: Sendable {
     /// A turn is over: the loop looks for due timers and ready descriptors again.

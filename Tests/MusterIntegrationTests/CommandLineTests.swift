@@ -42,7 +42,7 @@ struct CommandLineTests {
         func isOwn(_ option: Substring) -> Bool { !option.hasPrefix("--muster-") && option != "--version" }
         let described = Set(page.matches(of: /--[a-z][a-z-]+/).map(\.0))
         #expect(options.filter(isOwn).subtracting(described).isEmpty)
-        let elsewhere: Set<Substring> = ["--generate-completion-script", "--unbuffered"]
+        let elsewhere: Set<Substring> = ["--generate-completion-script", "--unbuffered", "--offline"]
         #expect(described.filter(isOwn).subtracting(options).subtracting(elsewhere).isEmpty)
     }
 

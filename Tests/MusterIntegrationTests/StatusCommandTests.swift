@@ -148,11 +148,11 @@ struct StatusCommandTests {
         let port = try freePort()
         let cases: [(server: CannedServer?, url: String?, message: String)] = [
             (nil, "http://127.0.0.1:\(port)", "connection refused; is the program running"),
-            (nil, "unix:/nonexistent/socket", "there is no such socket; is the program running"),
+            (nil, "unix:/nonexistent/socket", "no such socket; is the program running"),
             (nil, "http://name.invalid:9917", "the host's name has no address"),
             (try CannedServer(status: "401 Unauthorized", body: "who are you?\n"), nil, "use --user"),
             (try CannedServer(status: "404 Not Found", body: ""), nil, "it has no status"),
-            (try CannedServer(status: "200 OK", body: "<html>"), nil, "the answer is no status: it is no JSON"),
+            (try CannedServer(status: "200 OK", body: "<html>"), nil, "the answer is not a status report: not valid JSON"),
             (try CannedServer("SSH-2.0-OpenSSH_9.2\r\n"), nil, "speaks no HTTP"),
             (try CannedServer("HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n{"), nil, "ended before the answer"),
         ]

@@ -7,7 +7,7 @@ public import MusterMetrics
 /// A concurrency backend: an engine, and the components that are written over it.
 ///
 /// One backend is selected per process, explicitly (``initialize(_:)``), by the registered default hook
-/// (``registerDefaultHook(_:)``) or by default, and stays selected. See ``BackendSelector`` for the precedence.
+/// (``registerDefaultHook(_:)``) or by default, and stays selected. See `BackendSelector` for the precedence.
 ///
 /// Upstream: `oslo_service.backend`.
 public final class Backend: Sendable {

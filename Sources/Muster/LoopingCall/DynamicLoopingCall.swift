@@ -37,7 +37,7 @@ public final class DynamicLoopingCall: LoopingCall, BackendComponent, @unchecked
     ///   - maximumInterval: The longest delay, and the one taken when the function returns `nil`. Without it
     ///     a `nil` ends the loop with ``LoopingCallError/missingDelay(loop:)``.
     ///   - stopsOnError: Whether an error of the function ends the loop. When not, it is logged and counted, and
-    ///     the loop goes on after `maximumInterval`, or ``delayAfterFailure`` without one.
+    ///     the loop goes on after `maximumInterval`, or 1 s without one.
     /// - Throws: ``LoopingCallError``; what selecting the backend or starting a job throws.
     public func start(
         initialDelay: Duration = .zero, maximumInterval: Duration? = nil, stopsOnError: Bool = true

@@ -35,7 +35,7 @@ public final class FixedIntervalLoopingCall: LoopingCall, BackendComponent, @unc
     /// Starts the loop. It may be started again after its end.
     ///
     /// - Parameters:
-    ///   - interval: The time between two starts, ``shortestInterval`` or more.
+    ///   - interval: The time between two starts, 100 µs or more.
     ///   - initialDelay: The time before the first run.
     ///   - stopsOnError: Whether an error of the function ends the loop. When not, it is logged and counted.
     /// - Throws: ``LoopingCallError``; what selecting the backend or starting a job throws.

@@ -31,7 +31,7 @@ public final class FixedIntervalWithTimeoutLoopingCall: LoopingCall, BackendComp
     /// Starts the loop. It may be started again after its end.
     ///
     /// - Parameters:
-    ///   - interval: The time between two starts, ``FixedIntervalLoopingCall/shortestInterval`` or more.
+    ///   - interval: The time between two starts, 100 µs or more.
     ///   - initialDelay: The time before the first run.
     ///   - stopsOnError: Whether an error of the function ends the loop. When not, it is logged and counted.
     ///   - timeout: The longest time from the start of the loop to the end of a run; zero for none. It is looked at

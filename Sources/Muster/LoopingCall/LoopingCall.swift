@@ -59,7 +59,7 @@ public struct LoopingCallDone: Error, BackendComponent {
 }
 
 /// Why a looping call refused.
-package enum LoopingCallError: Error, Hashable, Sendable, CustomStringConvertible {
+public enum LoopingCallError: Error, Hashable, Sendable, CustomStringConvertible {
     /// `start` of a loop that runs.
     case alreadyRunning(loop: String)
     /// `wait` of a loop that was never started.
@@ -70,7 +70,7 @@ package enum LoopingCallError: Error, Hashable, Sendable, CustomStringConvertibl
     case missingDelay(loop: String)
 
     /// What was wrong and what to do.
-    package var description: String {
+    public var description: String {
         switch self {
         case .alreadyRunning(let loop):
             "looping call '\(loop)' is running already: stop it, and wait for it, before it is started again"

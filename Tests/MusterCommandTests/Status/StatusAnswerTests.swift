@@ -42,12 +42,12 @@ struct StatusAnswerTests {
     func refusals() {
         #expect(
             message("<html>")
-                == "http://web1:9917: the answer is no status: it is no JSON; is it the endpoint of a service with Muster?"
+                == "http://web1:9917: the answer is not a status report: not valid JSON; is it the endpoint of a service with Muster?"
         )
         #expect(
             message(#"{"schemaVersion": 1, "at": "soon"}"#)
                 == """
-                http://web1:9917: the answer is no status: a value has another type, at 'at'; is it the endpoint of a \
+                http://web1:9917: the answer is not a status report: a value has another type, at 'at'; is it the endpoint of a \
                 service with Muster?
                 """)
         #expect(

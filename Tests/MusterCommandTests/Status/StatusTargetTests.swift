@@ -32,9 +32,9 @@ struct StatusTargetTests {
     @Test(
         "is refused with what is wrong",
         arguments: [
-            ("", "'' is no URL: write http://127.0.0.1:9917 or unix:/run/mailer.sock"),
-            ("http://a b", "'http://a b' is no URL: write http://127.0.0.1:9917 or unix:/run/mailer.sock"),
-            ("ftp://web1", "'ftp://web1': 'ftp' is no protocol that is spoken here: write http, https or unix"),
+            ("", "'' is not a URL: write http://127.0.0.1:9917 or unix:/run/mailer.sock"),
+            ("http://a b", "'http://a b' is not a URL: write http://127.0.0.1:9917 or unix:/run/mailer.sock"),
+            ("ftp://web1", "'ftp://web1': 'ftp' is not a supported protocol: use http, https or unix"),
             ("http://", "'http://' names no host"),
             ("unix:", "'unix:' has no path of a socket: write unix:/run/mailer.sock"),
             ("unix:a.sock", "'unix:a.sock' has no path of a socket: write unix:/run/mailer.sock"),

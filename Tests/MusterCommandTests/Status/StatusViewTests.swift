@@ -48,9 +48,9 @@ struct StatusViewTests {
         expire-1    1 s    250 ms  400 ms ago  in 600 ms      12
 
         Health checks
-        CHECK       STATE  SPEAKS FOR     FOUND  REASON
-        supervisor  pass   live         0 s ago
-        disk        warn   ready       12 s ago  91 % of /var/lib/s…
+        CHECK       STATE  LEVELS     FOUND  REASON
+        supervisor  pass   live     0 s ago
+        disk        warn   ready   12 s ago  91 % of /var/lib/store…
         """,
         80: """
         store  degraded  supervisor, pid 4711, up 3h 12m  Muster 0.3.0, Swift 6.3.1
@@ -70,9 +70,9 @@ struct StatusViewTests {
         expire-1    1 s  46080     71 µs    250 ms    0 s  400 ms ago  in 600 ms      12
 
         Health checks
-        CHECK       STATE  SPEAKS FOR     FOUND  REASON
-        supervisor  pass   live         0 s ago
-        disk        warn   ready       12 s ago  91 % of /var/lib/store is used
+        CHECK       STATE  LEVELS     FOUND  REASON
+        supervisor  pass   live     0 s ago
+        disk        warn   ready   12 s ago  91 % of /var/lib/store is used
         """,
         120: """
         store  degraded  supervisor, pid 4711, up 3h 12m  Muster 0.3.0, Swift 6.3.1
@@ -92,9 +92,9 @@ struct StatusViewTests {
         expire-1    1 s  46080     71 µs    250 ms    0 s  400 ms ago  in 600 ms      12        0        0
 
         Health checks
-        CHECK       STATE  SPEAKS FOR     FOUND  REASON
-        supervisor  pass   live         0 s ago
-        disk        warn   ready       12 s ago  91 % of /var/lib/store is used
+        CHECK       STATE  LEVELS     FOUND  REASON
+        supervisor  pass   live     0 s ago
+        disk        warn   ready   12 s ago  91 % of /var/lib/store is used
         """,
         200: """
         store  degraded  supervisor, pid 4711, up 3h 12m  Muster 0.3.0, Swift 6.3.1
@@ -114,9 +114,9 @@ struct StatusViewTests {
         mailer  expire-1  threading      1 s  46080     71 µs    250 ms    0 s  400 ms ago  in 600 ms      12        0        0
 
         Health checks
-        CHECK       STATE  SPEAKS FOR     FOUND  REASON
-        supervisor  pass   live         0 s ago
-        disk        warn   ready       12 s ago  91 % of /var/lib/store is used
+        CHECK       STATE  LEVELS     FOUND  REASON
+        supervisor  pass   live     0 s ago
+        disk        warn   ready   12 s ago  91 % of /var/lib/store is used
         """,
     ]
 
