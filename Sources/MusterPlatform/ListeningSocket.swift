@@ -4,7 +4,7 @@ import Glibc
 
 /// A listening socket, made by hand so that what goes wrong can be said exactly.
 ///
-/// It is a value with a descriptor in it: nothing closes the descriptor but ``closeDescriptor()``.
+/// It is a value with a descriptor in it: nothing closes the descriptor but its owner.
 public struct ListeningSocket: Sendable {
     /// The socket's descriptor, non-blocking and close-on-exec.
     public let descriptor: Int32

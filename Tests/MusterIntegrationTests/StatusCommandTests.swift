@@ -152,7 +152,10 @@ struct StatusCommandTests {
             (nil, "http://name.invalid:9917", "the host's name has no address"),
             (try CannedServer(status: "401 Unauthorized", body: "who are you?\n"), nil, "use --user"),
             (try CannedServer(status: "404 Not Found", body: ""), nil, "it has no status"),
-            (try CannedServer(status: "200 OK", body: "<html>"), nil, "the answer is not a status report: not valid JSON"),
+            (
+                try CannedServer(status: "200 OK", body: "<html>"), nil,
+                "the answer is not a status report: not valid JSON"
+            ),
             (try CannedServer("SSH-2.0-OpenSSH_9.2\r\n"), nil, "speaks no HTTP"),
             (try CannedServer("HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n{"), nil, "ended before the answer"),
         ]
