@@ -11,6 +11,8 @@ import MusterPlatform
 /// `timeout`: then the loop ends with ``LoopingCallTimeOut``. The factor is |N(jitter, 0.1)|, drawn anew each time.
 ///
 /// Upstream: `BackOffLoopingCall`.
+///
+/// Sound as `@unchecked Sendable` for its superclass' reason: it adds constants only.
 public final class BackOffLoopingCall: LoopingCall, BackendComponent, @unchecked Sendable {
     /// How the delays develop.
     public struct Settings: Hashable, Sendable {
@@ -91,8 +93,8 @@ public final class BackOffLoopingCall: LoopingCall, BackendComponent, @unchecked
             throw LoopingCallError.intervalTooShort(loop: name, interval: settings.minimumInterval, shortest: shortest)
         }
         let random = random
-        try driver.start(
-            BackOffPlan(loop: name, settings: settings) { random(settings.jitter) }, stopsOnError: true, of: self,
+        try begin(
+            BackOffPlan(loop: name, settings: settings) { random(settings.jitter) }, stopsOnError: true,
             function)
     }
 }

@@ -6,6 +6,8 @@ import MusterPlatform
 /// Calls a function that says each time how long to wait before the next call.
 ///
 /// Upstream: `DynamicLoopingCall`, without its spinning when the function fails or returns zero.
+///
+/// Sound as `@unchecked Sendable` for its superclass' reason: it adds constants only.
 public final class DynamicLoopingCall: LoopingCall, BackendComponent, @unchecked Sendable {
     /// The shortest delay; a shorter one, zero and negative ones included, is raised to it.
     package static let shortestDelay = Duration.milliseconds(1)
@@ -51,11 +53,11 @@ public final class DynamicLoopingCall: LoopingCall, BackendComponent, @unchecked
         initialDelay: Duration, maximumInterval: Duration?, stopsOnError: Bool,
         in group: ThreadGroup?
     ) throws {
-        try driver.start(
+        try begin(
             DynamicPlan(
                 loop: name, initialDelay: initialDelay, longest: maximumInterval, shortest: Self.shortestDelay,
                 afterFailure: Self.delayAfterFailure),
-            stopsOnError: stopsOnError, in: group, of: self, function)
+            stopsOnError: stopsOnError, in: group, function)
     }
 }
 

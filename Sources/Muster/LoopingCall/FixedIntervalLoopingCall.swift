@@ -7,6 +7,8 @@ import MusterPlatform
 /// however long the runs take and however late they wake.
 ///
 /// Upstream: `FixedIntervalLoopingCall`, without its drift, its rounding to 10 ms and its spinning below 5 ms.
+///
+/// Sound as `@unchecked Sendable` for its superclass' reason: it adds constants only.
 public final class FixedIntervalLoopingCall: LoopingCall, BackendComponent, @unchecked Sendable {
     /// The shortest interval; a shorter one is refused.
     package static let shortestInterval = Duration.microseconds(100)
@@ -51,9 +53,9 @@ public final class FixedIntervalLoopingCall: LoopingCall, BackendComponent, @unc
         guard interval >= Self.shortestInterval else {
             throw LoopingCallError.intervalTooShort(loop: name, interval: interval, shortest: Self.shortestInterval)
         }
-        try driver.start(
+        try begin(
             FixedIntervalPlan(interval: interval, initialDelay: initialDelay, policy: overrun),
-            stopsOnError: stopsOnError, in: group, of: self, function)
+            stopsOnError: stopsOnError, in: group, function)
     }
 }
 

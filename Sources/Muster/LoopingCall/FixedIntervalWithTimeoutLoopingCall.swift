@@ -6,6 +6,8 @@ import MusterPlatform
 /// Calls a function on a fixed grid, and ends with ``LoopingCallTimeOut`` when a run is over after the time-out.
 ///
 /// Upstream: `FixedIntervalWithTimeoutLoopingCall`, on the monotonic clock.
+///
+/// Sound as `@unchecked Sendable` for its superclass' reason: it adds constants only.
 public final class FixedIntervalWithTimeoutLoopingCall: LoopingCall, BackendComponent, @unchecked Sendable {
     private let function: @Sendable () async throws -> Void
     private let overrun: OverrunPolicy
@@ -45,9 +47,9 @@ public final class FixedIntervalWithTimeoutLoopingCall: LoopingCall, BackendComp
             throw LoopingCallError.intervalTooShort(loop: name, interval: interval, shortest: shortest)
         }
         let grid = FixedIntervalPlan(interval: interval, initialDelay: initialDelay, policy: overrun)
-        try driver.start(
-            FixedIntervalWithTimeoutPlan(grid: grid, loop: name, timeout: timeout), stopsOnError: stopsOnError,
-            of: self, function)
+        try begin(
+            FixedIntervalWithTimeoutPlan(grid: grid, loop: name, timeout: timeout), stopsOnError: stopsOnError, function
+        )
     }
 }
 
