@@ -39,7 +39,7 @@ public struct MusterSettings: Sendable {
     /// The size of each worker's metric arena in bytes. Unused pages take no memory.
     public var arenaCapacity = ArenaWriter.defaultCapacity
     /// The file that the settings were read from, which a reload reads again.
-    public internal(set) var file: String?
+    package internal(set) var file: String?
 
     /// Creates settings; the defaults are those of the documentation.
     public init(

@@ -4,7 +4,7 @@ import Glibc
 public import Logging
 import MusterEndpoint
 import MusterHealth
-public import MusterPlatform
+package import MusterPlatform
 import MusterSupervision
 
 /// Notifies systemd of the service's state, by the protocol of sd_notify(3).
@@ -42,7 +42,14 @@ public final class SystemdNotifier: Sendable {
     }
 
     /// Sends a message of your own.
-    public func send(_ message: SystemdMessage) {
+    ///
+    /// - Parameter assignments: One assignment a line, as sd_notify(3) has them, for example
+    ///   `EXTEND_TIMEOUT_USEC=5000000`.
+    public func send(_ assignments: String) {
+        send(SystemdMessage(assignments))
+    }
+
+    package func send(_ message: SystemdMessage) {
         if let error = deliver(Array(message.description.utf8)) {
             logger.debug(
                 "cannot notify systemd", metadata: ["message": "\(message)", "error": "\(error)"])
@@ -64,7 +71,7 @@ public final class SystemdNotifier: Sendable {
         send(.stopping, status)
     }
 
-    /// Sets the status line of `systemctl status`; see ``SystemdMessage/status(_:)``.
+    /// Sets the status line of `systemctl status`; see `SystemdMessage/status(_:)`.
     public func status(_ text: String) {
         send(.status(text))
     }
@@ -135,22 +142,22 @@ struct SystemdAddress: Hashable, Sendable {
 /// A message of sd_notify(3): one assignment a line.
 ///
 /// Messages can be joined, as in `SystemdMessage.ready + .status("serving")`.
-public struct SystemdMessage: Hashable, Sendable, CustomStringConvertible {
+package struct SystemdMessage: Hashable, Sendable, CustomStringConvertible {
     /// The longest status text in bytes of UTF-8; a longer one is cut.
     package static let maximumStatusBytes = 512
 
     /// The assignments, with line feeds between them.
-    public let description: String
+    package let description: String
 
-    private init(_ text: String) {
+    fileprivate init(_ text: String) {
         description = text
     }
 
     /// The service has started or has reloaded.
-    public static let ready = SystemdMessage("READY=1")
+    package static let ready = SystemdMessage("READY=1")
 
     /// The service is stopping.
-    public static let stopping = SystemdMessage("STOPPING=1")
+    package static let stopping = SystemdMessage("STOPPING=1")
 
     /// The service is alive; expected once in every `WatchdogSec=`.
     package static let watchdog = SystemdMessage("WATCHDOG=1")
@@ -160,7 +167,7 @@ public struct SystemdMessage: Hashable, Sendable, CustomStringConvertible {
     /// `Type=notify-reload` (systemd 253) requires the instant, which distinguishes this reload from the previous one.
     ///
     /// - Parameter now: The present instant, not before the one of the request.
-    public static func reloading(at now: MonotonicInstant) -> SystemdMessage {
+    package static func reloading(at now: MonotonicInstant) -> SystemdMessage {
         SystemdMessage("RELOADING=1\nMONOTONIC_USEC=\(max(now.nanoseconds, 0) / 1000)")
     }
 
@@ -168,7 +175,7 @@ public struct SystemdMessage: Hashable, Sendable, CustomStringConvertible {
     ///
     /// - Parameter text: The line; line breaks and other control characters become spaces, and the end of a long
     ///   text is cut. An empty one takes the line away.
-    public static func status(_ text: String) -> SystemdMessage {
+    package static func status(_ text: String) -> SystemdMessage {
         var line = ""
         for character in text {
             let shown: Character = character.unicodeScalars.first?.isControl == true ? " " : character
@@ -184,7 +191,7 @@ public struct SystemdMessage: Hashable, Sendable, CustomStringConvertible {
     }
 
     /// Joins two messages into one.
-    public static func + (first: SystemdMessage, second: SystemdMessage) -> SystemdMessage {
+    package static func + (first: SystemdMessage, second: SystemdMessage) -> SystemdMessage {
         SystemdMessage(first.description + "\n" + second.description)
     }
 }

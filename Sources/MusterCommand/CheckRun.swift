@@ -93,23 +93,15 @@ public struct CheckReport: Hashable, Sendable {
     }
 
     /// How many findings there are of a severity.
-    ///
-    /// - Parameter severity: The severity.
     public func count(_ severity: Finding.Severity) -> Int { findings.count { $0.severity == severity } }
 
     /// The exit code: ``CommandExit/failure`` with an error, ``CommandExit/unwell`` with a warning if those count.
-    ///
-    /// - Parameter isStrict: Whether warnings count.
     public func exit(isStrict: Bool) -> CommandExit {
         if count(.error) > 0 { return .failure }
         return isStrict && count(.warning) > 0 ? .unwell : .success
     }
 
     /// The findings, a line each, for standard output.
-    ///
-    /// - Parameters:
-    ///   - style: How words are set off.
-    ///   - isQuiet: Whether notes are left out.
     public func lines(style: Style, isQuiet: Bool = false) -> [String] {
         findings.filter { $0.severity > .note || !isQuiet }.map { finding in
             let text = finding.description
@@ -129,8 +121,6 @@ public struct CheckReport: Hashable, Sendable {
     }
 
     /// The report for programs.
-    ///
-    /// - Parameter isStrict: Whether warnings count.
     public func json(isStrict: Bool) -> String {
         let document = Document(
             schemaVersion: 1, checked: subjects,
@@ -238,11 +228,6 @@ public struct Finding: Hashable, Sendable, CustomStringConvertible {
     public let message: String
 
     /// Creates a finding.
-    ///
-    /// - Parameters:
-    ///   - severity: How much it matters.
-    ///   - place: Where it is.
-    ///   - message: What is wrong, and what to do about it.
     public init(_ severity: Severity, _ place: Place, _ message: String) {
         self.severity = severity
         self.place = place
@@ -259,10 +244,6 @@ public struct Finding: Hashable, Sendable, CustomStringConvertible {
 /// Finds what somebody may have meant.
 enum NearestName {
     /// The name that is nearest to a text, if one is near enough to be meant by it.
-    ///
-    /// - Parameters:
-    ///   - text: What was written.
-    ///   - names: What could have been meant.
     static func find(_ text: String, among names: some Sequence<String>) -> String? {
         let limit = max(1, min(4, text.count / 4))
         var best: (name: String, distance: Int)?
@@ -299,8 +280,6 @@ public struct ReadFailure: Error, Hashable, Sendable, CustomStringConvertible {
     public let reason: String
 
     /// Creates a failure.
-    ///
-    /// - Parameter reason: The system's word.
     public init(_ reason: String) {
         self.reason = reason
     }
@@ -313,7 +292,6 @@ public struct ReadFailure: Error, Hashable, Sendable, CustomStringConvertible {
 public enum TextFile {
     /// Reads a file.
     ///
-    /// - Parameter path: Its path.
     /// - Returns: Its text; what is no UTF-8 in it becomes U+FFFD.
     public static func read(_ path: String) -> Result<String, ReadFailure> {
         do throws(SmallFile.Failure) {

@@ -51,13 +51,9 @@ extension String {
 /// JSON as it was received, with other white space: nothing is read and written anew, so that nothing changes.
 public enum JSONText {
     /// The document on one line.
-    ///
-    /// - Parameter json: The document.
     public static func onOneLine(_ json: [UInt8]) -> [UInt8] { lay(json, indent: nil) }
 
     /// The document with a line for each value.
-    ///
-    /// - Parameter json: The document.
     public static func pretty(_ json: [UInt8]) -> [UInt8] { lay(json, indent: 2) }
 
     private static func lay(_ json: [UInt8], indent: Int?) -> [UInt8] {

@@ -121,8 +121,6 @@ public enum FetchFailure: Error, Hashable, Sendable {
     case interrupted
 
     /// What was wrong and what to do, in one line.
-    ///
-    /// - Parameter target: What was asked.
     public func message(for target: StatusTarget) -> String {
         "\(target.shown): \(reason(target))".onOneLine
     }
@@ -211,9 +209,6 @@ public struct StatusAnswer: Hashable, Sendable {
 
     /// Reads an answer.
     ///
-    /// - Parameters:
-    ///   - status: The HTTP status.
-    ///   - body: The body.
     /// - Throws: ``FetchFailure/status(_:hint:)``, ``FetchFailure/version(_:)``, ``FetchFailure/noStatus(reason:)``.
     public init(status: Int, body: [UInt8]) throws(FetchFailure) {
         guard status == 200 else {

@@ -10,12 +10,6 @@ public struct StatusView: Sendable {
     private let width: Int
     private let style: Style
 
-    /// Creates a view.
-    ///
-    /// - Parameters:
-    ///   - report: What is shown.
-    ///   - width: How many places the terminal's lines have.
-    ///   - style: How words are set off.
     package init(_ report: StatusReport, width: Int, style: Style) {
         self.report = report
         self.width = width

@@ -41,8 +41,6 @@ struct TextTable: Hashable, Sendable {
     private let rowCount: Int
 
     /// Makes an empty table.
-    ///
-    /// - Parameter rows: How many rows it will have.
     init(rows: Int) { rowCount = rows }
 
     /// Adds a column; one in which nothing stands anywhere is left out.
@@ -53,10 +51,6 @@ struct TextTable: Hashable, Sendable {
     }
 
     /// The lines, the titles first.
-    ///
-    /// - Parameters:
-    ///   - width: How many places the terminal's lines have.
-    ///   - style: How words are set off.
     func lines(width: Int, style: Style) -> [String] {
         let fitted = fit(width)
         let titles = line(fitted, style) { Cell(columns[$0].title, .quiet) }

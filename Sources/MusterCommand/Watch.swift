@@ -47,15 +47,6 @@ public struct Watch {
         public var time: () -> String
 
         /// Puts the surroundings together.
-        ///
-        /// - Parameters:
-        ///   - fetch: Asks once.
-        ///   - wait: Waits for so long at most.
-        ///   - suspend: Stops the process until somebody continues it.
-        ///   - write: Writes to standard output.
-        ///   - complain: Writes a line to standard error.
-        ///   - size: The terminal's width and height.
-        ///   - time: The time of day.
         public init(
             fetch: @escaping () -> Result<StatusAnswer, FetchFailure>, wait: @escaping (Duration) -> Event,
             suspend: @escaping () -> Void, write: @escaping (String) -> Void,

@@ -154,9 +154,9 @@ public struct EndpointConfiguration: Sendable {
     package var addressSetting = "the endpoint's address"
     /// How many connections there may be at once. When there are as many, the one that has been silent for longest
     /// makes room, so that idle clients cannot keep a probe out.
-    public var connectionLimit = 256
+    package var connectionLimit = 256
     /// How many connections one IP address may have at once; 0 for no such limit. Unix sockets are exempt.
-    public var perAddressConnectionLimit = 64
+    package var perAddressConnectionLimit = 64
     /// How long a connection may take to send a whole request, from its start or the response before.
     public var idleTimeout: Duration = .seconds(90)
     /// How long an answer may take, until the client has read it.
@@ -165,9 +165,9 @@ public struct EndpointConfiguration: Sendable {
     public var requestSizeLimit = 16 << 10
     /// How many scrapes may be under way at once, those included whose response the client has not read yet. More
     /// are refused with 503.
-    public var concurrentScrapeLimit = 40
+    package var concurrentScrapeLimit = 40
     /// How hard scrapes are compressed when the client asks for it: 1 (fastest) to 9, or 0 for never.
-    public var compressionLevel = 2
+    package var compressionLevel = 2
     /// A web config file in exporter-toolkit's format: TLS, client certificates, users, headers and a rate limit;
     /// `nil` for none. It is read again when it changes.
     public var webConfigFile: String?
@@ -248,7 +248,6 @@ package enum EndpointError: Error, Hashable, Sendable, CustomStringConvertible {
             }
     }
 
-    /// What was wrong and what to do.
     package var description: String {
         switch self {
         case .cannotListen(let error):

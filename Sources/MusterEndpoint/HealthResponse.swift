@@ -10,7 +10,6 @@ extension HealthReport {
     /// - Parameters:
     ///   - isVerbose: Whether to tell why a check warns or fails.
     ///   - now: The present instant of the clock that the report was made by.
-    /// - Returns: The body of the response.
     package func json(isVerbose: Bool, now: MonotonicInstant = .now) -> String {
         let present = WallClock.secondsSinceEpoch
         var json = "{\"status\":\"\(status.rawValue)\",\"checks\":{"
@@ -88,7 +87,6 @@ extension HealthReport {
     /// - Parameters:
     ///   - isVerbose: Whether to tell all.
     ///   - endpointName: The endpoint's name for the last line; the level's own unless given.
-    /// - Returns: The body of the response.
     package func text(isVerbose: Bool, endpointName: String? = nil) -> String {
         let isPassing = isPassing
         if isPassing, !isVerbose { return "ok" }

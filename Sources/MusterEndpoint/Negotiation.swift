@@ -18,9 +18,6 @@ struct HeaderElement: Equatable {
     var weight = 1000
 
     /// Reads a header. What makes no sense is left out, as if it had not been sent.
-    ///
-    /// - Parameter header: The header's value.
-    /// - Returns: The elements in their order.
     static func parse(_ header: String) -> [HeaderElement] {
         split(Array(header.utf8)[...], at: UInt8(ascii: ",")).compactMap(element)
     }
@@ -162,9 +159,6 @@ struct MediaOffer {
     /// gives its weight; among equals the more exact range wins, then, of ranges that name a type, the first one in
     /// the header, then the first offer.
     ///
-    /// - Parameters:
-    ///   - offers: The offers, the preferred one first.
-    ///   - header: The header's value.
     /// - Returns: The chosen offer's index and the range it was chosen by; `nil` when none is acceptable.
     static func choose(_ offers: [MediaOffer], by header: String) -> (index: Int, element: HeaderElement)? {
         let elements = HeaderElement.parse(header)
@@ -223,8 +217,6 @@ struct MetricsNegotiation: Hashable, Sendable {
     }
 
     /// Reads the header.
-    ///
-    /// - Parameter accept: The header's value.
     init(accept: String) {
         guard let (index, element) = MediaOffer.choose(Self.offers, by: accept) else {
             self = .fallback
@@ -256,8 +248,6 @@ enum HealthNegotiation: Int, Sendable {
     ]
 
     /// Reads the header.
-    ///
-    /// - Parameter accept: The header's value.
     init(accept: String) {
         let choice = MediaOffer.choose(Self.offers, by: accept)
         self = choice.flatMap { HealthNegotiation(rawValue: $0.index) } ?? .text
@@ -267,8 +257,6 @@ enum HealthNegotiation: Int, Sendable {
 /// What an `Accept-Encoding` header asks for (RFC 9110, section 12.5.3).
 enum CodingNegotiation {
     /// Whether the header wants gzip, and wants it no less than plain bytes.
-    ///
-    /// - Parameter header: The header's value.
     static func prefersGzip(_ header: String) -> Bool {
         var gzip: Int?
         var identity: Int?
@@ -303,8 +291,6 @@ enum StatusFormat: Int, CaseIterable, Sendable {
     ]
 
     /// Reads an `Accept` header.
-    ///
-    /// - Parameter accept: The header's value.
     init(accept: String) {
         self = MediaOffer.choose(Self.offers, by: accept).flatMap { StatusFormat(rawValue: $0.index) } ?? .html
     }
@@ -327,10 +313,6 @@ struct HeaderMemo<Value> {
     init() {}
 
     /// The header's meaning.
-    ///
-    /// - Parameters:
-    ///   - header: The header's value as a C string.
-    ///   - read: Reads it.
     mutating func value(of header: UnsafePointer<CChar>, _ read: (String) -> Value) -> Value {
         for entry in entries where entry.header.withUnsafeBufferPointer({ same($0, header) }) {
             return entry.value

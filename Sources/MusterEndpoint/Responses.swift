@@ -49,7 +49,6 @@ enum FixedResponse: Int, CaseIterable {
 
     private static let plain = [(name: "Content-Type", value: "text/plain; charset=utf-8")]
 
-    /// - Parameter configuration: The limits that the texts name.
     func body(_ configuration: EndpointConfiguration) -> String {
         switch self {
         case .healthy: "ok"

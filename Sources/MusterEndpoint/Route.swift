@@ -13,8 +13,6 @@ enum Route: Equatable {
     case unknown
 
     /// Reads a path.
-    ///
-    /// - Parameter path: The path, unescaped, without the query.
     init(path: String) {
         switch path {
         case "/": self = .index

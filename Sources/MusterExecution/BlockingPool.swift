@@ -6,8 +6,6 @@ import MusterPlatform
 
 /// A bounded pool of native threads for work that blocks. Threads start when they are needed and end after a while
 /// without work; what finds no thread waits its turn.
-///
-/// Upstream: `eventlet.tpool`.
 package final class BlockingPool: Sendable {
     private struct Item: Sendable {
         let ticket: UInt64
@@ -60,8 +58,6 @@ package final class BlockingPool: Sendable {
 
     /// Runs blocking work on one of the pool's threads.
     ///
-    /// - Parameter work: What to run.
-    /// - Returns: What it returns.
     /// - Throws: What it throws; `CancellationError` when the task is cancelled before the work has begun;
     ///   ``EngineError`` when the pool has no thread and the system gives none.
     package func run<Result: Sendable>(_ work: @escaping @Sendable () throws -> Result) async throws -> Result {

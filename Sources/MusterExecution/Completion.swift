@@ -24,7 +24,6 @@ package final class Completion<Value: Sendable>: Sendable {
 
     private let state = Locked(State())
 
-    /// Creates an event that has not happened.
     package init() {}
 
     /// The value, once set.
@@ -32,7 +31,6 @@ package final class Completion<Value: Sendable>: Sendable {
 
     /// Sets the value, runs every callback and then resumes every waiter: who waits finds the callbacks' work done.
     ///
-    /// - Parameter value: The value.
     /// - Returns: `false` when it was set before; the first value stays.
     @discardableResult
     package func complete(with value: Value) -> Bool {
@@ -55,8 +53,6 @@ package final class Completion<Value: Sendable>: Sendable {
     }
 
     /// Runs a closure when the event happens, on the thread that sets the value; at once when it has happened.
-    ///
-    /// - Parameter callback: What to run.
     package func whenComplete(_ callback: @escaping @Sendable (Value) -> Void) {
         let value: Value? = state.withLock { state in
             if state.value == nil { state.callbacks.append(callback) }
@@ -67,7 +63,6 @@ package final class Completion<Value: Sendable>: Sendable {
 
     /// Waits for the event.
     ///
-    /// - Returns: The value.
     /// - Throws: `CancellationError` as soon as the waiting task is cancelled.
     package func wait() async throws(CancellationError) -> Value {
         if let value = announced { return value }
@@ -116,7 +111,6 @@ package final class Completion<Value: Sendable>: Sendable {
     ///   - deadline: The latest instant; `nil` waits without end.
     ///   - clock: The clock of the deadline.
     ///   - operation: What is waited for, for the error's text.
-    /// - Returns: The value.
     /// - Throws: ``TimeLimitExceeded`` at the deadline; `CancellationError` when the waiting task is cancelled.
     package func wait(
         until deadline: MonotonicInstant?, clock: any RuntimeClock = SystemClock(), operation: String
@@ -145,9 +139,6 @@ public struct TimeLimitExceeded: Error, Hashable, Sendable, CustomStringConverti
     /// What was waited for.
     package let operation: String
 
-    /// Creates the error.
-    ///
-    /// - Parameter operation: What was waited for.
     package init(_ operation: String) {
         self.operation = operation
     }

@@ -4,8 +4,6 @@ package import MusterMetrics
 package import MusterPlatform
 
 /// All jobs on one thread, the *hub*: they take turns at each `await`, and a job that blocks stalls them all.
-///
-/// Upstream: the Eventlet backend.
 package final class CooperativeEngine: ExecutionEngine {
     /// The engine's name.
     package let name: String
@@ -48,17 +46,12 @@ package final class CooperativeEngine: ExecutionEngine {
     package var sharedExecutor: (any TaskExecutor)? { hub }
 
     /// Chooses the hub.
-    ///
-    /// - Parameter name: The job's name.
-    /// - Returns: The hub.
     package func placeJob(named name: String) throws(EngineError) -> EngineExecutor {
         EngineExecutor(executor: hub)
     }
 
     /// Runs blocking work on a thread of the helper pool; called by a thread that is no job's, likewise.
     ///
-    /// - Parameter work: What to run.
-    /// - Returns: What it returns.
     /// - Throws: What it throws; `CancellationError` when the task is cancelled before the work has begun.
     package func runBlocking<Result: Sendable>(
         _ work: @escaping @Sendable () throws -> Result
@@ -103,10 +96,6 @@ package struct HubInstruments: EventLoopObserver {
     }
 
     /// Takes a turn's figures.
-    ///
-    /// - Parameters:
-    ///   - nanoseconds: How long the turn took.
-    ///   - jobs: How many steps it ran.
     package func turnEnded(nanoseconds: Int64, jobs: Int) {
         lag.observe(Double(nanoseconds) * 1e-9)
         if jobs > 0 { steps.increment(by: jobs) }

@@ -24,7 +24,6 @@ public protocol ExecutionEngine: AnyObject, Sendable {
 
     /// Chooses where a new job runs.
     ///
-    /// - Parameter name: The job's name.
     /// - Returns: An executor for the job's task.
     /// - Throws: ``EngineError`` when there is no room.
     func placeJob(named name: String) throws(EngineError) -> EngineExecutor
@@ -32,7 +31,6 @@ public protocol ExecutionEngine: AnyObject, Sendable {
     /// Runs work that blocks its thread, so that no other job is held up.
     ///
     /// - Parameter work: What to run; it may block.
-    /// - Returns: What the work returns.
     /// - Throws: What the work throws; `CancellationError` when the task is cancelled before the work has begun.
     func runBlocking<Result: Sendable>(_ work: @escaping @Sendable () throws -> Result) async throws -> Result
 
@@ -64,7 +62,6 @@ extension ExecutionEngine {
     ///   - name: The job's name, for logs, errors and, on the threading engine, its thread.
     ///   - group: The group it belongs to.
     ///   - body: What it does.
-    /// - Returns: The job's handle.
     /// - Throws: ``EngineError`` when the engine is shut down or has no thread for it.
     @discardableResult
     public func spawn(
@@ -88,7 +85,6 @@ extension ExecutionEngine {
 
     /// Suspends the calling task until an instant of the engine's clock.
     ///
-    /// - Parameter deadline: When to go on.
     /// - Throws: `CancellationError` as soon as the task is cancelled.
     public func sleep(until deadline: MonotonicInstant) async throws(CancellationError) {
         try await clock.sleep(until: deadline)
@@ -96,7 +92,6 @@ extension ExecutionEngine {
 
     /// Suspends the calling task for a duration on the engine's clock.
     ///
-    /// - Parameter duration: How long from now.
     /// - Throws: `CancellationError` as soon as the task is cancelled.
     public func sleep(for duration: Duration) async throws(CancellationError) {
         try await clock.sleep(for: duration)
@@ -141,15 +136,15 @@ extension ExecutionEngine {
 /// The limits of the two engines.
 public struct EngineConfiguration: Hashable, Sendable {
     /// The most threads that jobs of the threading engine may have at a time.
-    public var threadLimit: Int
+    package var threadLimit: Int
     /// The most threads that the threading engine keeps without a job.
-    public var idleThreadLimit: Int
+    package var idleThreadLimit: Int
     /// The most threads for blocking work beside the jobs' own.
-    public var blockingThreadLimit: Int
+    package var blockingThreadLimit: Int
     /// How long a thread without a job stays.
-    public var threadKeepAlive: Duration
+    package var threadKeepAlive: Duration
     /// The stack of each thread in bytes, at least 64 KiB; the kernel commits it as it is used.
-    public var threadStackSize: Int
+    package var threadStackSize: Int
 
     /// Creates limits.
     ///

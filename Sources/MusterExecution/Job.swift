@@ -5,8 +5,6 @@ public import MusterPlatform
 import Synchronization
 
 /// One unit of concurrent work: a Swift task on the thread or threads of an engine.
-///
-/// Upstream: `Thread` of `oslo_service.threadgroup`. Cancelling, waiting and linking work on both backends.
 public final class Job: Sendable {
     private struct State {
         var phase = JobState.queued
@@ -57,23 +55,21 @@ public final class Job: Sendable {
 
     /// Waits until the job is over.
     ///
-    /// - Parameters:
-    ///   - deadline: The latest instant; `nil` waits without end.
-    ///   - clock: The clock of the deadline.
-    /// - Returns: How it ended.
+    /// - Parameter deadline: The latest instant; `nil` waits without end.
     /// - Throws: ``TimeLimitExceeded`` at the deadline; `CancellationError` when the waiting task is cancelled.
     @discardableResult
-    public func wait(
-        until deadline: MonotonicInstant? = nil, clock: any RuntimeClock = SystemClock()
-    ) async throws -> JobOutcome {
+    public func wait(until deadline: MonotonicInstant? = nil) async throws -> JobOutcome {
+        try await wait(until: deadline, clock: SystemClock())
+    }
+
+    @discardableResult
+    package func wait(until deadline: MonotonicInstant?, clock: any RuntimeClock) async throws -> JobOutcome {
         try await completion.wait(until: deadline, clock: clock, operation: "job '\(name)'")
     }
 
     /// Runs a closure when the job is over, on the thread it ended on; at once when it is over already.
     ///
     /// The thread may have been promised to another job by then, so the closure should be brief.
-    ///
-    /// - Parameter callback: Called once, with how the job ended.
     public func link(_ callback: @escaping @Sendable (JobOutcome) -> Void) {
         completion.whenComplete(callback)
     }
@@ -178,9 +174,6 @@ public final class JobLedger: Sendable {
 
     /// Enters a new job.
     ///
-    /// - Parameters:
-    ///   - name: The job's name.
-    ///   - group: The group it belongs to.
     /// - Returns: The job, or `nil` when the ledger is closed.
     func open(name: String, group: String?) -> Job? {
         let id = Self.lastIdentifier.wrappingAdd(1, ordering: .relaxed).newValue
@@ -281,13 +274,6 @@ package struct Census: Hashable, Sendable {
     /// Native threads that the engine holds.
     package var nativeThreads: Int
 
-    /// Creates a census.
-    ///
-    /// - Parameters:
-    ///   - queued: Jobs spawned and not started.
-    ///   - running: Jobs started and not finished.
-    ///   - stopping: Jobs asked to cancel and not finished.
-    ///   - nativeThreads: Native threads that the engine holds.
     package init(queued: Int = 0, running: Int = 0, stopping: Int = 0, nativeThreads: Int = 0) {
         self.queued = queued
         self.running = running

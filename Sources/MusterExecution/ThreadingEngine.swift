@@ -6,8 +6,6 @@ package import MusterPlatform
 /// Each job on a native thread of its own: it may block, and nobody else notices.
 ///
 /// Threads start as jobs need them, are used again, and end after some time without a job.
-///
-/// Upstream: the threading backend (native threads with Futurist).
 package final class ThreadingEngine: ExecutionEngine {
     /// The engine's name.
     package let name: String
@@ -54,8 +52,6 @@ package final class ThreadingEngine: ExecutionEngine {
 
     /// Chooses a thread, an idle one or a new one, and gives it the job's name.
     ///
-    /// - Parameter name: The job's name.
-    /// - Returns: The thread's event loop.
     /// - Throws: ``EngineError`` when all threads are taken or the system gives none.
     package func placeJob(named name: String) throws(EngineError) -> EngineExecutor {
         let loop = try threadPool.lease()
@@ -71,8 +67,6 @@ package final class ThreadingEngine: ExecutionEngine {
     /// Runs blocking work in place, on the job's own thread. Called by a thread that is no job's (Swift's global
     /// pool, the main thread), it runs on a helper thread.
     ///
-    /// - Parameter work: What to run.
-    /// - Returns: What it returns.
     /// - Throws: What it throws; `CancellationError` when the task is cancelled before the work has begun.
     package func runBlocking<Result: Sendable>(
         _ work: @escaping @Sendable () throws -> Result

@@ -478,7 +478,6 @@ private final class HTTPDaemon {
     let isSecure: Bool
     var watch: EventLoop.Watch?
 
-    /// - Parameter context: What the library's callbacks are given.
     init(
         _ limits: HTTPServer.Limits, _ tls: TLSConfiguration?, context: UnsafeMutableRawPointer
     ) throws(SystemError) {

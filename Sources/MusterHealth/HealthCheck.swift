@@ -63,10 +63,6 @@ public struct HealthCheck: Sendable {
     }
 
     /// A check whose results the application reports. It fails while there is no report, or only one that is too old.
-    ///
-    /// - Parameters:
-    ///   - maximumAge: How long a report counts.
-    ///   - reporter: Where the application reports.
     public static func reported(
         _ name: String, _ levels: HealthLevel..., maximumAge: Duration, by reporter: HealthReporter
     ) -> HealthCheck {
@@ -84,7 +80,7 @@ public struct HealthCheck: Sendable {
         maximumAge > .zero && report.instant.duration(to: now) <= maximumAge
     }
 
-    /// - Throws: ``HealthError`` for a check that cannot be registered.
+    /// - Throws: `HealthError` for a check that cannot be registered.
     func validate() throws(HealthError) {
         try Self.validate(name: name)
         if levels.isEmpty { throw .noLevels(check: name) }
@@ -99,7 +95,7 @@ public struct HealthCheck: Sendable {
         }
     }
 
-    /// - Throws: ``HealthError/invalidName(_:)``.
+    /// - Throws: `HealthError/invalidName(_:)`.
     static func validate(name: String) throws(HealthError) {
         let bytes = name.utf8
         let isValid =
@@ -236,7 +232,7 @@ extension HealthResult {
 }
 
 /// Why a check cannot be registered.
-public enum HealthError: Error, Hashable, Sendable, CustomStringConvertible {
+package enum HealthError: Error, Hashable, Sendable, CustomStringConvertible {
     /// A check of this name is registered already.
     case duplicateName(String)
     /// The name cannot be part of a path.
@@ -246,8 +242,7 @@ public enum HealthError: Error, Hashable, Sendable, CustomStringConvertible {
     /// A duration makes no sense.
     case invalidDuration(check: String, setting: String, String)
 
-    /// What was wrong and what to do.
-    public var description: String {
+    package var description: String {
         switch self {
         case .duplicateName(let name):
             "a health check named '\(name)' is already registered; choose another name, or unregister the first one"
@@ -293,7 +288,6 @@ public final class HealthReporter: Sendable {
         self.init(clock: SystemClock())
     }
 
-    /// - Parameter clock: The clock of the registry.
     package init(clock: any RuntimeClock) {
         self.clock = clock
     }

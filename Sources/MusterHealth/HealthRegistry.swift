@@ -73,8 +73,8 @@ public final class HealthRegistry: Sendable {
 
     /// Adds a check.
     ///
-    /// - Throws: ``HealthError`` when the name is taken or not allowed, or a setting makes no sense.
-    public func register(_ check: HealthCheck) throws(HealthError) {
+    /// - Throws: `HealthError` when the name is taken or not allowed, or a setting makes no sense.
+    public func register(_ check: HealthCheck) throws {
         try check.validate()
         let isNew = state.withLock { state in
             guard state.registrations[check.name] == nil else { return false }
@@ -87,7 +87,7 @@ public final class HealthRegistry: Sendable {
             }
             return true
         }
-        guard isNew else { throw .duplicateName(check.name) }
+        guard isNew else { throw HealthError.duplicateName(check.name) }
         changed()
     }
 
@@ -129,8 +129,8 @@ public final class HealthRegistry: Sendable {
 
     /// Announces a check that will be registered later. Until then it fails at the levels `ready` and `startup`, and
     /// warns at the level `live`.
-    /// - Throws: ``HealthError/invalidName(_:)``.
-    public func expect(_ name: String, at level: HealthLevel) throws(HealthError) {
+    /// - Throws: `HealthError/invalidName(_:)`.
+    public func expect(_ name: String, at level: HealthLevel) throws {
         try HealthCheck.validate(name: name)
         state.withLock { state in
             let expectation = Expectation(name: name, level: level)

@@ -31,10 +31,6 @@ package final class StatusBoard: Sendable {
     private let clock: any RuntimeClock
     private let state = Locked(State())
 
-    /// - Parameters:
-    ///   - source: Knows the service.
-    ///   - health: The checks.
-    ///   - clock: Decides when a point of the history is due.
     package init(source: any StatusSource, health: HealthRegistry, clock: any RuntimeClock = SystemClock()) {
         self.source = source
         self.health = health

@@ -370,8 +370,6 @@ package enum StatusLimits {
 /// checks and history.
 package protocol StatusSource: Sendable {
     /// Looks at the service. Called on the endpoint's thread; it must not wait for anything.
-    ///
-    /// - Returns: The service at present.
     func look() -> StatusLook
 }
 
@@ -421,7 +419,6 @@ extension StatusReport {
 
     /// Reads what ``json()`` or a service's `/status` has written.
     ///
-    /// - Parameter json: The JSON.
     /// - Throws: `DecodingError` for what is no status of the version ``currentSchemaVersion``.
     package init(json: some Sequence<UInt8>) throws {
         self = try JSONDecoder().decode(StatusReport.self, from: Data(json))

@@ -15,7 +15,7 @@ public import CoreMetrics
 /// dimensions become labels sorted by name. Two metrics that come to the same name share it when they are of the
 /// same kind and have the same dimensions; the later one is logged once and goes nowhere otherwise. Destroying a
 /// handler keeps a total and takes a gauge out of the exposition.
-public struct MusterMetricsFactory: MetricsFactory {
+package struct MusterMetricsFactory: MetricsFactory {
     private let registry: MetricRegistry
     private let timerBuckets: HistogramBuckets
     private let recorderBuckets: HistogramBuckets
@@ -28,7 +28,7 @@ public struct MusterMetricsFactory: MetricsFactory {
     ///   - timerBuckets: The bounds for timers, in seconds.
     ///   - recorderBuckets: The bounds for aggregating recorders.
     ///   - seriesLimit: How many series one metric may have.
-    public init(
+    package init(
         registry: MetricRegistry = .shared, timerBuckets: HistogramBuckets = .seconds,
         recorderBuckets: HistogramBuckets = .general, seriesLimit: Int = 1000
     ) {
@@ -39,7 +39,7 @@ public struct MusterMetricsFactory: MetricsFactory {
     }
 
     /// Makes a counter's handler.
-    public func makeCounter(label: String, dimensions: [(String, String)]) -> any CounterHandler {
+    package func makeCounter(label: String, dimensions: [(String, String)]) -> any CounterHandler {
         SharedCounter(
             series(label, dimensions, .counter, refused: { CounterMetric(cell: $0, storage: $1) }) {
                 name, help, labelNames throws(MetricError) in
@@ -48,7 +48,7 @@ public struct MusterMetricsFactory: MetricsFactory {
     }
 
     /// Makes a floating point counter's handler.
-    public func makeFloatingPointCounter(
+    package func makeFloatingPointCounter(
         label: String, dimensions: [(String, String)]
     ) -> any FloatingPointCounterHandler {
         SharedFloatingPointCounter(
@@ -60,39 +60,39 @@ public struct MusterMetricsFactory: MetricsFactory {
     }
 
     /// Makes a meter's handler.
-    public func makeMeter(label: String, dimensions: [(String, String)]) -> any MeterHandler {
+    package func makeMeter(label: String, dimensions: [(String, String)]) -> any MeterHandler {
         SharedGauge(gauge(label, dimensions))
     }
 
     /// Makes a recorder's handler: a histogram when it aggregates, a gauge otherwise.
-    public func makeRecorder(label: String, dimensions: [(String, String)], aggregate: Bool) -> any RecorderHandler {
+    package func makeRecorder(label: String, dimensions: [(String, String)], aggregate: Bool) -> any RecorderHandler {
         guard aggregate else { return SharedGauge(gauge(label, dimensions)) }
         return SharedHistogram(histogram(label, dimensions, unit: nil, buckets: recorderBuckets))
     }
 
     /// Makes a timer's handler.
-    public func makeTimer(label: String, dimensions: [(String, String)]) -> any TimerHandler {
+    package func makeTimer(label: String, dimensions: [(String, String)]) -> any TimerHandler {
         SharedHistogram(histogram(label, dimensions, unit: .seconds, buckets: timerBuckets))
     }
 
     /// Keeps the total: a counter never falls.
-    public func destroyCounter(_ handler: any CounterHandler) {}
+    package func destroyCounter(_ handler: any CounterHandler) {}
 
     /// Keeps the total: a counter never falls.
-    public func destroyFloatingPointCounter(_ handler: any FloatingPointCounterHandler) {}
+    package func destroyFloatingPointCounter(_ handler: any FloatingPointCounterHandler) {}
 
     /// Takes the gauge out of the exposition.
-    public func destroyMeter(_ handler: any MeterHandler) {
+    package func destroyMeter(_ handler: any MeterHandler) {
         (handler as? SharedGauge)?.metric.clear()
     }
 
     /// Takes a gauge out of the exposition, keeps a histogram's totals.
-    public func destroyRecorder(_ handler: any RecorderHandler) {
+    package func destroyRecorder(_ handler: any RecorderHandler) {
         (handler as? SharedGauge)?.metric.clear()
     }
 
     /// Keeps the totals: a histogram never falls.
-    public func destroyTimer(_ handler: any TimerHandler) {}
+    package func destroyTimer(_ handler: any TimerHandler) {}
 
     private func gauge(_ label: String, _ dimensions: [(String, String)]) -> GaugeMetric {
         series(label, dimensions, .gauge, refused: { GaugeMetric(cells: $0, storage: $1) }) {
@@ -220,4 +220,18 @@ private final class SharedHistogram: RecorderHandler, TimerHandler {
     func record(_ value: Int64) { metric.observe(Double(value)) }
     func record(_ value: Double) { metric.observe(value) }
     func recordNanoseconds(_ duration: Int64) { metric.observe(Double(duration) / 1e9) }
+}
+
+extension MetricRegistry {
+    /// A factory for swift-metrics, so that every library that is instrumented with it is exported:
+    /// `MetricsSystem.bootstrap(MetricRegistry.shared.metricsFactory())`.
+    ///
+    /// - Parameters:
+    ///   - timerBuckets: The buckets of timers, in seconds.
+    ///   - recorderBuckets: The buckets of recorders that aggregate.
+    public func metricsFactory(
+        timerBuckets: HistogramBuckets = .seconds, recorderBuckets: HistogramBuckets = .general
+    ) -> any MetricsFactory {
+        MusterMetricsFactory(registry: self, timerBuckets: timerBuckets, recorderBuckets: recorderBuckets)
+    }
 }

@@ -17,9 +17,8 @@ public protocol RuntimeClock: Sendable {
 extension RuntimeClock {
     /// Suspends the calling task for a duration.
     ///
-    /// - Parameter duration: How long from now.
     /// - Throws: `CancellationError` as soon as the task is cancelled.
-    public func sleep(for duration: Duration) async throws(CancellationError) {
+    package func sleep(for duration: Duration) async throws(CancellationError) {
         try await sleep(until: now.advanced(by: duration))
     }
 }
@@ -37,7 +36,6 @@ public struct SystemClock: RuntimeClock {
 
     /// Suspends the calling task until an instant.
     ///
-    /// - Parameter deadline: When to go on.
     /// - Throws: `CancellationError` as soon as the task is cancelled.
     public func sleep(until deadline: MonotonicInstant) async throws(CancellationError) {
         let loop = EventLoop.current ?? EventLoop.auxiliary
@@ -66,7 +64,7 @@ public struct MonotonicInstant: InstantProtocol, Hashable, Comparable, Sendable 
     }
 
     /// An instant that is never reached.
-    public static let distantFuture = MonotonicInstant(nanoseconds: .max)
+    package static let distantFuture = MonotonicInstant(nanoseconds: .max)
 
     /// The instant a duration later; saturates at the ends of the clock instead of overflowing.
     ///

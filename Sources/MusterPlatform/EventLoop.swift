@@ -102,7 +102,6 @@ package final class EventLoop: TaskExecutor, @unchecked Sendable {
             })
     }
 
-    /// Creates a detached loop whose threads come from somewhere else than the system.
     init(
         name: String, parking: Parking = .onDemand, observer: (any EventLoopObserver)? = nil,
         starter: (@Sendable (EventLoop) -> Void)? = nil, threadSource: @escaping ThreadSource
@@ -427,8 +426,6 @@ package final class EventLoop: TaskExecutor, @unchecked Sendable {
     package var turnCount: UInt64 { turns.load(ordering: .relaxed) }
 
     /// For how long the present turn has kept the loop; zero while it sleeps.
-    ///
-    /// - Parameter now: The present instant.
     package func busyTime(at now: MonotonicInstant = .now) -> Duration {
         let start = turnStart.load(ordering: .relaxed)
         return start == 0 ? .zero : .nanoseconds(max(0, now.nanoseconds &- start))
@@ -445,7 +442,7 @@ extension EventLoop {
     /// - Parameters:
     ///   - descriptor: The descriptor, which should be non-blocking.
     ///   - events: What to wait for; an error or a hang-up on the descriptor ends every wait.
-    /// - Throws: `CancellationError` as soon as the task is cancelled; ``DescriptorError/cannotWatch(descriptor:_:)``.
+    /// - Throws: `CancellationError` as soon as the task is cancelled; `DescriptorError/cannotWatch(descriptor:_:)`.
     package func ready(_ descriptor: Int32, for events: DescriptorEvents) async throws {
         if isCurrent { return try await readyHere(descriptor, for: events) }
         try await withTaskExecutorPreference(self) { try await self.readyHere(descriptor, for: events) }
@@ -484,7 +481,7 @@ extension EventLoop {
     ///   - events: What to watch for.
     ///   - handler: Called with what the descriptor is ready for; it must not block.
     /// - Returns: A name by which the watch can be ended.
-    /// - Throws: ``DescriptorError/cannotWatch(descriptor:_:)``.
+    /// - Throws: `DescriptorError/cannotWatch(descriptor:_:)`.
     package func watch(
         _ descriptor: Int32, for events: DescriptorEvents, _ handler: @escaping @Sendable (DescriptorEvents) -> Void
     ) throws(DescriptorError) -> Watch {
@@ -498,8 +495,6 @@ extension EventLoop {
     }
 
     /// Ends a watch; the descriptor must still be open. To be called on the loop's thread, or while none runs it.
-    ///
-    /// - Parameter watch: The watch's name.
     package func unwatch(_ watch: Watch) {
         requireOwnThread("unwatch", orDetached: true)
         poller?.unwatch(watch.identifier)
@@ -525,7 +520,7 @@ extension EventLoop {
     ///
     /// Should another thread run the loop later, it leaves the main queue alone from then on.
     ///
-    /// - Throws: ``DescriptorError/cannotWatch(descriptor:_:)``.
+    /// - Throws: `DescriptorError/cannotWatch(descriptor:_:)`.
     package func serveMainQueue() throws(DescriptorError) {
         if let mainQueue { unwatch(mainQueue) }
         mainQueue = try watch(cmuster_main_queue_descriptor(), for: .readable) { [unowned self] _ in drainMainQueue() }
@@ -629,7 +624,6 @@ extension EventLoop {
 extension EventLoop {
     /// Suspends the calling task until an instant.
     ///
-    /// - Parameter deadline: When to go on.
     /// - Throws: `CancellationError` as soon as the task is cancelled.
     package func sleep(until deadline: MonotonicInstant) async throws(CancellationError) {
         let elapsed = isCurrent ? await sleepHere(until: deadline) : await sleepElsewhere(until: deadline)
@@ -695,8 +689,6 @@ extension EventLoop {
     }
 
     /// Cancels a scheduled action; one that has run is left alone. To be called on the loop's thread.
-    ///
-    /// - Parameter scheduled: The action's name.
     package func cancel(_ scheduled: ScheduledAction) {
         requireOwnThread("cancel")
         _ = timers.cancel(scheduled.token)
@@ -724,12 +716,11 @@ package struct EventLoopBusyError: Error, Hashable, CustomStringConvertible {
 }
 
 /// Why a descriptor cannot be awaited.
-public enum DescriptorError: Error, Hashable, Sendable, CustomStringConvertible {
+package enum DescriptorError: Error, Hashable, Sendable, CustomStringConvertible {
     /// The kernel refused to watch the descriptor.
     case cannotWatch(descriptor: Int32, SystemError)
 
-    /// The descriptor and the kernel's reason.
-    public var description: String {
+    package var description: String {
         switch self {
         case .cannotWatch(let descriptor, let error):
             "file descriptor \(descriptor) cannot be awaited: \(error)"

@@ -19,17 +19,17 @@ public enum ListenAddress: Hashable, Sendable, CustomStringConvertible {
     ///
     /// - Parameter text: `127.0.0.1:9917`, `localhost:9917`, `[::1]:9917`, `:9917` or `*:9917` for every address,
     ///   `unix:/run/muster.sock`, `fd:3`, or `systemd:web`.
-    /// - Throws: ``ListenError/invalidAddress(_:reason:)``.
-    public init(parsing text: String) throws(ListenError) {
+    /// - Throws: `ListenError/invalidAddress(_:reason:)`.
+    public init(parsing text: String) throws {
         if text.hasPrefix("unix:") {
             let path = String(text.dropFirst("unix:".count))
-            if let problem = Self.problem(withPath: path) { throw .invalidAddress(text, reason: problem) }
+            if let problem = Self.problem(withPath: path) { throw ListenError.invalidAddress(text, reason: problem) }
             self = .unix(path: path)
             return
         }
         if text.hasPrefix("fd:") {
             guard let number = Int32(text.dropFirst("fd:".count)), number >= 0 else {
-                throw .invalidAddress(
+                throw ListenError.invalidAddress(
                     text, reason: "'fd:' must be followed by the number of a listening socket, as in 'fd:3'")
             }
             self = .descriptor(number)
@@ -38,7 +38,7 @@ public enum ListenAddress: Hashable, Sendable, CustomStringConvertible {
         if text.hasPrefix("systemd:") {
             let name = String(text.dropFirst("systemd:".count))
             guard SocketActivation.isName(name) else {
-                throw .invalidAddress(
+                throw ListenError.invalidAddress(
                     text,
                     reason: """
                         'systemd:' must be followed by the FileDescriptorName of a socket unit, as in 'systemd:web': 1 to 255 \
@@ -49,14 +49,15 @@ public enum ListenAddress: Hashable, Sendable, CustomStringConvertible {
             return
         }
         guard let colon = text.lastIndex(of: ":") else {
-            throw .invalidAddress(
+            throw ListenError.invalidAddress(
                 text, reason: "the port is missing, as in '\(text.isEmpty ? "127.0.0.1" : text):9917'")
         }
         let portText = text[text.index(after: colon)...]
         guard portText.utf8.allSatisfy({ (UInt8(ascii: "0")...UInt8(ascii: "9")).contains($0) }),
             let port = UInt16(portText)
         else {
-            throw .invalidAddress(text, reason: "'\(portText)' is not a port; a port is a number from 0 to 65535")
+            throw ListenError.invalidAddress(
+                text, reason: "'\(portText)' is not a port; a port is a number from 0 to 65535")
         }
         self = .tcp(host: try Self.host(text[..<colon], of: text), port: port)
     }
@@ -110,7 +111,7 @@ public enum ListenAddress: Hashable, Sendable, CustomStringConvertible {
 
     /// How a client on the same machine reaches the address: a URL, or `unix:` and the path. `nil` for an inherited
     /// socket, and for port 0.
-    public var url: String? {
+    package var url: String? {
         switch self {
         case .tcp(_, 0), .descriptor, .systemd: nil
         case .tcp("", let port), .tcp("0.0.0.0", let port): "http://127.0.0.1:\(port)"
@@ -122,7 +123,7 @@ public enum ListenAddress: Hashable, Sendable, CustomStringConvertible {
 }
 
 /// Why a program cannot listen at an address.
-public enum ListenError: Error, Hashable, Sendable, CustomStringConvertible {
+package enum ListenError: Error, Hashable, Sendable, CustomStringConvertible {
     /// An address cannot be read.
     case invalidAddress(String, reason: String)
     /// Another socket listens at the address already. `setting` names what to change.
@@ -142,8 +143,7 @@ public enum ListenError: Error, Hashable, Sendable, CustomStringConvertible {
     /// The system gives no descriptor or memory.
     case noResources(SystemError)
 
-    /// What was wrong and what to do.
-    public var description: String {
+    package var description: String {
         switch self {
         case .invalidAddress(let address, let reason):
             "'\(address)' is not an address to listen at: \(reason)"

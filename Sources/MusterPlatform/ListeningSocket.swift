@@ -19,8 +19,8 @@ public struct ListeningSocket: Sendable {
     ///   - setting: What the address' setting is called, for error messages.
     ///   - backlog: How many connections may wait to be accepted; the kernel's `net.core.somaxconn` limits it, too.
     ///     An inherited socket keeps what its maker has chosen.
-    /// - Throws: ``ListenError``, which names the address, the setting and the remedy.
-    public init(_ address: ListenAddress, setting: String, backlog: Int32 = 511) throws(ListenError) {
+    /// - Throws: `ListenError`, which names the address, the setting and the remedy.
+    package init(_ address: ListenAddress, setting: String, backlog: Int32 = 511) throws(ListenError) {
         try self.init(address, setting: setting, backlog: backlog, activation: .current)
     }
 

@@ -12,9 +12,6 @@ package final class Locked<State>: @unchecked Sendable {
     private let mutex: UnsafeMutablePointer<pthread_mutex_t>
     private var state: State
 
-    /// Creates the lock around a first value.
-    ///
-    /// - Parameter state: The value to protect.
     package init(_ state: consuming sending State) {
         mutex = .allocate(capacity: 1)
         mutex.initialize(to: pthread_mutex_t())
@@ -32,8 +29,6 @@ package final class Locked<State>: @unchecked Sendable {
     ///
     /// The closure must not block and must not take the same lock again.
     ///
-    /// - Parameter body: What to do with the value.
-    /// - Returns: What the closure returns.
     /// - Throws: What the closure throws.
     @inline(__always)
     package func withLock<Result: ~Copyable, Failure: Error>(

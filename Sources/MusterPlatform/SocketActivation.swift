@@ -31,10 +31,6 @@ package struct SocketActivation: Sendable {
     }()
 
     /// Reads what was handed over; changes nothing.
-    ///
-    /// - Parameters:
-    ///   - environment: The value of an environment variable.
-    ///   - process: The number of the calling process.
     package init(environment: (String) -> String?, process: Int32) {
         guard environment("LISTEN_PID").flatMap({ Int32($0) }) == process,
             let count = environment("LISTEN_FDS").flatMap({ Int32($0) }), (1...Self.largestCount).contains(count)

@@ -9,19 +9,12 @@ public struct SystemError: Error, Hashable, Sendable, CustomStringConvertible {
     /// The value of `errno`.
     package let code: Int32
 
-    /// Creates the error.
-    ///
-    /// - Parameters:
-    ///   - operation: What was tried.
-    ///   - code: The error number.
     package init(_ operation: String, code: Int32) {
         self.operation = operation
         self.code = code
     }
 
     /// Creates the error from the calling thread's `errno`.
-    ///
-    /// - Parameter operation: What was tried.
     package init(_ operation: String) {
         self.init(operation, code: errno)
     }
@@ -38,8 +31,6 @@ package final class OwnedDescriptor: Sendable {
     package let rawValue: Int32
 
     /// Takes ownership of an open descriptor.
-    ///
-    /// - Parameter rawValue: The descriptor's number.
     package init(_ rawValue: Int32) {
         self.rawValue = rawValue
     }
@@ -55,8 +46,6 @@ public struct UnixSignal: RawRepresentable, Hashable, Sendable, CustomStringConv
     public let rawValue: Int32
 
     /// Creates a signal from its number.
-    ///
-    /// - Parameter rawValue: The signal's number.
     public init(rawValue: Int32) {
         self.rawValue = rawValue
     }
@@ -78,7 +67,7 @@ public struct UnixSignal: RawRepresentable, Hashable, Sendable, CustomStringConv
     /// Free for the application's use.
     public static let user1 = UnixSignal(rawValue: SIGUSR1)
     /// Free for the application's use.
-    public static let user2 = UnixSignal(rawValue: SIGUSR2)
+    package static let user2 = UnixSignal(rawValue: SIGUSR2)
 
     /// The name, for example `SIGTERM`.
     public var description: String {

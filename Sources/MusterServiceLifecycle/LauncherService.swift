@@ -26,8 +26,6 @@ public struct LauncherService: ServiceLifecycle.Service {
     private let launcher: any MainLauncher
 
     /// Makes a service of a launcher.
-    ///
-    /// - Parameter launcher: What to run. It can be run once.
     public init(_ launcher: any MainLauncher) {
         self.launcher = launcher
     }
@@ -52,7 +50,6 @@ public struct LauncherService: ServiceLifecycle.Service {
 extension ServiceGroupConfiguration.ServiceConfiguration {
     /// A launcher in a service group, whose end, for example by SIGTERM, shuts the group down gracefully.
     ///
-    /// - Parameter launcher: What to run. It can be run once.
     /// - Returns: Its ``LauncherService``, configured.
     public static func launcher(_ launcher: any MainLauncher) -> Self {
         Self(service: LauncherService(launcher), successTerminationBehavior: .gracefullyShutdownGroup)

@@ -160,8 +160,6 @@ public final class LifecycleService: ServiceBase {
     }
 
     /// Registers who is told when `run()` throws or returns after the start, without having been told to.
-    ///
-    /// - Parameter action: What to tell.
     public func whenEnded(_ action: @escaping @Sendable (ServiceEnd) -> Void) {
         state.withLock { $0.onEnd.append(action) }
     }
@@ -298,7 +296,6 @@ final class LifecycleRun: Sendable {
 ///   - placement: Where `run()` runs.
 ///   - restartMethod: What SIGHUP does; what the settings say when `nil`.
 ///   - settings: What can be set about the runtime; read from arguments and environment when `nil`.
-/// - Returns: A launcher to wait for.
 /// - Throws: As `Muster.launch(_:workers:restartMethod:settings:)`.
 public func launch(
     _ service: any ServiceLifecycle.Service, name: String? = nil, workers: Int = 1,

@@ -200,8 +200,6 @@ package enum OrphanReaper {
     /// To be called at each `SIGCHLD`, after each own child has been polled: the kernel shows one ended child at a
     /// time, and an own one that is not polled yet hides those behind it. It has its own `SIGCHLD` or descriptor event
     /// to come, after which this is called again, so none is forgotten.
-    ///
-    /// - Returns: How many it waited for.
     package static func reap(except own: Set<Int32>) -> Int {
         var count = 0
         while true {

@@ -20,14 +20,14 @@ public enum RestartPolicy: String, CaseIterable, Hashable, Sendable {
 /// exit up to `maximum`; a process that is ready for as long as its own delay takes one doubling back.
 public struct RestartBackoff: Hashable, Sendable {
     /// The first delay that is not zero.
-    public var base: Duration = .milliseconds(10)
+    package var base: Duration = .milliseconds(10)
     /// The longest delay, but for the jitter.
-    public var maximum: Duration = .seconds(30)
+    package var maximum: Duration = .seconds(30)
     /// The share, 0 to 1, by which each delay is lengthened or shortened at random, so that slots do not restart in
     /// step.
-    public var jitter = 0.1
+    package var jitter = 0.1
     /// How long a process must be ready for its slot to be stable.
-    public var stableTime: Duration = .seconds(10)
+    package var stableTime: Duration = .seconds(10)
 
     /// Creates a back-off.
     public init(
@@ -104,11 +104,11 @@ public struct RestartIntensity: Hashable, Sendable {
     }
 
     /// How many restarts within the period are tolerated.
-    public var maximum: Int
+    package var maximum: Int
     /// The period.
-    public var period: Duration
+    package var period: Duration
     /// What follows more restarts.
-    public var whenExceeded: Response
+    package var whenExceeded: Response
 
     /// Creates a restart intensity.
     public init(maximum: Int = 60, period: Duration = .seconds(60), whenExceeded: Response = .absorb) {

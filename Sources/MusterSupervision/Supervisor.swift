@@ -86,8 +86,9 @@ package final class Supervisor: @unchecked Sendable {
             actions.removeAll(keepingCapacity: true)
         }
         isHandling = false
-        sendNotices()
+        // Before the log: whoever reads there that a shutdown has begun finds it in the probes.
         publish()
+        sendNotices()
         observer?.supervisorDidChange(self)
     }
 
@@ -148,10 +149,10 @@ package final class Supervisor: @unchecked Sendable {
     private func finish(_ status: Int32) {
         guard !hasFinished else { return }
         hasFinished = true
-        sendNotices()
         for timer in timers.values { loop.cancel(timer) }
         timers = [:]
         publish()
+        sendNotices()
         observer?.supervisor(self, finishedWith: status)
     }
 

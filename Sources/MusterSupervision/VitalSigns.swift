@@ -51,8 +51,6 @@ enum VitalSignsLayout {
 
     static let healthEntries = 32
     static let healthWords = 40
-    static let nameWords = 8
-    static let reasonWords = 25
     static let longestName = 63
     static let longestReason = 200
     static let deadlines = (size - Offset.deadlines) / 8

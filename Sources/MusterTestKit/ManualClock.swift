@@ -40,8 +40,6 @@ public final class ManualClock: RuntimeClock {
     private let state: Locked<State>
 
     /// Creates a clock.
-    ///
-    /// - Parameter now: Where it stands.
     public init(now: MonotonicInstant = MonotonicInstant(nanoseconds: 1_000_000_000_000)) {
         state = Locked(State(now: now))
     }
@@ -102,8 +100,6 @@ public final class ManualClock: RuntimeClock {
     // MARK: In the test's hands
 
     /// Waits until a number of tasks sleep on the clock, or the calling task is cancelled.
-    ///
-    /// - Parameter count: How many.
     public func sleepers(atLeast count: Int) async {
         let reached = Completion<Void>()
         let isReached = state.withLock { state in
@@ -137,8 +133,6 @@ public final class ManualClock: RuntimeClock {
     }
 
     /// Waits until somebody sleeps, and moves the clock to the earliest instant that somebody sleeps for.
-    ///
-    /// - Returns: How far the clock was moved.
     @discardableResult
     public func advanceToNextDeadline() async -> Duration {
         await sleepers(atLeast: 1)
@@ -150,8 +144,6 @@ public final class ManualClock: RuntimeClock {
 }
 
 /// A clock on which nobody waits: each sleep is written down, moves the clock on and is over.
-///
-/// Upstream: `SleepFixture`, for both backends.
 public final class RecordedClock: RuntimeClock {
     private struct State {
         var now: MonotonicInstant
@@ -161,8 +153,6 @@ public final class RecordedClock: RuntimeClock {
     private let state: Locked<State>
 
     /// Creates a clock.
-    ///
-    /// - Parameter now: Where it stands.
     public init(now: MonotonicInstant = MonotonicInstant(nanoseconds: 1_000_000_000_000)) {
         state = Locked(State(now: now))
     }
@@ -183,7 +173,6 @@ public final class RecordedClock: RuntimeClock {
 
     /// Writes the sleep down, moves the clock to its end, lets others run and returns.
     ///
-    /// - Parameter deadline: When to go on.
     /// - Throws: `CancellationError` when the task is cancelled.
     public func sleep(until deadline: MonotonicInstant) async throws(CancellationError) {
         if Task.isCancelled { throw CancellationError() }

@@ -63,7 +63,6 @@ public struct MetricSample: Hashable, Sendable {
 extension MetricRegistry {
     /// Creates a registry that nothing else writes to.
     ///
-    /// - Returns: The registry.
     /// - Throws: `ArenaError` when the system gives no memory file.
     public static func forTesting() throws -> MetricRegistry {
         MetricRegistry(arena: try .create(name: "muster-test"))
@@ -84,9 +83,6 @@ extension MetricRegistry {
     /// #expect(backend.metrics.value("muster_loop_runs_total", ["loop": "refresh"]) == 3)
     /// ```
     ///
-    /// - Parameters:
-    ///   - name: The sample's name.
-    ///   - labels: Those of its labels that tell it apart.
     /// - Returns: The value; `nil` when no sample has this name and these labels, or more than one has.
     public func value(_ name: String, _ labels: [String: String] = [:]) -> Double? {
         let found = samples.filter { sample in

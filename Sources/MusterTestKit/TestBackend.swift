@@ -45,7 +45,6 @@ public enum TestBackend {
     ///   - configuration: The limits of its engine.
     ///   - logger: Where it logs.
     ///   - body: The test.
-    /// - Returns: What the test returns.
     /// - Throws: What the test throws; as ``make(_:clock:metrics:configuration:logger:)``.
     public static func with<Result: Sendable>(
         _ type: BackendType, clock: any RuntimeClock = SystemClock(),
@@ -70,8 +69,6 @@ extension Backend {
     ///
     /// Whoever holds the old backend keeps using it, so tests that call this must not run side by side with others
     /// that use the process' selection.
-    ///
-    /// Upstream: `_reset_backend`.
     public static func resetForTesting() {
         BackendSelector.shared.reset()
     }

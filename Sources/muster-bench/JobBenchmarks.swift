@@ -226,9 +226,6 @@ extension Benchmark {
 enum Rounds {
     /// Runs each contender once a round, in an order that changes from round to round.
     ///
-    /// - Parameters:
-    ///   - count: How many rounds.
-    ///   - contenders: Each measures once.
     /// - Returns: For each contender its measurements, round by round.
     static func run<Measurement>(_ count: Int, _ contenders: [() throws -> Measurement]) throws -> [[Measurement]] {
         var results: [[Measurement]] = Array(repeating: [], count: contenders.count)

@@ -350,13 +350,6 @@ enum LoadGenerator {
     }
 
     /// Asks one URL again and again.
-    ///
-    /// - Parameters:
-    ///   - url: What to ask for.
-    ///   - seconds: For how long.
-    ///   - connections: How many requests are under way at once.
-    ///   - compressed: Whether to accept a compressed answer.
-    /// - Returns: What it has measured.
     static func run(
         url: String, seconds: Int, connections: Int = 8, compressed: Bool = false
     ) throws -> Outcome {

@@ -270,8 +270,6 @@ final class WitnessedLoop {
     }
 
     /// Starts a looping call that ends after a number of runs.
-    ///
-    /// - Returns: Waits for its end.
     func start(interval: Int64, count: Int) throws -> () throws -> WakingGrid {
         let recorder = WakingRecorder(interval: interval, capacity: count)
         let clock = clock

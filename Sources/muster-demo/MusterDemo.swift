@@ -268,7 +268,6 @@ struct SettingsSource: Sendable {
 
     /// Reads them; once more at a reload, as the file may have changed.
     ///
-    /// - Returns: The settings.
     /// - Throws: `SettingsError` for a value that cannot be used; what reading the file throws.
     @Sendable
     func load() throws -> MusterSettings {
@@ -301,7 +300,6 @@ struct ReadyFile {
 
     /// Writes the file under another name first, so that nobody reads half of it.
     ///
-    /// - Parameter path: The file's path.
     /// - Throws: `SystemError`.
     func write(to path: String) throws {
         let text = "{\"pid\": \(pid), \"http\": \"\(http)\", \"endpoint\": \"\(endpoint)\"}\n"

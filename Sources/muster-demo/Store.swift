@@ -237,7 +237,6 @@ struct DataFolder: Sendable {
 
     /// Finds or makes the folder.
     ///
-    /// - Parameter named: The folder that the user names.
     /// - Throws: `SystemError`.
     init(named: String?) throws {
         if let named {

@@ -27,9 +27,6 @@ struct TroubleAPI: Sendable {
 
     /// Makes trouble.
     ///
-    /// - Parameters:
-    ///   - name: The kind of trouble.
-    ///   - request: Its parameters.
     /// - Returns: The answer, if it comes to that; `nil` when there is no such trouble.
     func respond(to name: String, _ request: HTTPRequest) async -> HTTPReply? {
         let route = "/\(name)"

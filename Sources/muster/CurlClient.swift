@@ -35,8 +35,6 @@ final class CurlClient {
     }
 
     /// Asks once.
-    ///
-    /// - Parameter descriptor: Ends the wait when it is readable.
     func fetch(interruptedBy descriptor: Int32?) -> Result<StatusAnswer, FetchFailure> {
         guard let easy, let multi else { return .failure(.other(reason: "libcurl cannot be used: out of memory")) }
         body = []

@@ -8,8 +8,6 @@ public import MusterMetrics
 ///
 /// One backend is selected per process, explicitly (``initialize(_:)``), by the registered default hook
 /// (``registerDefaultHook(_:)``) or by default, and stays selected. See `BackendSelector` for the precedence.
-///
-/// Upstream: `oslo_service.backend`.
 public final class Backend: Sendable {
     /// The backend's name.
     public let type: BackendType
@@ -18,7 +16,7 @@ public final class Backend: Sendable {
     /// Where its metrics, and those of everything that runs on it, are kept.
     public let metrics: MetricRegistry
     /// Where it logs.
-    public let logger: Logger
+    package let logger: Logger
     /// Its looping calls that run now.
     package let loops = LoopMonitor()
     /// Its components by name.
@@ -48,9 +46,8 @@ public final class Backend: Sendable {
     ///   - metrics: Where its metrics are kept.
     ///   - engine: The limits of its engine.
     ///   - logger: Where it logs.
-    /// - Returns: The backend.
     /// - Throws: ``BackendError``.
-    public static func make(
+    package static func make(
         _ type: BackendType, metrics: MetricRegistry = .shared, engine: EngineConfiguration = EngineConfiguration(),
         logger: Logger = Logger(label: "muster")
     ) throws -> Backend {
@@ -62,9 +59,6 @@ public final class Backend: Sendable {
 extension Backend {
     /// Selects a backend. Selecting the same one again changes nothing.
     ///
-    /// Upstream: `init_backend`.
-    ///
-    /// - Parameter type: The backend.
     /// - Throws: ``BackendAlreadySelected`` when another one is selected; ``BackendError`` when there is no such
     ///   backend or it cannot be set up.
     public static func initialize(_ type: BackendType) throws {
@@ -74,8 +68,6 @@ extension Backend {
     /// Registers what decides on the backend when it is needed and nobody has selected one. The last hook counts;
     /// after the selection it has no effect.
     ///
-    /// Upstream: `register_backend_default_hook`.
-    ///
     /// - Parameter hook: Returns the backend to take. When it throws, or names a backend that is not registered, the
     ///   error is logged and the default taken.
     public static func registerDefaultHook(_ hook: @escaping @Sendable () throws -> BackendType) {
@@ -84,9 +76,6 @@ extension Backend {
 
     /// Registers a backend of the application's own.
     ///
-    /// - Parameters:
-    ///   - type: Its name.
-    ///   - make: Sets it up when it is selected.
     /// - Throws: ``BackendError/nameTaken(_:)``.
     public static func register(
         _ type: BackendType, _ make: @escaping @Sendable (BackendContext) throws -> Backend
@@ -96,26 +85,19 @@ extension Backend {
 
     /// The selected backend; selects one first when none is.
     ///
-    /// Upstream: `get_backend`.
-    ///
     /// - Throws: ``BackendError`` when none can be selected.
     public static var current: Backend {
         get throws { try BackendSelector.shared.backend() }
     }
 
     /// What is selected and why; `nil` when nothing is. Asking selects nothing.
-    ///
-    /// Upstream: `get_backend_type`.
     public static var selection: BackendSelection? {
         BackendSelector.shared.selection
     }
 
     /// A component of the selected backend; selects one first when none is.
     ///
-    /// Upstream: `get_component`.
-    ///
     /// - Parameter key: The component's key, for example `.threadGroup`.
-    /// - Returns: The component's type.
     /// - Throws: ``BackendComponentNotAvailable``; ``BackendError`` when no backend can be selected.
     public static func component<Component>(_ key: ComponentKey<Component>) throws -> Component.Type {
         try current.components[key]
@@ -124,7 +106,6 @@ extension Backend {
     /// A component of the selected backend by its name; selects a backend first when none is.
     ///
     /// - Parameter name: The component's name, for example `ThreadGroup`.
-    /// - Returns: The component's type.
     /// - Throws: ``BackendComponentNotAvailable``; ``BackendError`` when no backend can be selected.
     public static func component(named name: String) throws -> any BackendComponent.Type {
         try current.components[name]
@@ -132,8 +113,6 @@ extension Backend {
 }
 
 /// Names a backend: one of Muster's two, or one that the application has registered.
-///
-/// Upstream: `oslo_service.backend.BackendType`.
 public struct BackendType: RawRepresentable, Hashable, Sendable, CustomStringConvertible {
     /// The name, which is also the value of the label `backend`.
     public let rawValue: String
@@ -174,14 +153,7 @@ public struct BackendContext: Sendable {
     /// Where it logs.
     public let logger: Logger
 
-    /// Creates a context.
-    ///
-    /// - Parameters:
-    ///   - type: The name under which it was selected.
-    ///   - metrics: Where its metrics are kept.
-    ///   - engine: The limits of its engine.
-    ///   - logger: Where it logs.
-    public init(
+    package init(
         type: BackendType, metrics: MetricRegistry = .shared, engine: EngineConfiguration = EngineConfiguration(),
         logger: Logger = Logger(label: "muster")
     ) {

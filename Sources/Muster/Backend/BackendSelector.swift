@@ -82,9 +82,6 @@ package final class BackendSelector: @unchecked Sendable {
 
     /// Registers a further backend.
     ///
-    /// - Parameters:
-    ///   - type: Its name.
-    ///   - make: Sets it up when it is selected.
     /// - Throws: ``BackendError/nameTaken(_:)``.
     package func register(
         _ type: BackendType, _ make: @escaping @Sendable (BackendContext) throws -> Backend
@@ -98,8 +95,6 @@ package final class BackendSelector: @unchecked Sendable {
     }
 
     /// Registers the default hook; the last one counts.
-    ///
-    /// - Parameter hook: Returns the backend to take.
     package func registerDefaultHook(_ hook: @escaping @Sendable () throws -> BackendType) {
         withState { $0.hook = hook }
     }
@@ -138,7 +133,6 @@ package final class BackendSelector: @unchecked Sendable {
 
     /// Selects a backend; selecting the same one again changes nothing.
     ///
-    /// - Parameter type: The backend.
     /// - Throws: ``BackendAlreadySelected``; ``BackendError``.
     package func initialize(_ type: BackendType) throws {
         if let selected = try beginSelecting() {
@@ -152,8 +146,6 @@ package final class BackendSelector: @unchecked Sendable {
 
     /// Sets up a backend without selecting it.
     ///
-    /// - Parameter context: Its name and what it is to use.
-    /// - Returns: The backend.
     /// - Throws: ``BackendError``.
     package func make(_ context: BackendContext) throws(BackendError) -> Backend {
         guard let maker = withState({ $0.makers[context.type] }) else { throw unknown(context.type) }
@@ -172,8 +164,6 @@ package final class BackendSelector: @unchecked Sendable {
 
     /// Forgets the selection, the hook and the registered backends. For tests: whoever holds the old backend keeps
     /// using it.
-    ///
-    /// Upstream: `_reset_backend`.
     package func reset() {
         withState { state in
             state.selected = nil
@@ -252,11 +242,6 @@ public struct BackendSelection: Hashable, Sendable {
     /// Who chose it.
     public let source: Source
 
-    /// Creates a description of a selection.
-    ///
-    /// - Parameters:
-    ///   - type: The backend.
-    ///   - source: Who chose it.
     package init(type: BackendType, source: Source) {
         self.type = type
         self.source = source
@@ -264,8 +249,6 @@ public struct BackendSelection: Hashable, Sendable {
 }
 
 /// Another backend was asked for after one had been selected.
-///
-/// Upstream: `BackendAlreadySelected`.
 public struct BackendAlreadySelected: Error, Hashable, Sendable, CustomStringConvertible {
     /// The selected backend, and why it was.
     package let current: BackendSelection

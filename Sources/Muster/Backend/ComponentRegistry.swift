@@ -1,11 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
 /// A backend's components by name.
-///
-/// Upstream: `oslo_service.backend.base.ComponentRegistry`.
 public struct ComponentRegistry: Sendable {
     /// The backend that the components belong to.
-    public let backend: BackendType
+    package let backend: BackendType
     private let components: [String: any BackendComponent.Type]
 
     /// Creates a registry.
@@ -41,9 +39,7 @@ public struct ComponentRegistry: Sendable {
     }
 
     /// Whether a component is there.
-    ///
-    /// - Parameter name: The component's name.
-    public func contains(_ name: String) -> Bool {
+    package func contains(_ name: String) -> Bool {
         components[name] != nil
     }
 
@@ -85,9 +81,6 @@ extension ComponentRegistry {
     }
 
     /// The backends of Muster's own that have a component of a name.
-    ///
-    /// - Parameter name: The component's name.
-    /// - Returns: Both or none.
     package static func standardHolders(of name: String) -> [BackendType] {
         standardComponents.contains { $0.componentName == name } ? [.cooperative, .threading] : []
     }
@@ -164,8 +157,6 @@ public struct ComponentKey<Component: BackendComponent>: Hashable, Sendable {
     package let name: String
 
     /// Creates a key for a component, under the name that its type gives.
-    ///
-    /// - Parameter component: The component's type.
     public init(_ component: Component.Type) {
         name = component.componentName
     }
@@ -183,8 +174,6 @@ extension BackendComponent {
 }
 
 /// A component that the backend does not have.
-///
-/// Upstream: `BackendComponentNotAvailable`.
 public struct BackendComponentNotAvailable: Error, Hashable, Sendable, CustomStringConvertible {
     /// The component's name.
     package let component: String

@@ -6,7 +6,7 @@ public import MusterPlatform
 /// Runs services in this process without signals, endpoint and exit status.
 public final class Launcher: Sendable, BackendComponent {
     /// The services.
-    public let services: Services
+    package let services: Services
 
     private let restartMethod: RestartMethod
 
@@ -43,7 +43,7 @@ public final class Launcher: Sendable, BackendComponent {
 
     /// Restarts the services, or lets them take up new settings, as `restartMethod` says.
     ///
-    /// - Throws: ``ServicesError`` when a service does not start again.
+    /// - Throws: `ServicesError` when a service does not start again.
     public func restart() async throws {
         try await services.restart(restartMethod)
     }

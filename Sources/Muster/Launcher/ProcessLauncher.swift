@@ -103,7 +103,7 @@ public final class ProcessLauncher: MainLauncher, BackendComponent {
     }
 
     /// The error that ended the launcher, if any.
-    public var failure: (any Error)? { program.failure }
+    package var failure: (any Error)? { program.failure }
 
     // MARK: Running
 
@@ -212,14 +212,14 @@ final class LaunchedServices: Sendable {
 /// How the workers of a service are supervised.
 public struct WorkerOptions: Sendable {
     /// When a worker that exited is restarted.
-    public var restartPolicy: RestartPolicy
+    package var restartPolicy: RestartPolicy
     /// How many processes are kept ready to take over a slot: started, but without the service. Each takes memory, and
     /// lets a replacement start sooner.
-    public var warmSpares: Int
+    package var warmSpares: Int
     /// The delay before a restart; the settings' when `nil`.
-    public var backoff: RestartBackoff?
+    package var backoff: RestartBackoff?
     /// How many restarts are tolerated; the settings' when `nil`.
-    public var intensity: RestartIntensity?
+    package var intensity: RestartIntensity?
 
     /// Creates options.
     public init(

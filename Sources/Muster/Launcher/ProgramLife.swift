@@ -39,8 +39,6 @@ final class ProgramLife<Event: Sendable>: Sendable {
     // MARK: Running
 
     /// Runs on the calling thread, which serves the loop.
-    ///
-    /// - Parameter begin: Called once, before the loop runs.
     func wait(on makeLoop: () throws -> EventLoop, begin: (EventLoop) throws -> Void) -> ExitStatus {
         do {
             try start()
@@ -116,8 +114,6 @@ final class ProgramLife<Event: Sendable>: Sendable {
     // MARK: Signals
 
     /// Calls a closure at each delivery of a signal.
-    ///
-    /// - Parameter counters: Counts the deliveries, which are logged then.
     func subscribe(
         _ signal: UnixSignal, countedBy counters: CounterFamily? = nil, _ receive: @escaping @Sendable () -> Void
     ) throws {

@@ -69,12 +69,12 @@ public final class ServiceLauncher: MainLauncher, BackendComponent {
     // MARK: Before the start
 
     /// The services.
-    public var services: Services { runner.services }
+    package var services: Services { runner.services }
 
     /// Adds a service; services start in the order in which they were added.
-    public func launchService(_ service: any ServiceBase, workers: Int = 1) throws(ServicesError) {
+    public func launchService(_ service: any ServiceBase, workers: Int = 1) throws {
         guard workers == 1 else {
-            throw .workersNotSupported(service: service.name, workers: workers)
+            throw ServicesError.workersNotSupported(service: service.name, workers: workers)
         }
         try services.register(service)
     }
@@ -85,7 +85,7 @@ public final class ServiceLauncher: MainLauncher, BackendComponent {
     }
 
     /// The error that ended the launcher, if any.
-    public var failure: (any Error)? { life.failure }
+    package var failure: (any Error)? { life.failure }
 
     // MARK: Running
 

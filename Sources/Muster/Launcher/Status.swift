@@ -159,8 +159,6 @@ enum StatusFamilies {
     ]
     /// How many series of each are read of a worker: the more workers there are, the fewer, so that a look takes some
     /// tens of milliseconds at most.
-    ///
-    /// - Parameter workers: How many workers there are.
     static func seriesLimit(workers: Int) -> Int {
         min(1000, max(20, 60_000 / (all.count * max(1, workers))))
     }

@@ -47,7 +47,7 @@ final class SupervisorHealth: Sendable {
     }
 
     /// Adds the checks that do not depend on the application.
-    func register(with registry: HealthRegistry) throws(HealthError) {
+    func register(with registry: HealthRegistry) throws {
         state.withLock { $0.registry = registry }
         // The registry may outlive the launcher.
         try registry.register(.probe("supervisor", .live) { [weak self] in self?.supervisorTurns ?? Self.gone })

@@ -10,24 +10,22 @@ import MusterPlatform
 /// doubles times the factor, up to `maximumInterval`, until the delays since the last success would add up to more than
 /// `timeout`: then the loop ends with ``LoopingCallTimeOut``. The factor is |N(jitter, 0.1)|, drawn anew each time.
 ///
-/// Upstream: `BackOffLoopingCall`.
-///
 /// Sound as `@unchecked Sendable` for its superclass' reason: it adds constants only.
 public final class BackOffLoopingCall: LoopingCall, BackendComponent, @unchecked Sendable {
     /// How the delays develop.
     public struct Settings: Hashable, Sendable {
         /// The time before the first run.
-        public var initialDelay: Duration
+        package var initialDelay: Duration
         /// The delay after a success, before jitter.
-        public var startingInterval: Duration
+        package var startingInterval: Duration
         /// The longest that the delays since the last success may add up to; zero for ever.
-        public var timeout: Duration
+        package var timeout: Duration
         /// The longest delay.
-        public var maximumInterval: Duration
+        package var maximumInterval: Duration
         /// The mean of the random factor.
-        public var jitter: Double
+        package var jitter: Double
         /// The shortest delay.
-        public var minimumInterval: Duration
+        package var minimumInterval: Duration
 
         /// Creates settings; the defaults are upstream's.
         ///
@@ -85,8 +83,7 @@ public final class BackOffLoopingCall: LoopingCall, BackendComponent, @unchecked
 
     /// Starts the loop. It may be started again after its end, with everything forgotten.
     ///
-    /// - Parameter settings: How the delays develop.
-    /// - Throws: ``LoopingCallError``; what selecting the backend or starting a job throws.
+    /// - Throws: `LoopingCallError`; what selecting the backend or starting a job throws.
     public func start(_ settings: Settings = Settings()) throws {
         let shortest = DynamicLoopingCall.shortestDelay
         guard settings.minimumInterval >= shortest else {
@@ -100,8 +97,6 @@ public final class BackOffLoopingCall: LoopingCall, BackendComponent, @unchecked
 }
 
 /// Delays that grow while runs report failure, with jitter, until the time spent waiting exceeds the time-out.
-///
-/// Upstream: `BackOffLoopingCall._idle_for`, whose figures it reproduces.
 struct BackOffPlan: LoopPlan {
     /// In seconds, some 290 years: what fits the clock.
     private static let longest = 9.2e9
@@ -162,10 +157,6 @@ struct BackOffPlan: LoopPlan {
 
 extension Double {
     /// A number drawn from a normal distribution, by the method of Box and Muller, with the system's generator.
-    ///
-    /// - Parameters:
-    ///   - mean: The distribution's mean.
-    ///   - deviation: Its standard deviation.
     package static func normal(mean: Double, deviation: Double) -> Double {
         let radius = sqrt(-2 * log(Double.random(in: .leastNonzeroMagnitude...1)))
         return mean + deviation * radius * cos(2 * .pi * Double.random(in: 0..<1))

@@ -5,8 +5,6 @@ import MusterPlatform
 
 /// Calls a function that says each time how long to wait before the next call.
 ///
-/// Upstream: `DynamicLoopingCall`, without its spinning when the function fails or returns zero.
-///
 /// Sound as `@unchecked Sendable` for its superclass' reason: it adds constants only.
 public final class DynamicLoopingCall: LoopingCall, BackendComponent, @unchecked Sendable {
     /// The shortest delay; a shorter one, zero and negative ones included, is raised to it.
@@ -37,10 +35,10 @@ public final class DynamicLoopingCall: LoopingCall, BackendComponent, @unchecked
     /// - Parameters:
     ///   - initialDelay: The time before the first run.
     ///   - maximumInterval: The longest delay, and the one taken when the function returns `nil`. Without it
-    ///     a `nil` ends the loop with ``LoopingCallError/missingDelay(loop:)``.
+    ///     a `nil` ends the loop with `LoopingCallError/missingDelay(loop:)`.
     ///   - stopsOnError: Whether an error of the function ends the loop. When not, it is logged and counted, and
     ///     the loop goes on after `maximumInterval`, or 1 s without one.
-    /// - Throws: ``LoopingCallError``; what selecting the backend or starting a job throws.
+    /// - Throws: `LoopingCallError`; what selecting the backend or starting a job throws.
     public func start(
         initialDelay: Duration = .zero, maximumInterval: Duration? = nil, stopsOnError: Bool = true
     ) throws {

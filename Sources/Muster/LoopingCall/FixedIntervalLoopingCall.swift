@@ -6,8 +6,6 @@ import MusterPlatform
 /// Calls a function on a fixed grid: start n is due at the first start plus n intervals, on the monotonic clock,
 /// however long the runs take and however late they wake.
 ///
-/// Upstream: `FixedIntervalLoopingCall`, without its drift, its rounding to 10 ms and its spinning below 5 ms.
-///
 /// Sound as `@unchecked Sendable` for its superclass' reason: it adds constants only.
 public final class FixedIntervalLoopingCall: LoopingCall, BackendComponent, @unchecked Sendable {
     /// The shortest interval; a shorter one is refused.
@@ -40,7 +38,7 @@ public final class FixedIntervalLoopingCall: LoopingCall, BackendComponent, @unc
     ///   - interval: The time between two starts, 100 µs or more.
     ///   - initialDelay: The time before the first run.
     ///   - stopsOnError: Whether an error of the function ends the loop. When not, it is logged and counted.
-    /// - Throws: ``LoopingCallError``; what selecting the backend or starting a job throws.
+    /// - Throws: `LoopingCallError`; what selecting the backend or starting a job throws.
     public func start(
         interval: Duration, initialDelay: Duration = .zero, stopsOnError: Bool = true
     ) throws {

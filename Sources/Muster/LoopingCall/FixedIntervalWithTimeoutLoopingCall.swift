@@ -5,8 +5,6 @@ import MusterPlatform
 
 /// Calls a function on a fixed grid, and ends with ``LoopingCallTimeOut`` when a run is over after the time-out.
 ///
-/// Upstream: `FixedIntervalWithTimeoutLoopingCall`, on the monotonic clock.
-///
 /// Sound as `@unchecked Sendable` for its superclass' reason: it adds constants only.
 public final class FixedIntervalWithTimeoutLoopingCall: LoopingCall, BackendComponent, @unchecked Sendable {
     private let function: @Sendable () async throws -> Void
@@ -38,7 +36,7 @@ public final class FixedIntervalWithTimeoutLoopingCall: LoopingCall, BackendComp
     ///   - stopsOnError: Whether an error of the function ends the loop. When not, it is logged and counted.
     ///   - timeout: The longest time from the start of the loop to the end of a run; zero for none. It is looked at
     ///     after each run: it does not interrupt one.
-    /// - Throws: ``LoopingCallError``; what selecting the backend or starting a job throws.
+    /// - Throws: `LoopingCallError`; what selecting the backend or starting a job throws.
     public func start(
         interval: Duration, initialDelay: Duration = .zero, stopsOnError: Bool = true, timeout: Duration = .zero
     ) throws {

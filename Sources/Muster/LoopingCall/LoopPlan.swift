@@ -11,13 +11,11 @@ protocol LoopPlan: Sendable {
 
     /// The loop starts.
     ///
-    /// - Parameter now: The present instant.
     /// - Returns: When the first run is due.
     mutating func begin(at now: MonotonicInstant) -> MonotonicInstant
 
     /// A run begins.
     ///
-    /// - Parameter now: The present instant.
     /// - Returns: How late it is, and how many runs were left out because of that.
     mutating func runBegan(at now: MonotonicInstant) -> LoopRunStart
 

@@ -45,8 +45,7 @@ public class LoopingCall: @unchecked Sendable {
     /// Waits for the end of the loop.
     ///
     /// - Parameter deadline: The latest instant; `nil` waits without end.
-    /// - Returns: How the loop ended.
-    /// - Throws: The error that ended the loop; ``LoopingCallError/notStarted(loop:)`` before the first start;
+    /// - Throws: The error that ended the loop; `LoopingCallError/notStarted(loop:)` before the first start;
     ///   `TimeLimitExceeded` at the deadline; `CancellationError` when the waiting task is cancelled.
     @discardableResult
     public func wait(until deadline: MonotonicInstant? = nil) async throws -> LoopEnd {
@@ -65,7 +64,7 @@ public class LoopingCall: @unchecked Sendable {
     ///   - stopsOnError: Whether an error of the function ends the loop.
     ///   - group: The thread group that the job belongs to, if any.
     ///   - function: What to call.
-    /// - Throws: ``LoopingCallError/alreadyRunning(loop:)``; what selecting the backend or starting a job throws.
+    /// - Throws: `LoopingCallError/alreadyRunning(loop:)`; what selecting the backend or starting a job throws.
     func begin<Plan: LoopPlan>(
         _ plan: Plan, stopsOnError: Bool, in group: ThreadGroup? = nil,
         _ function: @escaping @Sendable () async throws -> Plan.Output
@@ -261,8 +260,6 @@ final class LoopRun: Sendable {
 }
 
 /// Thrown by a looping call's function to end the loop, with a value for whoever waits for it.
-///
-/// Upstream: `LoopingCallDone`.
 public struct LoopingCallDone: Error, BackendComponent {
     /// What `wait()` returns.
     public let value: any Sendable
@@ -276,7 +273,7 @@ public struct LoopingCallDone: Error, BackendComponent {
 }
 
 /// Why a looping call refused.
-public enum LoopingCallError: Error, Hashable, Sendable, CustomStringConvertible {
+package enum LoopingCallError: Error, Hashable, Sendable, CustomStringConvertible {
     /// `start` of a loop that runs.
     case alreadyRunning(loop: String)
     /// `wait` of a loop that was never started.
@@ -286,8 +283,7 @@ public enum LoopingCallError: Error, Hashable, Sendable, CustomStringConvertible
     /// A dynamic loop's function returned no delay, and the loop has no longest one to take instead.
     case missingDelay(loop: String)
 
-    /// What was wrong and what to do.
-    public var description: String {
+    package var description: String {
         switch self {
         case .alreadyRunning(let loop):
             "looping call '\(loop)' is running already: stop it, and wait for it, before it is started again"
@@ -304,19 +300,12 @@ public enum LoopingCallError: Error, Hashable, Sendable, CustomStringConvertible
 }
 
 /// A looping call had a time-out, and it is over.
-///
-/// Upstream: `LoopingCallTimeOut`.
 public struct LoopingCallTimeOut: Error, Hashable, BackendComponent, CustomStringConvertible {
     /// The loop's name.
     package let loop: String
     /// The time that the loop has taken, or, for a back-off, that it would have waited.
     package let elapsed: Duration
 
-    /// Creates the error.
-    ///
-    /// - Parameters:
-    ///   - loop: The loop's name.
-    ///   - elapsed: The time that the loop has taken.
     package init(loop: String, elapsed: Duration) {
         self.loop = loop
         self.elapsed = elapsed

@@ -7,8 +7,6 @@ public import MusterPlatform
 ///
 /// The count and the delay belong to one call: a decorator may be used for any number of calls, also at the same
 /// time.
-///
-/// Upstream: `RetryDecorator`, without its state shared between calls.
 public struct RetryDecorator: Sendable, BackendComponent {
     private let maximumRetries: Int?
     private let delayIncrement: Duration
@@ -41,8 +39,6 @@ public struct RetryDecorator: Sendable, BackendComponent {
 
     /// Calls a function until it succeeds.
     ///
-    /// - Parameter function: What to call.
-    /// - Returns: What it returns.
     /// - Throws: Its error, when that is not retryable or the retries are used up; `CancellationError` when the task
     ///   is cancelled while it waits.
     public func callAsFunction<Result>(_ function: () async throws -> Result) async throws -> Result {

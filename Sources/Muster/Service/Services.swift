@@ -51,7 +51,7 @@ public final class Services: Sendable, BackendComponent {
 
     /// Adds a service; starts it at once if the others have started.
     ///
-    /// - Throws: ``ServicesError``. A service that is started at once and fails is stopped and removed again.
+    /// - Throws: `ServicesError`. A service that is started at once and fails is stopped and removed again.
     ///   `CancellationError` when the calling task is cancelled before its turn.
     public func add(_ service: any ServiceBase) async throws {
         let id = try register(service)
@@ -110,7 +110,7 @@ public final class Services: Sendable, BackendComponent {
 
     /// Starts the services one after the other.
     ///
-    /// - Throws: ``ServicesError``; when a service fails to start, it and those before it are stopped first.
+    /// - Throws: `ServicesError`; when a service fails to start, it and those before it are stopped first.
     ///   `CancellationError` when the calling task is cancelled before its turn.
     public func start() async throws {
         let turn = try await turns.take(clock: clock)
@@ -224,7 +224,7 @@ public final class Services: Sendable, BackendComponent {
     /// - Parameters:
     ///   - method: Which of the two.
     ///   - deadline: The latest end of stopping; `nil` for none.
-    /// - Throws: ``ServicesError`` when a service does not start again, or the services are stopped meanwhile;
+    /// - Throws: `ServicesError` when a service does not start again, or the services are stopped meanwhile;
     ///   `CancellationError` when the calling task is cancelled before its turn.
     public func restart(_ method: RestartMethod, until deadline: MonotonicInstant? = nil) async throws {
         let turn = try await turns.take(clock: clock)
@@ -247,7 +247,7 @@ public final class Services: Sendable, BackendComponent {
 }
 
 /// Why services could not be run.
-public enum ServicesError: Error, Sendable, CustomStringConvertible {
+package enum ServicesError: Error, Sendable, CustomStringConvertible {
     /// A service's `start()` threw. It has been stopped; when all were starting, so have those before it.
     case startFailed(service: String, any Error)
     /// A service that had started could not go on.
@@ -261,8 +261,7 @@ public enum ServicesError: Error, Sendable, CustomStringConvertible {
     /// More than one worker was asked for in a launcher that runs services in its own process.
     case workersNotSupported(service: String, workers: Int)
 
-    /// What was wrong, and what to do.
-    public var description: String {
+    package var description: String {
         switch self {
         case .startFailed(let service, let error):
             "service '\(service)' failed to start: \(error)"

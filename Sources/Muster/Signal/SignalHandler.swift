@@ -48,9 +48,9 @@ public final class SignalHandler: Sendable, BackendComponent {
 
     /// Adds a handler, which runs before the signal's other ones.
     ///
-    /// - Throws: ``SignalError`` for a signal that cannot be handled (SIGKILL, SIGSTOP).
+    /// - Throws: `SignalError` for a signal that cannot be handled (SIGKILL, SIGSTOP).
     public func addHandler(for signal: UnixSignal, _ handler: @escaping @Sendable (UnixSignal) async -> Void)
-        throws(SignalError)
+        throws
     {
         try state.withLock { state throws(SignalError) in
             if state.subscriptions[signal] == nil {
@@ -65,9 +65,9 @@ public final class SignalHandler: Sendable, BackendComponent {
 
     /// Adds one handler for several signals.
     ///
-    /// - Throws: ``SignalError`` for the first signal that cannot be handled.
+    /// - Throws: `SignalError` for the first signal that cannot be handled.
     public func addHandlers(for signals: [UnixSignal], _ handler: @escaping @Sendable (UnixSignal) async -> Void)
-        throws(SignalError)
+        throws
     {
         for signal in signals { try addHandler(for: signal, handler) }
     }
@@ -88,8 +88,8 @@ public final class SignalHandler: Sendable, BackendComponent {
 
     /// Removes a signal's handlers and ignores the signal.
     ///
-    /// - Throws: ``SignalError`` for a signal that cannot be ignored (SIGKILL, SIGSTOP).
-    public func ignore(_ signal: UnixSignal) throws(SignalError) {
+    /// - Throws: `SignalError` for a signal that cannot be ignored (SIGKILL, SIGSTOP).
+    public func ignore(_ signal: UnixSignal) throws {
         try state.withLock { state throws(SignalError) in
             try SignalCenter.shared.ignore(signal, ending: state.subscriptions[signal])
             state.subscriptions[signal] = nil
@@ -259,12 +259,11 @@ extension SignalCenter.State {
 }
 
 /// Why a signal cannot be handled.
-public enum SignalError: Error, Hashable, Sendable, CustomStringConvertible {
+package enum SignalError: Error, Hashable, Sendable, CustomStringConvertible {
     /// The system refuses a handler.
     case notHandleable(UnixSignal, SystemError)
 
-    /// What was wrong.
-    public var description: String {
+    package var description: String {
         switch self {
         case .notHandleable(let signal, let error):
             "\(signal) cannot be handled or ignored: \(error)"

@@ -13,8 +13,6 @@ public import MusterPlatform
 ///
 /// A job may use its own group at any time. Waiting for the group, or stopping it, from inside leaves out the jobs
 /// that do so; from outside, all are waited for.
-///
-/// Upstream: `ThreadGroup`, with one behaviour on both backends, deadlines, and none of its deadlocks.
 public final class ThreadGroup: Sendable, BackendComponent {
     /// How many timers that have ended are kept listed.
     fileprivate static let endedTimersKept = 64
@@ -114,12 +112,6 @@ public final class ThreadGroup: Sendable, BackendComponent {
 
     /// Adds a thread. In a full group, waits for room or throws, as the group was created.
     ///
-    /// Upstream: `add_thread`.
-    ///
-    /// - Parameters:
-    ///   - name: The thread's name.
-    ///   - body: What it does.
-    /// - Returns: The thread's handle.
     /// - Throws: ``ThreadGroupError``; `EngineError` when the backend has no thread; `CancellationError` when the
     ///   calling task is cancelled while it waits; what selecting the backend throws.
     @discardableResult
@@ -132,10 +124,6 @@ public final class ThreadGroup: Sendable, BackendComponent {
 
     /// Adds a thread if there is room for it now.
     ///
-    /// - Parameters:
-    ///   - name: The thread's name.
-    ///   - body: What it does.
-    /// - Returns: The thread's handle.
     /// - Throws: ``ThreadGroupError/full(group:capacity:)``; `EngineError` when the backend has no thread; what
     ///   selecting the backend throws.
     @discardableResult
@@ -230,8 +218,6 @@ public final class ThreadGroup: Sendable, BackendComponent {
 
     /// Adds a timer that calls a function on a fixed grid, and starts it.
     ///
-    /// Upstream: `add_timer`, `add_timer_args`.
-    ///
     /// - Parameters:
     ///   - name: The timer's name, the label `loop` of its metrics.
     ///   - interval: The time between two starts.
@@ -241,8 +227,7 @@ public final class ThreadGroup: Sendable, BackendComponent {
     ///   - stallLimit: How long a run may be overdue before the process counts as stuck; the process' liveness
     ///     limit when `nil`.
     ///   - function: What to call.
-    /// - Returns: The timer.
-    /// - Throws: ``LoopingCallError``; `EngineError` when the backend has no thread; what selecting it throws.
+    /// - Throws: `LoopingCallError`; `EngineError` when the backend has no thread; what selecting it throws.
     @discardableResult
     public func addTimer(
         name: String, interval: Duration, initialDelay: Duration = .zero, stopsOnError: Bool = true,
@@ -261,8 +246,6 @@ public final class ThreadGroup: Sendable, BackendComponent {
 
     /// Adds a timer whose function says each time how long to wait before the next call, and starts it.
     ///
-    /// Upstream: `add_dynamic_timer`, `add_dynamic_timer_args`.
-    ///
     /// - Parameters:
     ///   - name: The timer's name, the label `loop` of its metrics.
     ///   - initialDelay: The time before the first run.
@@ -271,8 +254,7 @@ public final class ThreadGroup: Sendable, BackendComponent {
     ///   - stallLimit: How long a run may last, or be overdue, before the process counts as stuck; the process'
     ///     liveness limit when `nil`.
     ///   - function: What to call.
-    /// - Returns: The timer.
-    /// - Throws: ``LoopingCallError``; `EngineError` when the backend has no thread; what selecting it throws.
+    /// - Throws: `LoopingCallError`; `EngineError` when the backend has no thread; what selecting it throws.
     @discardableResult
     public func addDynamicTimer(
         name: String, initialDelay: Duration = .zero, maximumInterval: Duration? = nil,
@@ -318,10 +300,6 @@ public final class ThreadGroup: Sendable, BackendComponent {
 
     /// Takes a timer off the list; one that is not on it is left alone. A timer that runs goes on, and is still
     /// stopped with the group.
-    ///
-    /// Upstream: `timer_done`.
-    ///
-    /// - Parameter timer: The timer.
     public func removeTimer(_ timer: LoopingCall) {
         state.withLock { state in state.timers.removeAll { $0 === timer } }
     }
@@ -407,8 +385,6 @@ public final class ThreadGroup: Sendable, BackendComponent {
 
     /// Cancels the threads that have not started. With a deadline it then waits for the others, and stops the group
     /// when they are not over by then.
-    ///
-    /// Upstream: `cancel`.
     ///
     /// - Parameter deadline: When to stop the group; `nil` lets what has started go on.
     /// - Throws: `CancellationError` when the calling task is cancelled while it waits.

@@ -52,7 +52,6 @@ struct ThreadGroupState: Sendable {
 
     /// Gets in the queue for room.
     ///
-    /// - Parameter job: The caller, when it is a job.
     /// - Returns: The ticket, and what may go on.
     mutating func enqueue(job: UInt64?) -> (ticket: UInt64, released: Released) {
         lastTicket += 1

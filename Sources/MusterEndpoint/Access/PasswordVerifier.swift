@@ -46,7 +46,6 @@ final class PasswordVerifier: @unchecked Sendable {
     private var waiting: [LoginKey: Waiting] = [:]
     private var helper: EventLoop?
 
-    /// - Parameter loop: The endpoint's.
     init(loop: EventLoop, check: @escaping Check) {
         self.loop = loop
         self.check = check
@@ -70,8 +69,6 @@ final class PasswordVerifier: @unchecked Sendable {
     }
 
     /// Verifies a name and a password.
-    ///
-    /// - Parameter suspend: Suspends the request until the outcome is known.
     func verify(_ credentials: BasicCredentials, _ suspend: () -> HTTPSuspension) -> Outcome {
         guard let hash = users[credentials.user] ?? decoy else { return .refused }
         let key = LoginKey(secret, credentials, hash)
@@ -139,11 +136,6 @@ struct LoginKey: Hashable {
     private let digest: [UInt8]
 
     /// Digests them.
-    ///
-    /// - Parameters:
-    ///   - secret: The process' key.
-    ///   - credentials: Name and password.
-    ///   - hash: What the password is compared with.
     init(_ secret: [UInt8], _ credentials: BasicCredentials, _ hash: BcryptHash) {
         // The hash has always the same length, and a name has no colon, so no two meanings have the same bytes.
         let text = Array(hash.text.utf8) + Array(credentials.user.utf8) + [UInt8(ascii: ":")] + credentials.password
@@ -239,8 +231,6 @@ struct BcryptHash: Hashable {
     }
 
     /// A hash that no password is known for, to be compared with when a user is unknown, so that it takes as long.
-    ///
-    /// - Parameter cost: The cost of the comparison, 4 to 31.
     static func decoy(cost: Int) -> BcryptHash? {
         let digits = (cost < 10 ? "0" : "") + String(cost)
         return BcryptHash("$2y$\(digits)$abcdefghijklmnopqrstu.vwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")

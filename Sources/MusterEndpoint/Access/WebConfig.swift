@@ -20,7 +20,6 @@ package struct WebConfig: Sendable {
     /// Loads and checks a file.
     ///
     /// - Parameter file: Its path. Paths in it are relative to its folder.
-    /// - Returns: What it says.
     /// - Throws: ``WebConfigError``, which names the line and what to do. Nothing is left open by it.
     package static func load(file: String) throws(WebConfigError) -> WebConfig {
         let config = try WebConfigReader.read(file: file)
@@ -54,7 +53,6 @@ package struct WebConfigError: Error, Hashable, Sendable, CustomStringConvertibl
     /// What is wrong and what to do. It never contains a key, a password or a hash.
     package var reason: String
 
-    /// File, line and reason, as compilers write them.
     package var description: String {
         line.map { "\(file):\($0): \(reason)" } ?? "\(file): \(reason)"
     }

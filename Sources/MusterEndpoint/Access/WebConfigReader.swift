@@ -16,10 +16,6 @@ struct WebConfigReader {
     let readFile: ReadFile
 
     /// Reads a web config file and the files that it names.
-    ///
-    /// - Parameters:
-    ///   - file: Its path.
-    ///   - readFile: Reads a file.
     static func read(
         file: String,
         with readFile: @escaping ReadFile = { path throws(SmallFile.Failure) in

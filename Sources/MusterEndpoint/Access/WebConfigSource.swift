@@ -33,8 +33,6 @@ final class WebConfigSource {
     private var files: [(path: String, stamp: FileStamp)]
 
     /// Loads a file for the first time.
-    ///
-    /// - Parameter file: Its path.
     init(file: String) throws(WebConfigError) {
         let attempt = Self.load(file)
         self.file = file

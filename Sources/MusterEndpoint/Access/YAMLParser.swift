@@ -19,9 +19,6 @@ struct YAMLParser {
 
     /// Reads a document.
     ///
-    /// - Parameters:
-    ///   - bytes: The text.
-    ///   - file: What errors call it.
     /// - Returns: The root; `nil` for a file without content.
     static func parse(_ bytes: [UInt8], file: String) throws(WebConfigError) -> YAMLNode? {
         guard bytes.count <= longest else {

@@ -94,8 +94,6 @@ struct PageTable {
     }
 
     /// Ends the table and its section.
-    ///
-    /// - Returns: What has been written.
     consuming func end() -> HTMLWriter {
         html.markup("</tbody></table></div></section>\n")
         return html

@@ -20,8 +20,6 @@ struct StatusPage {
     var bytes: [UInt8] { html.bytes }
 
     /// Writes the page.
-    ///
-    /// - Parameter report: What it shows.
     init(_ report: StatusReport) {
         self.report = report
         writeHead()

@@ -12,7 +12,6 @@ package enum ArenaFile {
     /// - Parameters:
     ///   - name: What the file is called in `/proc/PID/fd`.
     ///   - capacity: The file's size in bytes; about half of it holds descriptions, the rest values.
-    /// - Returns: The file, closed on exec.
     /// - Throws: ``ArenaError`` when the system has no memory file to give or the capacity is too small.
     package static func create(
         name: String, capacity: Int = ArenaWriter.defaultCapacity
@@ -107,7 +106,6 @@ package struct InheritedArena: Sendable {
 
     /// Looks for an inherited arena.
     ///
-    /// - Parameter environment: Gives a variable's value.
     /// - Returns: `nil` unless the variable names a descriptor that leads to the memory file it speaks of, sealed as
     ///   an arena's is.
     init?(environment: (String) -> String? = InheritedArena.processEnvironment) {
@@ -131,7 +129,6 @@ package struct InheritedArena: Sendable {
 
     /// Attaches to the arena over a descriptor of its own.
     ///
-    /// - Returns: The writer.
     /// - Throws: ``ArenaError`` when the arena is damaged or laid out by another version.
     func attach() throws(ArenaError) -> ArenaWriter {
         let own = fcntl(descriptor, F_DUPFD_CLOEXEC, 0)
@@ -193,7 +190,6 @@ package enum ArenaError: Error, Hashable, Sendable, CustomStringConvertible {
     /// A record in the descriptor area is malformed.
     case invalidRecord(offset: Int, reason: String)
 
-    /// What was found, and what to do about it.
     package var description: String {
         switch self {
         case .system(let error):

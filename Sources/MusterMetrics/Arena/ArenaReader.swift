@@ -87,9 +87,6 @@ package final class ArenaReader: Sendable {
 
     /// Reads one histogram.
     ///
-    /// - Parameters:
-    ///   - name: The family's name.
-    ///   - labels: The series' labels, in any order.
     /// - Returns: Its content; `nil` when there is no such histogram.
     package func histogram(of name: String, labels: [(name: String, value: String)] = []) -> HistogramSnapshot? {
         if case .histogram(let histogram) = find(name, labels) { histogram } else { nil }

@@ -81,7 +81,6 @@ package final class ArenaWriter: Sendable {
     /// - Parameters:
     ///   - name: What the file is called in `/proc/PID/fd`.
     ///   - capacity: The file's size in bytes; about half of it holds descriptions, the rest values.
-    /// - Returns: The writer.
     /// - Throws: ``ArenaError`` when the system has no memory file to give or the capacity is too small.
     package static func create(
         name: String, capacity: Int = ArenaWriter.defaultCapacity

@@ -178,7 +178,5 @@ package protocol SeriesReader: Sendable {
     func read(_ names: Set<String>, limit: Int) -> [SeriesReading]
 
     /// How many series a family is known to have.
-    ///
-    /// - Parameter name: The family's name in the text format.
     func seriesCount(of name: String) -> Int
 }

@@ -29,8 +29,6 @@ package final class Exposition: Sendable {
     }
 
     /// Adds a source; scrapes under way do not see it.
-    ///
-    /// - Parameter source: Where more metrics come from.
     package func add(_ source: any MetricSource) {
         state.withLock { $0.sources.append(source) }
     }
@@ -187,10 +185,6 @@ package struct CollectedFamily: Sendable {
     }
 
     /// Makes a family of one sample without labels.
-    ///
-    /// - Parameters:
-    ///   - descriptor: What is said about the family.
-    ///   - value: The sample's value.
     package init(_ descriptor: FamilyDescriptor, value: Double) {
         self.init(descriptor, samples: [(labels: [], value: value)])
     }
@@ -312,12 +306,6 @@ package struct FamilyDescriptor: Hashable, Sendable {
     package var unit: MetricUnit?
 
     /// Describes a family.
-    ///
-    /// - Parameters:
-    ///   - name: The name in the text format.
-    ///   - type: What the family measures.
-    ///   - help: One sentence for people.
-    ///   - unit: The unit.
     package init(name: String, type: MetricType, help: String, unit: MetricUnit? = nil) {
         self.name = name
         self.type = type
@@ -355,7 +343,6 @@ package enum MetricType: UInt8, Hashable, Sendable, CustomStringConvertible {
     /// Text in labels, with the constant value 1.
     case info = 4
 
-    /// The type's name in OpenMetrics.
     package var description: String {
         switch self {
         case .counter: "counter"

@@ -22,7 +22,6 @@ package final class ProcessSource: MetricSource {
 
     /// The families of figures that were read elsewhere, for a collector that needs them for more than these.
     ///
-    /// - Parameter statistics: The figures.
     /// - Returns: A family for each figure that is known.
     package static func families(of statistics: ProcessStatistics) -> [CollectedFamily] {
         let figures: [(FamilyDescriptor, Double?)] = [

@@ -201,8 +201,6 @@ enum NumberFormat {
 
     /// Writes a value: a whole number without a fraction or an exponent, anything else in the shortest form that
     /// reads back as the same double.
-    ///
-    /// - Returns: How many bytes were written.
     static func write(_ value: Double, to target: UnsafeMutablePointer<UInt8>) -> Int {
         if value.magnitude < 0x1p63, value == value.rounded(.towardZero) {
             guard value < 0 else { return write(UInt64(value), to: target) }

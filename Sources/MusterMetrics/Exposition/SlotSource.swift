@@ -70,11 +70,6 @@ package final class SlotSource: MetricSource, SeriesReader {
         case textLimit
     }
 
-    /// Creates a source that shows nothing until it is given an arena.
-    ///
-    /// - Parameters:
-    ///   - constantLabels: Labels of every sample: the slot and its group.
-    ///   - logger: Where a damaged arena is reported.
     package convenience init(
         constantLabels: [(name: String, value: String)], logger: Logger = Logger(label: "muster.metrics")
     ) {

@@ -41,7 +41,6 @@ public struct HistogramBuckets: Hashable, Sendable {
     ///   - start: The first bound.
     ///   - width: The distance between two bounds; above 0.
     ///   - count: How many bounds, 1 to 200.
-    /// - Returns: The buckets.
     /// - Throws: ``MetricError/invalidBuckets(_:)`` when these numbers give no rising bounds.
     public static func linear(start: Double, width: Double, count: Int) throws(MetricError) -> HistogramBuckets {
         try validate(count: count)
@@ -54,7 +53,6 @@ public struct HistogramBuckets: Hashable, Sendable {
     ///   - start: The first bound; above 0.
     ///   - factor: The ratio of two neighbours; above 1.
     ///   - count: How many bounds, 1 to 200.
-    /// - Returns: The buckets.
     /// - Throws: ``MetricError/invalidBuckets(_:)`` when these numbers give no rising bounds.
     public static func exponential(
         start: Double, factor: Double, count: Int

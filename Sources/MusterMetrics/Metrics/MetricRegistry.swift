@@ -12,11 +12,6 @@ import Synchronization
 public final class MetricRegistry: Sendable {
     let storage: MetricStorage
 
-    /// Creates a registry over an arena.
-    ///
-    /// - Parameters:
-    ///   - arena: Where the metrics are kept.
-    ///   - logger: Where refused series and updates are reported.
     package init(arena: ArenaWriter, logger: Logger = Logger(label: "muster.metrics")) {
         storage = MetricStorage(arena: arena, logger: logger)
     }
@@ -82,7 +77,6 @@ public final class MetricRegistry: Sendable {
     ///   - name: The name; it ends in `_total`.
     ///   - help: One sentence for people.
     ///   - unit: The unit, which stands in the name before `_total`.
-    /// - Returns: The counter.
     /// - Throws: ``MetricError`` that says what to change.
     public func counter(
         _ name: String, help: String, unit: MetricUnit? = nil
@@ -98,7 +92,6 @@ public final class MetricRegistry: Sendable {
     ///   - unit: The unit, which stands in the name before `_total`.
     ///   - labelNames: The names of the labels.
     ///   - seriesLimit: How many series the family may have.
-    /// - Returns: The family.
     /// - Throws: ``MetricError`` that says what to change.
     public func counterFamily(
         _ name: String, help: String, unit: MetricUnit? = nil, labelNames: [String], seriesLimit: Int = 1000
@@ -117,7 +110,6 @@ public final class MetricRegistry: Sendable {
     ///   - name: The name; it ends in `_total`.
     ///   - help: One sentence for people.
     ///   - unit: The unit, which stands in the name before `_total`.
-    /// - Returns: The counter.
     /// - Throws: ``MetricError`` that says what to change.
     public func floatingPointCounter(
         _ name: String, help: String, unit: MetricUnit? = nil
@@ -133,7 +125,6 @@ public final class MetricRegistry: Sendable {
     ///   - unit: The unit, which stands in the name before `_total`.
     ///   - labelNames: The names of the labels.
     ///   - seriesLimit: How many series the family may have.
-    /// - Returns: The family.
     /// - Throws: ``MetricError`` that says what to change.
     public func floatingPointCounterFamily(
         _ name: String, help: String, unit: MetricUnit? = nil, labelNames: [String], seriesLimit: Int = 1000
@@ -150,11 +141,6 @@ public final class MetricRegistry: Sendable {
 
     /// Registers a gauge. It is exported from the first time it is set.
     ///
-    /// - Parameters:
-    ///   - name: The name.
-    ///   - help: One sentence for people.
-    ///   - unit: The unit, which ends the name.
-    /// - Returns: The gauge.
     /// - Throws: ``MetricError`` that says what to change.
     public func gauge(_ name: String, help: String, unit: MetricUnit? = nil) throws(MetricError) -> GaugeMetric {
         try gaugeFamily(name, help: help, unit: unit, labelNames: []).labels([])
@@ -162,13 +148,6 @@ public final class MetricRegistry: Sendable {
 
     /// Registers gauges told apart by labels.
     ///
-    /// - Parameters:
-    ///   - name: The name.
-    ///   - help: One sentence for people.
-    ///   - unit: The unit, which ends the name.
-    ///   - labelNames: The names of the labels.
-    ///   - seriesLimit: How many series the family may have.
-    /// - Returns: The family.
     /// - Throws: ``MetricError`` that says what to change.
     public func gaugeFamily(
         _ name: String, help: String, unit: MetricUnit? = nil, labelNames: [String], seriesLimit: Int = 1000
@@ -185,12 +164,6 @@ public final class MetricRegistry: Sendable {
 
     /// Registers a histogram.
     ///
-    /// - Parameters:
-    ///   - name: The name.
-    ///   - help: One sentence for people.
-    ///   - unit: The unit, which ends the name.
-    ///   - buckets: The bounds of the buckets.
-    /// - Returns: The histogram.
     /// - Throws: ``MetricError`` that says what to change.
     public func histogram(
         _ name: String, help: String, unit: MetricUnit? = nil, buckets: HistogramBuckets = .seconds
@@ -200,14 +173,6 @@ public final class MetricRegistry: Sendable {
 
     /// Registers histograms told apart by labels.
     ///
-    /// - Parameters:
-    ///   - name: The name.
-    ///   - help: One sentence for people.
-    ///   - unit: The unit, which ends the name.
-    ///   - buckets: The bounds of the buckets.
-    ///   - labelNames: The names of the labels.
-    ///   - seriesLimit: How many series the family may have.
-    /// - Returns: The family.
     /// - Throws: ``MetricError`` that says what to change.
     public func histogramFamily(
         _ name: String, help: String, unit: MetricUnit? = nil, buckets: HistogramBuckets = .seconds,

@@ -173,8 +173,6 @@ public struct HistogramMetric: Sendable {
     }
 
     /// Records a value.
-    ///
-    /// - Parameter value: The value in the metric's unit.
     @inlinable
     @inline(__always)
     public func observe(_ value: Double) {
@@ -243,7 +241,7 @@ public struct MetricFamily<Metric: Sendable>: Sendable {
     }
 
     /// The series of these label values, made on its first use.
-    public func labels(_ values: [String]) -> Metric {
+    package func labels(_ values: [String]) -> Metric {
         make(resolver.cells(values), resolver.storage)
     }
 }
@@ -253,8 +251,6 @@ typealias MetricMaker<Metric> = @Sendable (UnsafeMutablePointer<Atomic<UInt64>>,
 
 /// Counters of one name.
 package typealias CounterFamily = MetricFamily<CounterMetric>
-/// Floating point counters of one name.
-package typealias FloatingPointCounterFamily = MetricFamily<FloatingPointCounterMetric>
 /// Gauges of one name.
 package typealias GaugeFamily = MetricFamily<GaugeMetric>
 /// Histograms of one name.
