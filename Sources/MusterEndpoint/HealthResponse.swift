@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import Glibc
+import FoundationEssentials
 import MusterHealth
 package import MusterPlatform
 
@@ -46,35 +46,17 @@ extension HealthReport {
     }
 
     private static func append(_ text: String, to json: inout String) {
-        json += "\""
-        for scalar in text.unicodeScalars {
-            switch scalar {
-            case "\"": json += "\\\""
-            case "\\": json += "\\\\"
-            case "\u{0}"..."\u{1F}":
-                let digits = String(scalar.value, radix: 16)
-                json += "\\u" + String(repeating: "0", count: 4 - digits.count) + digits
-            default: json.unicodeScalars.append(scalar)
-            }
-        }
-        json += "\""
+        let encoder = JSONEncoder()
+        encoder.outputFormatting = .withoutEscapingSlashes
+        // Every string can be encoded.
+        if let encoded = try? encoder.encode(text) { json += String(decoding: encoded, as: UTF8.self) }
     }
 
     /// An instant as RFC 3339 writes it, in UTC to the millisecond.
     static func timestamp(_ secondsSinceEpoch: Double) -> String {
-        let milliseconds = Int64((secondsSinceEpoch * 1000).rounded())
-        var seconds = time_t(milliseconds / 1000)
-        var parts = tm()
-        gmtime_r(&seconds, &parts)
-        func digits(_ value: Int, _ count: Int) -> String {
-            let text = String(value)
-            return String(repeating: "0", count: max(0, count - text.count)) + text
-        }
-        let date =
-            "\(digits(Int(parts.tm_year) + 1900, 4))-\(digits(Int(parts.tm_mon) + 1, 2))-\(digits(Int(parts.tm_mday), 2))"
-        let time =
-            "\(digits(Int(parts.tm_hour), 2)):\(digits(Int(parts.tm_min), 2)):\(digits(Int(parts.tm_sec), 2))"
-        return "\(date)T\(time).\(digits(Int(milliseconds % 1000), 3))Z"
+        // Half a microsecond more, because the style cuts off what is below a millisecond.
+        let rounded = (secondsSinceEpoch * 1000).rounded() / 1000 + 0.5e-6
+        return Date(timeIntervalSince1970: rounded).formatted(Date.ISO8601FormatStyle(includingFractionalSeconds: true))
     }
 }
 

@@ -89,7 +89,7 @@ struct HealthReportTests {
             failing.json(isVerbose: true, now: now)
                 == #"{"status":"fail","checks":{"ping":[{"status":"pass"}],"#
                 + #""db":[{"status":"fail","output":"say \"no\"\\\u0001ü"}]},"#
-                + #""notes":["cache excluded","no check named \"\"\u000a\" to exclude"]}"# + "\n")
+                + #""notes":["cache excluded","no check named \"\"\n\" to exclude"]}"# + "\n")
         #expect(failing.json(isVerbose: false, now: now).contains(#""output":"reason withheld""#))
         #expect(
             report([HealthReport.Entry(name: "ping", result: .pass)]).json(isVerbose: false, now: now)

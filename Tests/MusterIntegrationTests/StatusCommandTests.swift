@@ -196,7 +196,7 @@ struct StatusCommandTests {
         arguments: [
             (["--interval", "1ms"], "'--interval' must be 100ms or more"), (["--count", "1"], "'--count' requires"),
             (["--key", "a"], "'--key' requires '--cert'"), (["--user", "a"], "'--user' requires '--password-file'"),
-            (["ftp://a"], "'ftp' is no protocol"), (["--timeout", "0"], "'--timeout' must be"),
+            (["ftp://a"], "'ftp' is not a supported protocol"), (["--timeout", "0"], "'--timeout' must be"),
             (["http://a:b@c"], "a password in the URL is seen by everybody"), (["--nonsense"], "Unknown option"),
         ])
     func usage(arguments: [String], message: String) async throws {

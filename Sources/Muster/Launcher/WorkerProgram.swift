@@ -109,13 +109,17 @@ final class WorkerProgram: LaunchedProgram {
                 hub.submit { hub.publishTurns(to: vitalSigns.turns) }
             }
             let loop = EventLoop.auxiliary
-            loop.submit { [self] in
-                do {
-                    try listen(on: loop)
-                } catch {
-                    logger.error("cannot receive the supervisor's messages", metadata: ["error": "\(error)"])
+            // Awaited, so that the supervisor sees the checks before it hears that the worker is ready.
+            await withCheckedContinuation { continuation in
+                loop.submit { [self] in
+                    do {
+                        try listen(on: loop)
+                    } catch {
+                        logger.error("cannot receive the supervisor's messages", metadata: ["error": "\(error)"])
+                    }
+                    HealthPublisher(health: health, vitalSigns: vitalSigns, loop: loop, logger: logger).begin()
+                    continuation.resume()
                 }
-                HealthPublisher(health: health, vitalSigns: vitalSigns, loop: loop, logger: logger).begin()
             }
             return await runner.run()
         } catch {
