@@ -23,8 +23,9 @@ struct MusterDemo: ParsableCommand {
 
             GET / lists what else can be asked for, trouble included.
 
-            The backend is taken from the environment: MUSTER_BACKEND=cooperative (the default) or threading. So are \
-            all settings of Muster's that no option here names, for example MUSTER_SHUTDOWN_DELAY=5s.
+            The backend is taken from the environment: MUSTER_BACKEND=cooperative (the default) or threading. With any \
+            other value the program does not start. All settings of Muster's that no option here names are taken from \
+            the environment, too, for example MUSTER_SHUTDOWN_DELAY=5s.
             """,
         version: "muster-demo \(MusterVersion.current)")
 
@@ -54,6 +55,12 @@ struct MusterDemo: ParsableCommand {
             "Where the items are kept; a folder of the run's own, removed at its end, unless given.", valueName: "path"
         ))
     var data: String?
+
+    @Option(
+        help: ArgumentHelp(
+            "How much of the volume the items may use, for example 64KiB or 1GiB; 0 for no limit. Beyond it the answer "
+                + "is 507.", valueName: "size"))
+    var dataLimit: SizeOption = "48MiB"
 
     @Option(help: ArgumentHelp("The number of shards, each with a looping call of its own.", valueName: "n"))
     var loops = 4
@@ -156,16 +163,13 @@ struct MusterDemo: ParsableCommand {
             handler.logLevel = level
             return handler
         }
+        let backend = try BackendOption.ofEnvironment()
         let plan = CanaryPlan(percent: canaryPercent)
         let canary = canaryBackend?.type
         // The application's own choice, as every application makes it: there is no option of Muster's for it.
         Backend.registerDefaultHook {
             if let canary, let slot = workerSlot(), plan.isCanary(slot: slot) { return canary }
-            guard let name = getenv("MUSTER_BACKEND").map({ String(cString: $0) }), !name.isEmpty else {
-                return .default
-            }
-            guard let choice = BackendOption(argument: name) else { throw UnknownBackendName(name: name) }
-            return choice.type
+            return backend
         }
         let source = SettingsSource(
             endpoint: endpoint?.address, webConfigFile: webConfigFile, opensProbes: openProbes,
@@ -180,7 +184,7 @@ struct MusterDemo: ParsableCommand {
 
     private func service(at target: ListenTarget, _ folder: DataFolder) throws -> StoreService {
         try StoreService(
-            at: target, folder: folder.path, shards: loops, interval: interval.duration,
+            at: target, folder: folder.path, limit: dataLimit.bytes, shards: loops, interval: interval.duration,
             idleGrace: idleGrace.duration, metrics: .shared, describe: describeProcess)
     }
 

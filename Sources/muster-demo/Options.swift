@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 public import ArgumentParser
+import Glibc
 public import Logging
 public import Muster
 
@@ -12,6 +13,15 @@ struct BackendOption: ExpressibleByArgument {
         let types: [BackendType] = [.cooperative, .threading]
         guard let type = types.first(where: { $0.rawValue == argument }) else { return nil }
         self.type = type
+    }
+
+    /// The backend that `MUSTER_BACKEND` names; the default one if it is not set.
+    ///
+    /// - Throws: `UnknownBackendName`.
+    static func ofEnvironment() throws -> BackendType {
+        guard let name = getenv("MUSTER_BACKEND").map({ String(cString: $0) }), !name.isEmpty else { return .default }
+        guard let choice = BackendOption(argument: name) else { throw UnknownBackendName(name: name) }
+        return choice.type
     }
 }
 
@@ -58,6 +68,33 @@ struct ListenOption: ExpressibleByArgument, ExpressibleByStringLiteral {
     var defaultValueDescription: String { "\(address)" }
 }
 
+/// A size on the command line: a number of bytes, or of KiB, MiB or GiB.
+struct SizeOption: ExpressibleByArgument, ExpressibleByStringLiteral {
+    let text: String
+    let bytes: Int
+
+    init?(argument: String) {
+        let units = ["": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30]
+        let digits = argument.prefix { ("0"..."9").contains($0) }
+        guard let number = Int(digits), let unit = units[String(argument.dropFirst(digits.count))] else { return nil }
+        let (bytes, isTooLarge) = number.multipliedReportingOverflow(by: unit)
+        if isTooLarge { return nil }
+        text = argument
+        self.bytes = bytes
+    }
+
+    init(stringLiteral value: String) {
+        self = SizeOption(argument: value) ?? SizeOption(text: value, bytes: 0)
+    }
+
+    private init(text: String, bytes: Int) {
+        self.text = text
+        self.bytes = bytes
+    }
+
+    var defaultValueDescription: String { text }
+}
+
 /// Where the store's HTTP server takes its connections from.
 enum ListenTarget: Sendable {
     /// A socket of its own at an address.
@@ -70,7 +107,8 @@ extension Logger.Level: @retroactive ExpressibleByArgument {}
 
 extension RestartMethod: ExpressibleByArgument {}
 
-/// `MUSTER_BACKEND` names no backend.
+/// `MUSTER_BACKEND` names no backend. The demo does not start then: on the default backend it would look as if it ran
+/// on the one that was meant.
 struct UnknownBackendName: Error, CustomStringConvertible {
     let name: String
 

@@ -4,7 +4,7 @@ import Glibc
 import Muster
 
 /// Values by key, each in a file of its own, divided into shards, each a folder: all workers see the same items, and
-/// the death of one loses none.
+/// the death of one loses none. The files together use no more of the volume than a limit.
 final class Store: Sendable {
     /// What a pass over one shard found.
     struct Summary: Sendable {
@@ -21,11 +21,11 @@ final class Store: Sendable {
     private struct Shard: Sendable {
         let folder: String
         let lock = Locked(())
-        /// Its lock keeps a sweep of one worker from removing what another one has stored since it looked.
-        let lockFile: OwnedDescriptor
     }
 
     private let shards: [Shard]
+    private let limit: Int
+    private let account: SpaceAccount
     private let serial = Locked(0)
 
     /// Opens the store.
@@ -33,16 +33,18 @@ final class Store: Sendable {
     /// - Parameters:
     ///   - folder: Where the items are; made when it is not there.
     ///   - count: The number of shards.
+    ///   - limit: How many bytes of the volume the items may use; 0 for no limit.
     /// - Throws: `SystemError`.
-    init(folder: String, shards count: Int) throws {
+    init(folder: String, shards count: Int, limit: Int) throws {
+        self.limit = limit
         try Self.makeFolder(folder)
         shards = try (0..<count).map { index in
             let path = "\(folder)/\(index)"
             try Self.makeFolder(path)
-            let descriptor = open("\(path)/lock", O_RDWR | O_CREAT | O_CLOEXEC, 0o600)
-            guard descriptor >= 0 else { throw SystemError("open \(path)/lock") }
-            return Shard(folder: path, lockFile: OwnedDescriptor(descriptor))
+            return Shard(folder: path)
         }
+        account = try SpaceAccount(at: "\(folder)/space")
+        account.change { used in used = Self.countSpace(in: folder) }
     }
 
     private static func makeFolder(_ path: String) throws {
@@ -56,30 +58,90 @@ final class Store: Sendable {
         return item.value
     }
 
-    /// Stores a value.
+    /// Stores a value. One that cannot be stored leaves the key's previous value.
     ///
-    /// - Throws: `SystemError`.
+    /// - Throws: `StoreFull`; `SystemError`.
     func set(_ key: String, to value: [UInt8], expiring: Duration?) throws {
         let item = Item(value: value, expires: expiring.map { MonotonicInstant.now.advanced(by: $0) })
-        let number = serial.withLock { serial in
-            serial += 1
-            return serial
-        }
-        let shard = shard(of: key)
-        let temporary = "\(shard.folder)/new-\(getpid())-\(number)"
-        try item.write(to: temporary)
-        let isStored = shard.lock.withLock { _ in
-            Self.withFileLock(shard) { rename(temporary, file(of: key)) == 0 }
-        }
-        if !isStored {
-            let error = SystemError("rename \(temporary)")
-            unlink(temporary)
+        do {
+            try store(item.encoded, in: shard(of: key), as: file(of: key))
+        } catch let error as SystemError {
+            if let full = StoreFull(error) { throw full }
             throw error
         }
     }
 
+    private func store(_ bytes: [UInt8], in shard: Shard, as path: String) throws {
+        let number = serial.withLock { serial in
+            serial += 1
+            return serial
+        }
+        let temporary = "\(shard.folder)/new-\(getpid())-\(number)"
+        let descriptor = try create(temporary, size: bytes.count)
+        // Not before the end: its lock shows that a living process writes the file.
+        defer { close(descriptor) }
+        do {
+            try Self.write(bytes, to: descriptor, named: temporary)
+            try shard.lock.withLock { _ in
+                account.change { used -> Result<Void, SystemError> in
+                    let replaced = Self.space(at: path)
+                    guard rename(temporary, path) == 0 else { return .failure(SystemError("rename \(temporary)")) }
+                    used -= replaced
+                    return .success(())
+                }
+            }.get()
+        } catch {
+            _ = removeFile(temporary)
+            throw error
+        }
+    }
+
+    /// Creates a file of a size, which counts from now on.
+    ///
+    /// - Returns: Its descriptor.
+    private func create(_ path: String, size: Int) throws -> Int32 {
+        try account.change { used -> Result<Int32, any Error> in
+            let wanted = Self.space(of: size)
+            guard limit == 0 || used + wanted <= limit else {
+                return .failure(StoreFull.limit(limit, used: used, wanted: wanted))
+            }
+            let descriptor = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o600)
+            guard descriptor >= 0 else { return .failure(SystemError("open \(path)")) }
+            guard flock(descriptor, LOCK_EX | LOCK_NB) == 0, ftruncate(descriptor, off_t(size)) == 0 else {
+                let error = SystemError("prepare \(path)")
+                unlink(path)
+                close(descriptor)
+                return .failure(error)
+            }
+            used += wanted
+            return .success(descriptor)
+        }.get()
+    }
+
+    private static func write(_ bytes: [UInt8], to descriptor: Int32, named path: String) throws {
+        var written = 0
+        while written < bytes.count {
+            let count = bytes.withUnsafeBytes { buffer in
+                Glibc.write(descriptor, buffer.baseAddress?.advanced(by: written), buffer.count - written)
+            }
+            if count < 0, errno == EINTR { continue }
+            guard count > 0 else { throw SystemError("write \(path)") }
+            written += count
+        }
+    }
+
     func remove(_ key: String) -> Bool {
-        unlink(file(of: key)) == 0
+        removeFile(file(of: key))
+    }
+
+    /// Removes a file, which no longer counts.
+    private func removeFile(_ path: String, if condition: () -> Bool = { true }) -> Bool {
+        account.change { used in
+            let freed = Self.space(at: path)
+            guard condition(), unlink(path) == 0 else { return false }
+            used -= freed
+            return true
+        }
     }
 
     /// Removes what has expired from a shard and sums the rest up.
@@ -89,15 +151,12 @@ final class Store: Sendable {
 
     private func sweep(_ shard: Shard, at now: MonotonicInstant) -> Summary {
         var summary = Summary()
-        for name in names(in: shard.folder) {
+        for name in Self.names(in: shard.folder).filter({ $0.hasPrefix("item-") }).sorted() {
             let path = "\(shard.folder)/\(name)"
             guard let item = Item(file: path) else { continue }
             if item.isExpired(at: now) {
                 // Another worker may have stored a new one by now.
-                let isRemoved = Self.withFileLock(shard) {
-                    guard let item = Item(file: path), item.isExpired(at: now) else { return false }
-                    return unlink(path) == 0
-                }
+                let isRemoved = removeFile(path) { Item(file: path)?.isExpired(at: now) ?? false }
                 if isRemoved { summary.expired += 1 }
                 continue
             }
@@ -112,12 +171,6 @@ final class Store: Sendable {
     /// Does something with a shard's lock held, which nobody else in this process gets meanwhile.
     func withShardLocked(_ index: Int, _ body: () -> Void) {
         shards[index].lock.withLock { _ in body() }
-    }
-
-    private static func withFileLock(_ shard: Shard, _ body: () -> Bool) -> Bool {
-        while flock(shard.lockFile.rawValue, LOCK_EX) != 0, errno == EINTR {}
-        defer { flock(shard.lockFile.rawValue, LOCK_UN) }
-        return body()
     }
 
     // MARK: Files
@@ -135,8 +188,7 @@ final class Store: Sendable {
         return "\(shard(of: key).folder)/item-\(String(decoding: name, as: UTF8.self))"
     }
 
-    /// The items' files, in order.
-    private func names(in folder: String) -> [String] {
+    private static func names(in folder: String) -> [String] {
         guard let directory = opendir(folder) else { return [] }
         defer { closedir(directory) }
         var names: [String] = []
@@ -144,10 +196,104 @@ final class Store: Sendable {
             let name = withUnsafeBytes(of: entry.pointee.d_name) {
                 String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self)
             }
-            if name.hasPrefix("item-") { names.append(name) }
+            if name != ".", name != ".." { names.append(name) }
         }
-        return names.sorted()
+        return names
     }
+
+    // MARK: Space
+
+    /// The space that a file of a size uses: the volume is used, and measured, in blocks.
+    private static func space(of size: Int) -> Int {
+        let block = 4096
+        return (size + block - 1) / block * block
+    }
+
+    private static func space(at path: String) -> Int {
+        var status = stat()
+        return lstat(path, &status) == 0 ? space(of: Int(status.st_size)) : 0
+    }
+
+    /// Counts the space that all files use, and removes those that a process which has died was writing. Shards that an
+    /// earlier run had in addition count, too.
+    private static func countSpace(in folder: String) -> Int {
+        var used = 0
+        for shard in names(in: folder) where Int(shard) != nil {
+            for name in names(in: "\(folder)/\(shard)") {
+                let path = "\(folder)/\(shard)/\(name)"
+                if name.hasPrefix("new-"), isAbandoned(path), unlink(path) == 0 { continue }
+                used += space(at: path)
+            }
+        }
+        return used
+    }
+
+    /// Whether no process writes the file any more: its lock is gone.
+    private static func isAbandoned(_ path: String) -> Bool {
+        let descriptor = open(path, O_RDONLY | O_CLOEXEC)
+        guard descriptor >= 0 else { return false }
+        defer { close(descriptor) }
+        return flock(descriptor, LOCK_EX | LOCK_NB) == 0
+    }
+}
+
+/// How many bytes of the volume the store's files use: a number in a file that all workers share.
+///
+/// The file's lock is held whenever files are created, renamed or removed, so that the number agrees with the files. A
+/// worker that is killed between the two leaves a wrong number; its successor counts anew.
+private final class SpaceAccount: Sendable {
+    private let file: OwnedDescriptor
+    /// The file's lock is the process'; this one is for its threads.
+    private let lock = Locked(())
+
+    init(at path: String) throws {
+        let descriptor = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0o600)
+        guard descriptor >= 0 else { throw SystemError("open \(path)") }
+        file = OwnedDescriptor(descriptor)
+    }
+
+    /// Changes files and the number while no other thread or process does.
+    func change<Value: Sendable>(_ body: (inout Int) -> Value) -> Value {
+        lock.withLock { _ in
+            while flock(file.rawValue, LOCK_EX) != 0, errno == EINTR {}
+            defer { flock(file.rawValue, LOCK_UN) }
+            // A new file is empty, which is 0.
+            var before = 0
+            _ = pread(file.rawValue, &before, MemoryLayout<Int>.size, 0)
+            var used = before
+            let value = body(&used)
+            // It can fail where a full volume has no block for a file's first bytes. Then the volume is the limit.
+            if used != before { _ = pwrite(file.rawValue, &used, MemoryLayout<Int>.size, 0) }
+            return value
+        }
+    }
+}
+
+/// There is no space for an item. What was stored before is unchanged.
+enum StoreFull: Error, CustomStringConvertible {
+    /// The items would use more than `--data-limit` allows.
+    case limit(Int, used: Int, wanted: Int)
+    /// The volume is full.
+    case volume(SystemError)
+
+    /// Creates the error from the system's; `nil` for one with another reason.
+    init?(_ error: SystemError) {
+        guard error.code == ENOSPC || error.code == EDQUOT else { return nil }
+        self = .volume(error)
+    }
+
+    var description: String {
+        let reason =
+            switch self {
+            case .limit(let limit, let used, let wanted):
+                "its items use \(Self.text(used)) of \(Self.text(limit)) (--data-limit), this one takes "
+                    + Self.text(wanted)
+            case .volume(let error): "its volume has no space left (\(error))"
+            }
+        return "the store is full: \(reason). The item was not stored, the others are unchanged. Delete some first."
+    }
+
+    private static func text(_ bytes: Int) -> String { PlainText.bytes(Double(bytes)) ?? "\(bytes) B" }
 }
 
 extension Store.Summary {
@@ -185,20 +331,10 @@ struct Item: Sendable {
         value = Array(bytes[8...])
     }
 
-    /// Writes the item into a new file.
-    ///
-    /// - Throws: `SystemError`.
-    func write(to path: String) throws {
-        let descriptor = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o600)
-        guard descriptor >= 0 else { throw SystemError("open \(path)") }
-        defer { close(descriptor) }
+    /// What its file holds.
+    var encoded: [UInt8] {
         let end = UInt64(bitPattern: expires?.nanoseconds ?? 0)
-        let bytes = (0..<8).map { UInt8(truncatingIfNeeded: end >> (8 * $0)) } + value
-        guard Glibc.write(descriptor, bytes, bytes.count) == bytes.count else {
-            let error = SystemError("write \(path)")
-            unlink(path)
-            throw error
-        }
+        return (0..<8).map { UInt8(truncatingIfNeeded: end >> (8 * $0)) } + value
     }
 }
 

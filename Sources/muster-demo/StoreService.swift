@@ -23,6 +23,7 @@ final class StoreService: ServiceBase {
     /// - Parameters:
     ///   - target: Where connections are taken from.
     ///   - folder: Where the items are.
+    ///   - limit: How many bytes of the volume the items may use; 0 for no limit.
     ///   - shards: The number of shards.
     ///   - interval: The interval of each shard's looping call.
     ///   - idleGrace: How long a connection without a request is kept once the service stops.
@@ -30,14 +31,14 @@ final class StoreService: ServiceBase {
     ///   - describe: What the process says of itself on the store's first page.
     /// - Throws: What registering the metrics throws; `SystemError` when the folder cannot be used.
     init(
-        at target: ListenTarget, folder: String, shards: Int, interval: Duration, idleGrace: Duration = .seconds(1),
-        metrics: MetricRegistry, describe: @escaping @Sendable () -> String
+        at target: ListenTarget, folder: String, limit: Int, shards: Int, interval: Duration,
+        idleGrace: Duration = .seconds(1), metrics: MetricRegistry, describe: @escaping @Sendable () -> String
     ) throws {
         self.target = target
         self.idleGrace = idleGrace
         self.describe = describe
         self.interval = interval
-        store = try Store(folder: folder, shards: shards)
+        store = try Store(folder: folder, shards: shards, limit: limit)
         self.metrics = try StoreMetrics(metrics)
     }
 
@@ -104,7 +105,8 @@ struct StoreAPI: Sendable {
     private static let notFound = HTTPReply(route: "other", status: 404, text: "no such page; GET / lists them\n")
 
     private static let help = """
-          PUT    /items/KEY?ttl=SECONDS   store the body under KEY, for ever without ttl
+          PUT    /items/KEY?ttl=SECONDS   store the body under KEY, for ever without ttl; 507 when the
+                                          store is full
           GET    /items/KEY               the value
           DELETE /items/KEY               forget it
           GET    /items                   how much there is, by shard
@@ -138,8 +140,10 @@ struct StoreAPI: Sendable {
             }
             do {
                 try store.set(key, to: request.body, expiring: ttl)
-            } catch {
+            } catch let error as StoreFull {
                 return HTTPReply(route: route, status: 507, text: "\(error)\n")
+            } catch {
+                return HTTPReply(route: route, status: 500, text: "\(error)\n")
             }
             return HTTPReply(route: route, status: 204, body: [])
         case "GET":

@@ -88,7 +88,7 @@ struct SystemdTests {
         }
         #expect(environment.keys.allSatisfy(try settingsOfTheDocumentation().contains))
         let settings = try MusterSettings(environment: environment)
-        #expect(.seconds(seconds("TimeoutStartSec")) > settings.startupTimeout)
+        #expect(.seconds(seconds("TimeoutStartSec")) > settings.startupTimeout * 2 + settings.abortGrace)
         #expect(.seconds(seconds("TimeoutStopSec")) > settings.shutdownDelay + settings.gracefulShutdownTimeout)
         #expect(.seconds(seconds("WatchdogSec")) > settings.livenessLimit + settings.abortGrace)
     }

@@ -136,12 +136,22 @@ struct DemoTests {
         #expect(third.errors.contains("--http"))
     }
 
-    @Test("takes the default backend, with an error in the log, when MUSTER_BACKEND is wrong")
-    func wrongBackend() async throws {
-        let demo = try await Demo(backend: "eventlet")
-        #expect(demo.log.contains("default hook failed"))
-        #expect(demo.log.contains("MUSTER_BACKEND is 'eventlet'"))
-        #expect(demo.output.contains("backend cooperative (chosen by: default)"))
+    @Test("does not start when MUSTER_BACKEND is wrong, and says what it may be", arguments: ["0", "2"])
+    func wrongBackend(workers: String) async throws {
+        let program = try Program(
+            try #require(Demo.binary), ["--workers", workers, "--http", "127.0.0.1:0", "--endpoint", "127.0.0.1:0"],
+            environment: ["MUSTER_BACKEND": "eventlet"])
+        #expect(try await program.status() == 1)
+        for part in ["MUSTER_BACKEND", "'eventlet'", "'cooperative'", "'threading'"] {
+            #expect(program.errors.contains(part), "\(program.errors)")
+        }
+        #expect(!program.output.contains("is ready"))
+    }
+
+    @Test("takes the default backend when MUSTER_BACKEND is empty")
+    func emptyBackend() async throws {
+        let demo = try await Demo(backend: "")
+        #expect(demo.output.contains("backend cooperative (chosen by: hook)"))
     }
 
     @Test(
@@ -156,7 +166,7 @@ struct DemoTests {
             (["--canary-percent", "10"], "'--canary-percent' needs '--canary-backend'"),
             (["--canary-backend", "eventlet"], "--canary-backend"), (["--restart-method", "fork"], "--restart-method"),
             (["--startup-timeout", "soon"], "--startup-timeout"), (["--idle-grace", "soon"], "--idle-grace"),
-            (["--abort-grace", "0"], "'--abort-grace' must be"),
+            (["--abort-grace", "0"], "'--abort-grace' must be"), (["--data-limit", "much"], "--data-limit"),
         ])
     func wrongOptions(options: [String], text: String) async throws {
         let program = try Program(try #require(Demo.binary), options)
@@ -170,6 +180,7 @@ struct DemoTests {
         #expect(try await program.status() == 0)
         for option in [
             "--http", "--endpoint", "--loops", "--interval", "--ready-file", "--liveness-limit", "--workers",
+            "--data-limit",
         ] {
             #expect(program.output.contains(option))
         }

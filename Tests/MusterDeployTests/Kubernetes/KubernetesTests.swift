@@ -95,6 +95,21 @@ struct KubernetesTests {
         #expect(arguments.suffix(6) == ["--workers", "4", "--canary-backend", "threading", "--canary-percent", "25"])
     }
 
+    @Test("the times and policies of every Deployment are those of the base", arguments: Manifests.overlays)
+    func times(folder: String) async throws {
+        let deployments = try await Manifests.render(folder).all("Deployment")
+        #expect(!deployments.isEmpty)
+        for deployment in deployments {
+            #expect(deployment["spec"]["progressDeadlineSeconds"].number == 300)
+            let container = deployment.containers[0]
+            #expect(container["terminationMessagePolicy"] == "FallbackToLogsOnError")
+            #expect(container["livenessProbe"]["terminationGracePeriodSeconds"].number == 10)
+            #expect(container["startupProbe"]["terminationGracePeriodSeconds"].number == 5)
+            #expect(container["startupProbe"]["periodSeconds"].number == 2)
+            #expect(container["startupProbe"]["failureThreshold"].number == 75)
+        }
+    }
+
     @Test("production takes its pods apart and its image from elsewhere")
     func production() async throws {
         let manifests = try await Manifests.render("overlays/production")

@@ -24,6 +24,8 @@ struct ManifestRules {
         }
         for policy in manifests.all("NetworkPolicy") { rules.check(policy: policy) }
         for monitor in manifests.all("PodMonitor") { rules.check(monitor: monitor) }
+        for scaler in manifests.all("HorizontalPodAutoscaler") { rules.check(scaler: scaler) }
+        rules.checkNamespaces()
         return rules.findings
     }
 
@@ -56,6 +58,10 @@ struct ManifestRules {
             checkProbes(container, deployment)
             checkSettings(container, deployment)
             checkMounts(container, deployment)
+            checkStorage(container, deployment)
+            expect(
+                container["terminationMessagePolicy"] == "FallbackToLogsOnError", deployment,
+                "kubectl describe does not show why a container ended")
         }
     }
 
@@ -114,6 +120,26 @@ struct ManifestRules {
         }
     }
 
+    /// The demo has to refuse items before the kubelet evicts the pod for what they use.
+    private mutating func checkStorage(_ container: JSONValue, _ deployment: JSONValue) {
+        let arguments = container["args"].items.compactMap(\.string)
+        func argument(_ option: String) -> String? {
+            arguments.firstIndex(of: option).flatMap { $0 + 1 < arguments.count ? arguments[$0 + 1] : nil }
+        }
+        func mebibytes(_ text: String?, _ unit: String) -> Int? {
+            text.flatMap { $0.hasSuffix(unit) ? Int($0.dropLast(unit.count)) : nil }
+        }
+        let path = argument("--data") ?? ""
+        let mount = container["volumeMounts"].items.first { path.hasPrefix("\($0["mountPath"].string ?? "?")/") }
+        let volume = deployment.podTemplate["spec"]["volumes"].items.first { $0["name"] == mount?["name"] }
+        guard let size = mebibytes(volume?["emptyDir"]["sizeLimit"].string, "Mi") else {
+            return expect(false, deployment, "a restarted container does not find its items in its volume")
+        }
+        // A quarter is for folders, and for files that are not items.
+        let limit = mebibytes(argument("--data-limit"), "MiB") ?? .max
+        expect(limit <= size * 3 / 4, deployment, "the items may fill the volume, and the pod is evicted")
+    }
+
     private mutating func checkProbes(_ container: JSONValue, _ deployment: JSONValue) {
         let ports = container["ports"].items.compactMap { $0["name"].string }
         let schemes = Set(
@@ -147,6 +173,8 @@ struct ManifestRules {
         for name in environment.keys.filter({ $0.hasPrefix("MUSTER_") }).sorted() {
             expect(settings.contains(name), deployment, "\(name) is no setting")
         }
+        let backend = environment["MUSTER_BACKEND"] ?? "cooperative"
+        expect(["cooperative", "threading"].contains(backend), deployment, "MUSTER_BACKEND is '\(backend)'")
         let read: MusterSettings
         do {
             read = try MusterSettings(environment: environment)
@@ -164,15 +192,31 @@ struct ManifestRules {
             .seconds(grace) > settings.shutdownDelay + settings.gracefulShutdownTimeout, deployment,
             "the grace period of \(grace) s ends before Muster's shutdown")
         expect(settings.shutdownDelay > .zero, deployment, "no shutdown delay: load balancers send to closed sockets")
+        // A worker is not up in time, and ended; its successor has as long.
+        let startup = Self.allowance(container["startupProbe"])
         expect(
-            Self.allowance(container["startupProbe"]) > settings.startupTimeout, deployment,
-            "the startup probe gives up before the supervisor")
+            startup > settings.startupTimeout * 2 + settings.abortGrace, deployment,
+            "the startup probe gives up before the supervisor's second try")
+        let minimum = Duration.seconds(deployment["spec"]["minReadySeconds"].number ?? 0)
+        let deadline = Duration.seconds(deployment["spec"]["progressDeadlineSeconds"].number ?? 600)
+        expect(deadline > startup + minimum, deployment, "a rollout has failed before a slow start has")
+        expect(deadline <= .seconds(300), deployment, "a rollout that is stuck is reported after \(deadline)")
         // Found to be hung, ended in vain, found to be still there.
         let replacement = settings.livenessLimit + settings.abortGrace
         expect(
             Self.allowance(container["livenessProbe"]) > replacement, deployment,
             "the liveness probe gives up before the supervisor")
         expect((container["livenessProbe"]["timeoutSeconds"].number ?? 1) > 1, deployment, "1 s is short for /livez")
+        // What a probe ends serves nothing, or cannot stop gracefully: the pod's grace period would be lost time.
+        for probe in ["startupProbe", "livenessProbe"] {
+            let own = container[probe]["terminationGracePeriodSeconds"].number ?? grace
+            expect(own <= 10, deployment, "a container that its \(probe) ends has \(own) s")
+            // Unless a hung worker remains: then the others stop gracefully.
+            guard probe == "livenessProbe" else { continue }
+            expect(
+                .seconds(own) > settings.shutdownDelay, deployment,
+                "a container that its \(probe) ends is killed within the shutdown delay")
+        }
     }
 
     private mutating func checkEndpoint(_ settings: MusterSettings, _ container: JSONValue, _ deployment: JSONValue) {
@@ -188,6 +232,20 @@ struct ManifestRules {
 
     private static func allowance(_ probe: JSONValue) -> Duration {
         .seconds((probe["periodSeconds"].number ?? 10) * (probe["failureThreshold"].number ?? 3))
+    }
+
+    // MARK: Namespaces
+
+    private mutating func checkNamespaces() {
+        let namespaces = manifests.all("Namespace")
+        for object in manifests.objects {
+            guard let name = object["metadata"]["namespace"].string else { continue }
+            expect(namespaces.contains { $0.name == name }, object, "no Namespace \(name)")
+        }
+        for namespace in namespaces {
+            let level = namespace["metadata"]["labels"]["pod-security.kubernetes.io/enforce"]
+            expect(level == "restricted", namespace, "it admits pods that are not restricted")
+        }
     }
 
     // MARK: What selects pods
@@ -227,6 +285,15 @@ struct ManifestRules {
             for port in rule["ports"].items.compactMap({ $0["port"].string }) {
                 expect(pods.allSatisfy { Self.ports(of: $0).contains(port) }, policy, "no port '\(port)' in its pods")
             }
+        }
+    }
+
+    private mutating func check(scaler: JSONValue) {
+        let target = scaler["spec"]["scaleTargetRef"]["name"].string
+        let deployments = manifests.all("Deployment").filter { $0.name == target }
+        expect(!deployments.isEmpty, scaler, "it scales no Deployment")
+        for deployment in deployments {
+            expect(deployment["spec"]["replicas"] == .null, deployment, "its replicas are set, and scaled")
         }
     }
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import Foundation
 import MusterTestSupport
 import Testing
 
@@ -67,7 +68,31 @@ struct ManifestRulesTests {
         },
         Fault("ends before Muster's shutdown") { $0.podTemplate["spec"]["terminationGracePeriodSeconds"] = 25.0 },
         Fault("no shutdown delay") { $0.containers[0]["env"] = [["name": "MUSTER_SHUTDOWN_DELAY", "value": "0s"]] },
-        Fault("the startup probe gives up") { $0.containers[0]["startupProbe"]["failureThreshold"] = 30.0 },
+        Fault("the startup probe gives up") { $0.containers[0]["startupProbe"]["failureThreshold"] = 67.0 },
+        Fault("the startup probe gives up") {
+            $0.containers[0]["env"] = [["name": "MUSTER_ABORT_GRACE", "value": "30s"]]
+        },
+        Fault("its startupProbe ends has 35.0 s") {
+            $0.containers[0]["startupProbe"]["terminationGracePeriodSeconds"] = nil
+        },
+        Fault("its livenessProbe ends has 35.0 s") {
+            $0.containers[0]["livenessProbe"]["terminationGracePeriodSeconds"] = nil
+        },
+        Fault("killed within the shutdown delay") {
+            $0.containers[0]["livenessProbe"]["terminationGracePeriodSeconds"] = 5.0
+        },
+        Fault("kubectl describe does not show") { $0.containers[0]["terminationMessagePolicy"] = nil },
+        Fault("a rollout that is stuck is reported after 600") { $0["spec"]["progressDeadlineSeconds"] = nil },
+        Fault("a rollout has failed before") { $0["spec"]["progressDeadlineSeconds"] = 155.0 },
+        Fault("does not find its items") { $0.containers[0]["args"] = ["--http", ":8080", "--data-limit", "48MiB"] },
+        Fault("does not find its items") { $0.containers[0]["args"] = ["--data", "/var/items"] },
+        Fault("the items may fill the volume") { $0.containers[0]["args"] = ["--data", "/tmp/items"] },
+        Fault("the items may fill the volume") {
+            $0.containers[0]["args"] = ["--data", "/tmp/items", "--data-limit", "64MiB"]
+        },
+        Fault("MUSTER_BACKEND is 'thread'") {
+            $0.containers[0]["env"] = [["name": "MUSTER_BACKEND", "value": "thread"]]
+        },
         Fault("the liveness probe gives up") { $0.containers[0]["livenessProbe"]["periodSeconds"] = 8.0 },
         Fault("1 s is short") { $0.containers[0]["livenessProbe"]["timeoutSeconds"] = nil },
         Fault("the kubelet does not reach 127.0.0.1") {
@@ -117,5 +142,47 @@ struct ManifestRulesTests {
         }
         let findings = ManifestRules.findings(in: staging, settings: settings)
         #expect(findings.contains { $0.contains("its pods are selected by 2 Deployments") }, "\(findings)")
+    }
+
+    @Test("a namespace that is missing, or admits everything, is found", arguments: Manifests.overlays.dropFirst())
+    func namespaces(folder: String) async throws {
+        let settings = try settingsOfTheDocumentation()
+        var manifests = try await Manifests.render(folder)
+        let name = try manifests.one("Namespace").name
+        manifests.change("Namespace") { $0["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] = "baseline" }
+        #expect(
+            ManifestRules.findings(in: manifests, settings: settings)
+                == ["Namespace \(name): it admits pods that are not restricted"])
+        manifests.objects.removeAll { $0["kind"] == "Namespace" }
+        let findings = ManifestRules.findings(in: manifests, settings: settings)
+        #expect(findings.contains { $0.hasPrefix("Deployment ") && $0.hasSuffix("no Namespace \(name)") })
+    }
+
+    @Test("an autoscaler and a number of replicas are too many; the documentation says how to leave the number out")
+    func autoscaler() async throws {
+        let settings = try settingsOfTheDocumentation()
+        let scaler = try await Tools.yaml(
+            text: """
+                apiVersion: autoscaling/v2
+                kind: HorizontalPodAutoscaler
+                metadata: { name: muster-demo }
+                spec: { scaleTargetRef: { apiVersion: apps/v1, kind: Deployment, name: muster-demo }, maxReplicas: 9 }
+                """)
+        var base = try await Manifests.render("base")
+        base.objects += scaler
+        #expect(
+            ManifestRules.findings(in: base, settings: settings)
+                == ["Deployment muster-demo: its replicas are set, and scaled"])
+
+        let page = try String(contentsOfFile: "\(Tools.root)/docs/deploying.md", encoding: .utf8)
+        let snippets = page.matches(of: /```yaml\n(.*?)```/.dotMatchesNewlines()).map { String($0.1) }
+        let snippet = try #require(snippets.first { $0.contains("path: /spec/replicas") })
+        let copy = try TemporaryFolder()
+        try FileManager.default.copyItem(atPath: "\(Tools.root)/deploy/kubernetes/base", toPath: copy.path("base"))
+        try FileManager.default.createDirectory(atPath: copy.path("scaled"), withIntermediateDirectories: true)
+        _ = try copy.write("resources: [../base]\n" + snippet, to: "scaled/kustomization.yaml")
+        var scaled = try await Manifests.render(copy.path("scaled"))
+        scaled.objects += scaler
+        #expect(ManifestRules.findings(in: scaled, settings: settings) == [])
     }
 }
