@@ -4,7 +4,11 @@
 public struct ComponentRegistry: Sendable {
     /// The backend that the components belong to.
     package let backend: BackendType
-    private let components: [String: any BackendComponent.Type]
+    /// `nil` for Muster's own, which are found by their types' names at the first look-up: asking for these takes longer
+    /// than the rest of a worker's start.
+    private let ownComponents: [String: any BackendComponent.Type]?
+
+    private var components: [String: any BackendComponent.Type] { ownComponents ?? Self.standardByName }
 
     /// Creates a registry.
     ///
@@ -13,7 +17,12 @@ public struct ComponentRegistry: Sendable {
     ///   - components: The components by name; one that is `nil` counts as missing.
     public init(backend: BackendType, components: [String: (any BackendComponent.Type)?]) {
         self.backend = backend
-        self.components = components.compactMapValues { $0 }
+        ownComponents = components.compactMapValues { $0 }
+    }
+
+    private init(standardOf backend: BackendType) {
+        self.backend = backend
+        ownComponents = nil
     }
 
     /// The component of a name.
@@ -68,21 +77,19 @@ extension ComponentRegistry {
         "Singleton": "not needed: there may be several launchers and signal handlers",
         "LoopingCallBase": "use its subclasses, or LoopingCall as the type of any",
         "launch": "call the function launch(_:workers:restartMethod:settings:)",
-        "_is_daemon": "not needed: SIGHUP reloads in a terminal too",
-        "_is_sighup_and_daemon": "not needed: SIGHUP reloads in a terminal too",
+        "_is_daemon": "not needed: launchers tell themselves whether SIGHUP reloads or ends",
+        "_is_sighup_and_daemon": "not needed: launchers tell themselves whether SIGHUP reloads or ends",
     ]
 
     /// Muster's own components; both backends have all of them.
-    static func standard(backend: BackendType) -> ComponentRegistry {
-        ComponentRegistry(
-            backend: backend,
-            components: Dictionary(
-                standardComponents.map { ($0.componentName, $0) }, uniquingKeysWith: { first, _ in first }))
-    }
+    static func standard(backend: BackendType) -> ComponentRegistry { ComponentRegistry(standardOf: backend) }
+
+    private static let standardByName = Dictionary(
+        standardComponents.map { ($0.componentName, $0) }, uniquingKeysWith: { first, _ in first })
 
     /// The backends of Muster's own that have a component of a name.
     package static func standardHolders(of name: String) -> [BackendType] {
-        standardComponents.contains { $0.componentName == name } ? [.cooperative, .threading] : []
+        standardByName[name] != nil ? [.cooperative, .threading] : []
     }
 }
 
