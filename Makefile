@@ -6,7 +6,7 @@ DEMO_OPTIONS ?=
 # The benchmark's C program is no target of the package, which would link Swift's library into it.
 CC := clang
 
-.PHONY: help demo muster completions test unit sanitize integration storm bench lint format dashboards docs shape api \
+.PHONY: help demo muster completions test unit sanitize integration storm fuzz bench lint format dashboards docs shape api \
     setup clean
 
 help: ## Show this text.
@@ -40,6 +40,11 @@ sanitize: setup ## Run the tests under the thread and the address sanitizer.
 storm: ## Kill and replace workers under load for a minute each, and print the figures.
 	@scripts/install-packages build test
 	@SWIFT=$(SWIFT) scripts/storm
+
+fuzz: setup ## Feed settings, arenas, vital signs and messages some ten million inputs.
+	$(SWIFT) build --build-tests
+	MUSTER_TEST_TIMES=$${MUSTER_TEST_TIMES:-150} $(SWIFT) test --skip-build --no-parallel \
+	    --filter '/(fuzz|scribbles|scribblesUnderReader)\(' --skip MusterDocumentationTests
 
 bench: ## Measure against references in the same run, and print the ratios.
 	@scripts/install-packages build bench

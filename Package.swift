@@ -51,7 +51,10 @@ let package = Package(
         // Floor 1: the operating system in Swift's terms.
         .target(
             name: "MusterPlatform",
-            dependencies: ["CMuster", .product(name: "DequeModule", package: "swift-collections")],
+            dependencies: [
+                "CMuster", .product(name: "DequeModule", package: "swift-collections"),
+                .product(name: "Logging", package: "swift-log"),
+            ],
             swiftSettings: swiftSettings,
             linkerSettings: [.linkedLibrary("dispatch")]),
 
@@ -155,7 +158,8 @@ let package = Package(
             dependencies: ["Muster", .product(name: "Logging", package: "swift-log")],
             path: "Tests/MusterTestProgram", swiftSettings: swiftSettings),
         .testTarget(
-            name: "MusterPlatformTests", dependencies: ["MusterPlatform", "MusterTestSupport"],
+            name: "MusterPlatformTests",
+            dependencies: ["MusterPlatform", "MusterTestSupport", .product(name: "Logging", package: "swift-log")],
             swiftSettings: swiftSettings),
         .testTarget(
             name: "MusterMetricsTests",

@@ -8,6 +8,7 @@
 #include <poll.h>
 #include <spawn.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -68,16 +69,6 @@ int64_t cmuster_descriptor_limit(int pid) {
     return limit.rlim_cur == RLIM_INFINITY ? -1 : (int64_t)limit.rlim_cur;
 }
 
-int cmuster_memory_file_create(const char *name, int64_t size) {
-    int fd = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
-    if (fd < 0) return -1;
-    if (ftruncate(fd, size) == 0 && fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) == 0) return fd;
-    int error = errno;
-    close(fd);
-    errno = error;
-    return -1;
-}
-
 int cmuster_memory_file_seals(int fd) { return fcntl(fd, F_GET_SEALS); }
 
 bool cmuster_seals_forbid_resizing(int seals) {
@@ -103,7 +94,7 @@ int cmuster_signal_pipe_open(void) {
 }
 
 // A full pipe drops the byte: 65,536 deliveries that nobody has read carry no more news than the first of them.
-static void on_signal(int signal_number) {
+static void report_signal(int signal_number) {
     int error = errno;
     unsigned char byte = (unsigned char)signal_number;
     ssize_t ignored = write(signal_pipe[1], &byte, 1);
@@ -111,16 +102,56 @@ static void on_signal(int signal_number) {
     errno = error;
 }
 
+static void on_signal(int signal_number, siginfo_t *information, void *context) {
+    // The terminal's, not an operator's: this program writes to it, or reads from it, in the background. The call is
+    // made again when the handler returns, and goes through where the signal is blocked.
+    if ((signal_number == SIGTTOU || signal_number == SIGTTIN) && information->si_code == SI_KERNEL) {
+        sigaddset(&((ucontext_t *)context)->uc_sigmask, signal_number);
+        return;
+    }
+    report_signal(signal_number);
+}
+
+// Lets the failing call report its error. As a handler, unlike SIG_IGN, it does not outlast execve(2).
+static void on_discarded(int signal_number) { (void)signal_number; }
+
+static bool is_discarded(int signal_number) { return signal_number == SIGPIPE || signal_number == SIGXFSZ; }
+
 static int set_disposition(int signal_number, void (*handler)(int)) {
     struct sigaction action = {.sa_handler = handler, .sa_flags = SA_RESTART};
     sigemptyset(&action.sa_mask);
     return sigaction(signal_number, &action, NULL) == 0 ? 0 : errno;
 }
 
+static void discard_if_default(int signal_number) {
+    struct sigaction action;
+    if (sigaction(signal_number, NULL, &action) != 0) return;
+    if ((action.sa_flags & SA_SIGINFO) || action.sa_handler != SIG_DFL) return;
+    set_disposition(signal_number, on_discarded);
+}
+
+void cmuster_discard_write_signals(void) {
+    discard_if_default(SIGPIPE);
+    discard_if_default(SIGXFSZ);
+}
+
+int cmuster_memory_file_create(const char *name, int64_t size) {
+    // RLIMIT_FSIZE counts for memory files, too: an error, not the end.
+    cmuster_discard_write_signals();
+    int fd = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    if (fd < 0) return -1;
+    if (ftruncate(fd, size) == 0 && fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) == 0) return fd;
+    int error = errno;
+    close(fd);
+    errno = error;
+    return -1;
+}
+
 int cmuster_signal_install(int signal_number) {
     if (cmuster_signal_pipe_open() < 0) return errno;
-    int error = set_disposition(signal_number, on_signal);
-    if (error != 0) return error;
+    struct sigaction action = {.sa_sigaction = on_signal, .sa_flags = SA_RESTART | SA_SIGINFO};
+    sigemptyset(&action.sa_mask);
+    if (sigaction(signal_number, &action, NULL) != 0) return errno;
     // Whoever started us may have blocked it; a handler that is never called would be a silent failure.
     sigset_t set;
     sigemptyset(&set);
@@ -128,8 +159,60 @@ int cmuster_signal_install(int signal_number) {
     return pthread_sigmask(SIG_UNBLOCK, &set, NULL);
 }
 
-int cmuster_signal_restore_default(int signal_number) { return set_disposition(signal_number, SIG_DFL); }
+int cmuster_signal_restore_default(int signal_number) {
+    return set_disposition(signal_number, is_discarded(signal_number) ? on_discarded : SIG_DFL);
+}
+
 int cmuster_signal_ignore(int signal_number) { return set_disposition(signal_number, SIG_IGN); }
+
+bool cmuster_signal_is_ignored(int signal_number) {
+    struct sigaction action;
+    if (sigaction(signal_number, NULL, &action) != 0) return false;
+    return !(action.sa_flags & SA_SIGINFO) && action.sa_handler == SIG_IGN;
+}
+
+void cmuster_signal_block(int signal_number) {
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, signal_number);
+    pthread_sigmask(SIG_BLOCK, &set, NULL);
+}
+
+bool cmuster_take_stream_failure(void) {
+    bool failed = ferror(stdout) || ferror(stderr);
+    if (failed) {
+        clearerr(stdout);
+        clearerr(stderr);
+    }
+    return failed;
+}
+
+void cmuster_abandon_streams(int thread) {
+    int null = open("/dev/null", O_WRONLY | O_CLOEXEC);
+    for (int descriptor = 1; null >= 0 && descriptor <= 2; descriptor++) {
+        struct pollfd stream = {.fd = descriptor, .events = POLLOUT};
+        if (poll(&stream, 1, 0) == 0) dup2(null, descriptor);
+    }
+    // Without SA_RESTART, the write under way fails.
+    struct sigaction action = {.sa_handler = on_discarded};
+    sigemptyset(&action.sa_mask);
+    sigaction(SIGPIPE, &action, NULL);
+    syscall(SYS_tgkill, getpid(), thread, SIGPIPE);
+}
+
+// What a closed one would become is a descriptor of ours: log text would then go into a metric arena or a socket.
+// Reading from the input, and writing to the others, fails as it would if they were closed.
+static void open_standard_descriptors(void) {
+    for (int descriptor = 0; descriptor <= 2; descriptor++) {
+        if (fcntl(descriptor, F_GETFD) >= 0 || errno != EBADF) continue;
+        int opened = open("/dev/null", descriptor == 0 ? O_WRONLY : O_RDONLY);
+        if (opened < 0) opened = open("/", O_PATH);
+        if (opened > descriptor) {
+            dup2(opened, descriptor);
+            close(opened);
+        }
+    }
+}
 
 // Exported by libdispatch for CoreFoundation; on Linux the handle is an eventfd.
 extern int _dispatch_get_main_queue_handle_4CF(void);
@@ -184,6 +267,9 @@ static int spawn_in_order(
     return error;
 }
 
+// By a seccomp filter, or by an old kernel.
+static bool is_refused(int error) { return error == ENOSYS || error == EPERM || error == EACCES; }
+
 int cmuster_spawn(
     const char *path, char *const *arguments, char *const *environment, const int *descriptors, int count, int *pid,
     int *pid_fd) {
@@ -206,31 +292,56 @@ int cmuster_spawn(
     if (error != 0) return error;
     // The number cannot have gone to another process yet: it is free only when we have waited for it.
     *pid_fd = (int)syscall(SYS_pidfd_open, *pid, 0);
-    if (*pid_fd >= 0) return 0;
+    if (*pid_fd >= 0 || is_refused(errno)) return 0;
     error = errno;
     kill(*pid, SIGKILL);
     while (waitpid(*pid, NULL, 0) < 0 && errno == EINTR) {}
     return error;
 }
 
-int cmuster_pidfd_send_signal(int pid_fd, int signal_number) {
-    return syscall(SYS_pidfd_send_signal, pid_fd, signal_number, NULL, 0) == 0 ? 0 : errno;
+int cmuster_child_send_signal(int pid, int pid_fd, int signal_number) {
+    if (pid_fd >= 0) {
+        if (syscall(SYS_pidfd_send_signal, pid_fd, signal_number, NULL, 0) == 0) return 0;
+        if (!is_refused(errno)) return errno;
+    }
+    // Only a child that nobody has waited for has its number for certain.
+    siginfo_t information;
+    if (waitid(P_PID, (id_t)pid, &information, WEXITED | WNOHANG | WNOWAIT) != 0) return errno;
+    return kill(pid, signal_number) == 0 ? 0 : errno;
+}
+
+int cmuster_pidfd_missing(void) {
+    int pid_fd = (int)syscall(SYS_pidfd_open, getpid(), 0);
+    if (pid_fd < 0) return errno;
+    int error = syscall(SYS_pidfd_send_signal, pid_fd, 0, NULL, 0) == 0 ? 0 : errno;
+    close(pid_fd);
+    return error;
 }
 
 static double seconds_of(struct timeval time) { return (double)time.tv_sec + (double)time.tv_usec / 1e6; }
 
-int cmuster_pidfd_poll(int pid_fd, struct cmuster_child_event *event) {
-    siginfo_t information;
-    struct rusage usage;
-    memset(&information, 0, sizeof information);
-    memset(&usage, 0, sizeof usage);
-    memset(event, 0, sizeof *event);
+static int wait_for_child(int pid, int options, siginfo_t *information, struct rusage *usage) {
+    memset(information, 0, sizeof *information);
     // The function of the C library does not tell the resources used.
-    int options = WEXITED | WSTOPPED | WCONTINUED | WNOHANG;
-    while (syscall(SYS_waitid, 3 /* P_PIDFD */, pid_fd, &information, options, &usage) != 0) {
+    while (syscall(SYS_waitid, P_PID, pid, information, options, usage) != 0) {
         if (errno != EINTR) return errno;
     }
-    if (information.si_pid == 0) return 0;
+    return 0;
+}
+
+int cmuster_child_poll(int pid, struct cmuster_child_event *event) {
+    siginfo_t information;
+    struct rusage usage;
+    memset(&usage, 0, sizeof usage);
+    memset(event, 0, sizeof *event);
+    int options = WEXITED | WSTOPPED | WCONTINUED | WNOHANG;
+    int error = wait_for_child(pid, options | WNOWAIT, &information, &usage);
+    if (error != 0 || information.si_pid == 0) return error;
+    // What it has started ends with it. Its group has its number until it has been waited for.
+    int code = information.si_code;
+    if (code == CLD_EXITED || code == CLD_KILLED || code == CLD_DUMPED) kill(-pid, SIGKILL);
+    error = wait_for_child(pid, options, &information, &usage);
+    if (error != 0 || information.si_pid == 0) return error;
     event->happened = true;
     event->code = information.si_code;
     event->status = information.si_status;
@@ -268,7 +379,7 @@ static void on_parent_death(int signal_number, siginfo_t *information, void *con
     (void)signal_number;
     (void)information;
     int error = errno;
-    on_signal(orphan_reported);
+    report_signal(orphan_reported);
     struct sigaction action = {.sa_handler = SIG_DFL};
     sigemptyset(&action.sa_mask);
     sigaction(SIGALRM, &action, NULL);
@@ -302,7 +413,14 @@ static unsigned long first_argument_length;
 
 // The C library hands the arguments to constructors, which is the only way to their real memory: Swift's are copies.
 // Before all others, one of which may run a whole program.
-__attribute__((constructor(101))) static void keep_first_argument(int count, char **arguments) {
+__attribute__((constructor(101))) static void prepare(int count, char **arguments) {
+    open_standard_descriptors();
+    // A worker, whose supervisor has put it into a background group of the terminal, if there is one.
+    if (getenv("MUSTER_WORKER") != NULL) {
+        cmuster_discard_write_signals();
+        cmuster_signal_ignore(SIGTTOU);
+        cmuster_signal_ignore(SIGTTIN);
+    }
     if (count < 1 || arguments == NULL || arguments[0] == NULL) return;
     first_argument = arguments[0];
     first_argument_length = strlen(arguments[0]);

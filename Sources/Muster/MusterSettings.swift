@@ -40,6 +40,8 @@ public struct MusterSettings: Sendable {
     public var arenaCapacity = ArenaWriter.defaultCapacity
     /// The file that the settings were read from, which a reload reads again.
     package internal(set) var file: String?
+    /// The values that were read, by their keys; `nil` for settings that the program has made itself.
+    package internal(set) var loaded: [String: String]?
 
     /// Creates settings; the defaults are those of the documentation.
     public init(
@@ -55,21 +57,37 @@ public struct MusterSettings: Sendable {
     }
 
     /// Reads settings; `docs/configuration.md` lists the keys. The first of the reader's providers that has a key counts.
+    /// In a worker, the values are those that its supervisor has accepted last, whatever the providers say by now.
     ///
     /// - Throws: ``SettingsError`` for a value that cannot be used.
     public init(config: ConfigReader) throws(SettingsError) {
+        try self.init(reading: InheritedSettings.reader ?? SettingsReader(config: config))
+    }
+
+    private init(reading reader: SettingsReader) throws(SettingsError) {
         self.init()
-        let reader = SettingsReader(config: config)
-        for setting in Self.table { try setting.read(&self, reader) }
+        var loaded: [String: String] = [:]
+        for setting in Self.table {
+            try setting.read(&self, reader)
+            loaded[setting.key] = try reader.value(setting.key)
+        }
+        self.loaded = loaded
     }
 
     /// Reads settings as a program usually does: from its arguments, then the environment, then a JSON file when one
-    /// is named. A ``ProcessLauncher`` reads them again on SIGHUP.
+    /// is named. A ``ProcessLauncher`` reads them again on SIGHUP. A worker reads none of these: it gets the values that its
+    /// supervisor has accepted last.
     ///
     /// - Parameter file: The file's path; when `nil`, the one that the environment variable `MUSTER_SETTINGS_FILE`
     ///   or the argument `--muster-settings-file` names, if any.
     /// - Throws: ``SettingsError`` for a value that cannot be used; errors of reading the file.
     public static func load(file: String? = nil) throws -> MusterSettings {
+        if let reader = InheritedSettings.reader {
+            var settings = try MusterSettings(reading: reader)
+            settings.file = file ?? settings.loaded?[fileKey]
+            settings.source = { try load(file: file) }
+            return settings
+        }
         let (providers, file) = try sources(
             arguments: CommandLineArgumentsProvider(), environment: EnvironmentVariablesProvider(), file: file)
         var settings = try MusterSettings(config: ConfigReader(providers: providers))
@@ -122,5 +140,23 @@ public struct SettingsError: Error, Hashable, Sendable, CustomStringConvertible 
     /// Names the setting in all its spellings, its value and the remedy.
     public var description: String {
         "setting \(Setting.spellings(of: key)) is '\(value)': expected \(expected)"
+    }
+}
+
+/// The settings that this process has got from its supervisor.
+enum InheritedSettings {
+    private static let settings = Locked(
+        { () -> WorkerSettings? in
+            if case .worker(let marker) = WorkerMarker.current { marker.settings } else { nil }
+        }())
+
+    /// Reads them; `nil` in a process that is no worker, or whose supervisor has loaded none.
+    static var reader: SettingsReader? {
+        settings.withLock { $0 }.map { SettingsReader(values: $0.values) }
+    }
+
+    /// Takes those of a reload.
+    static func take(_ new: WorkerSettings) {
+        settings.withLock { $0 = new }
     }
 }

@@ -9,23 +9,52 @@ import SystemPackage
 
 /// Reads single values, with an error that says what was expected.
 struct SettingsReader {
-    let config: ConfigReader
+    private enum Source {
+        case config(ConfigReader)
+        case values([String: String])
+    }
+
+    private let source: Source
+
+    init(config: ConfigReader) {
+        source = .config(config)
+    }
+
+    /// Reads values that were read before.
+    init(values: [String: String]) {
+        source = .values(values)
+    }
+
+    /// A value as text, whatever its type: also a boolean in a JSON file, or an argument without a value.
+    func value(_ key: String) throws(SettingsError) -> String? {
+        if let single = single(key) { return single }
+        if case .config(let config) = source, let flag = config.bool(forKey: ConfigKey(key)) { return "\(flag)" }
+        return try text(key)
+    }
 
     /// A value as text, however it is written: a JSON file may have a number where the environment has text.
     func text(_ key: String) throws(SettingsError) -> String? {
-        let configKey = ConfigKey(key)
-        if let text = config.string(forKey: configKey) { return text }
-        if let number = config.int(forKey: configKey) { return "\(number)" }
-        if let number = config.double(forKey: configKey) { return "\(number)" }
-        try refuseSeveral(key)
+        if let single = single(key) { return single }
+        if case .config(let config) = source, let several = config.stringArray(forKey: ConfigKey(key)) {
+            throw SettingsError(key: key, value: several.joined(separator: " "), expected: "one value")
+        }
         return nil
     }
 
-    private func refuseSeveral(_ key: String) throws(SettingsError) {
-        if let several = config.stringArray(forKey: ConfigKey(key)) {
-            throw SettingsError(key: key, value: several.joined(separator: " "), expected: "one value")
+    private func single(_ key: String) -> String? {
+        let config: ConfigReader
+        switch source {
+        case .config(let reader): config = reader
+        case .values(let values): return values[key]
         }
+        let configKey = ConfigKey(key)
+        if let text = config.string(forKey: configKey) { return text }
+        if let number = config.int(forKey: configKey) { return "\(number)" }
+        return config.double(forKey: configKey).map { "\($0)" }
     }
+
+    /// The longest duration, in the words of its error.
+    static let longest = (duration: Duration.seconds(365 * 86_400), text: "365d")
 
     func duration(_ key: String, allowsZero: Bool) throws(SettingsError) -> Duration? {
         guard let text = try text(key) else { return nil }
@@ -34,6 +63,9 @@ struct SettingsReader {
         }
         guard allowsZero || value > .zero else {
             throw SettingsError(key: key, value: text, expected: "a duration above zero, such as 500ms, 10s or 2m")
+        }
+        guard value <= Self.longest.duration else {
+            throw SettingsError(key: key, value: text, expected: "a duration of \(Self.longest.text) at most")
         }
         return value
     }
@@ -48,12 +80,7 @@ struct SettingsReader {
     }
 
     func boolean(_ key: String) throws(SettingsError) -> Bool? {
-        guard let text = config.string(forKey: ConfigKey(key)) else {
-            // A boolean in a JSON file, or an argument without a value.
-            if let flag = config.bool(forKey: ConfigKey(key)) { return flag }
-            try refuseSeveral(key)
-            return nil
-        }
+        guard let text = try value(key) else { return nil }
         switch text.lowercased() {
         case "true", "yes", "on", "1": return true
         case "false", "no", "off", "0": return false

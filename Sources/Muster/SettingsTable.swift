@@ -136,7 +136,11 @@ extension MusterSettings {
     /// These settings with those of others that a supervisor takes up while it runs; the rest waits for the next start.
     func takingUp(_ read: MusterSettings) -> MusterSettings {
         var settings = self
-        for setting in Self.table { setting.takeUp(&settings, read) }
+        settings.loaded = read.loaded
+        for setting in Self.table {
+            setting.takeUp(&settings, read)
+            if setting.reload == .nextStart { settings.loaded?[setting.key] = loaded?[setting.key] }
+        }
         return settings
     }
 

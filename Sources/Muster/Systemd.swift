@@ -9,14 +9,25 @@ import MusterSupervision
 
 /// Notifies systemd of the service's state, by the protocol of sd_notify(3).
 ///
-/// Every method returns at once. A message that cannot be delivered is logged at the debug level and dropped: a
-/// service never fails because of it.
+/// Every method returns at once. Messages that find systemd's queue full are sent, in order, when there is room. The first
+/// one that cannot be delivered for another reason is logged as a warning, further ones at the debug level: a service
+/// never fails because of it.
 public final class SystemdNotifier: Sendable {
+    private struct State {
+        /// Messages that wait for room.
+        var pending: [SystemdMessage] = []
+        var hasWarned = false
+    }
+
+    /// How many messages wait at most: more would tell of states long gone.
+    private static let longestQueue = 64
+
     /// How often to call ``watchdog()``: half of systemd's watchdog timeout; `nil` when it does not watch this process.
     package let watchdogInterval: Duration?
 
     private let address: SystemdAddress
     private let logger: Logger
+    private let state = Locked(State())
 
     /// Finds systemd by the environment variable `NOTIFY_SOCKET`; `nil` when that is not set, or not an address.
     public convenience init?(logger: Logger = Logger(label: "muster.systemd")) {
@@ -31,8 +42,8 @@ public final class SystemdNotifier: Sendable {
     ) {
         guard let value = environment("NOTIFY_SOCKET"), !value.isEmpty else { return nil }
         guard let address = SystemdAddress(value) else {
-            logger.debug(
-                "ignoring NOTIFY_SOCKET: not an absolute path or abstract name (@…)",
+            logger.warning(
+                "cannot notify systemd: NOTIFY_SOCKET is not an absolute path or abstract name (@…)",
                 metadata: ["value": "\(value)"])
             return nil
         }
@@ -50,10 +61,62 @@ public final class SystemdNotifier: Sendable {
     }
 
     package func send(_ message: SystemdMessage) {
-        if let error = deliver(Array(message.description.utf8)) {
-            logger.debug(
-                "cannot notify systemd", metadata: ["message": "\(message)", "error": "\(error)"])
+        let mustWait = state.withLock { state in
+            guard !state.pending.isEmpty else { return false }
+            if state.pending.count < Self.longestQueue, message != .watchdog { state.pending.append(message) }
+            return true
         }
+        if mustWait { return }
+        guard let error = deliver(message) else { return }
+        guard error.code == EAGAIN else { return failed(message, error) }
+        state.withLock { $0.pending.append(message) }
+        EventLoop.auxiliary.submit { [self] in sendPendingWhenWritable() }
+    }
+
+    private func failed(_ message: SystemdMessage, _ error: SystemError) {
+        let isFirst = state.withLock { state in
+            defer { state.hasWarned = true }
+            return !state.hasWarned
+        }
+        logger.log(
+            level: isFirst ? .warning : .debug,
+            "cannot notify systemd: it will not know when the service is ready",
+            metadata: ["message": "\(message)", "error": "\(error)"])
+    }
+
+    private func sendPendingWhenWritable() {
+        do {
+            let socket = try connectedSocket()
+            let watch = Locked<EventLoop.Watch?>(nil)
+            let loop = EventLoop.auxiliary
+            let made = try loop.watch(socket.rawValue, for: .writable) { [self] _ in
+                // The socket lives as long as this closure.
+                guard sendPending(to: socket) else { return }
+                if let watch = watch.withLock({ $0.take() }) { loop.unwatch(watch) }
+            }
+            watch.withLock { $0 = made }
+        } catch {
+            let message = state.withLock { state in
+                defer { state.pending = [] }
+                return state.pending.first
+            }
+            logger.warning(
+                "cannot notify systemd", metadata: ["message": "\(message?.description ?? "")", "error": "\(error)"])
+        }
+    }
+
+    /// Returns whether nothing is left.
+    private func sendPending(to socket: OwnedDescriptor) -> Bool {
+        while let message = state.withLock({ $0.pending.first }) {
+            let bytes = Array(message.description.utf8)
+            if Glibc.send(socket.rawValue, bytes, bytes.count, Int32(MSG_DONTWAIT) | Int32(MSG_NOSIGNAL)) < 0 {
+                if errno == EAGAIN || errno == EINTR { return false }
+                failed(message, SystemError("send"))
+            }
+            // Taken out only now, so that later messages stay behind it.
+            state.withLock { $0.pending.removeFirst() }
+        }
+        return true
     }
 
     /// Reports that the service has started or has reloaded. A `nil` status keeps the previous one.
@@ -91,16 +154,35 @@ public final class SystemdNotifier: Sendable {
     }
 
     /// Opens a socket for each message: messages are rare.
-    private func deliver(_ bytes: [UInt8]) -> SystemError? {
-        let socket = Glibc.socket(AF_UNIX, Int32(SOCK_DGRAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
-        guard socket >= 0 else { return SystemError("socket") }
-        defer { close(socket) }
-        return address.withSocketAddress { address, length in
-            // A full queue, as that of a stopped systemd, must not delay the service.
-            let flags = Int32(MSG_DONTWAIT) | Int32(MSG_NOSIGNAL)
-            let count = sendto(socket, bytes, bytes.count, flags, address, length)
-            return count == bytes.count ? nil : SystemError("sendto")
+    private func deliver(_ message: SystemdMessage) -> SystemError? {
+        do throws(SystemError) {
+            let socket = try openSocket()
+            let bytes = Array(message.description.utf8)
+            return address.withSocketAddress { address, length in
+                // A full queue, as that of a stopped systemd, must not delay the service.
+                let flags = Int32(MSG_DONTWAIT) | Int32(MSG_NOSIGNAL)
+                let count = sendto(socket.rawValue, bytes, bytes.count, flags, address, length)
+                return count == bytes.count ? nil : SystemError("sendto")
+            }
+        } catch {
+            return error
         }
+    }
+
+    private func openSocket() throws(SystemError) -> OwnedDescriptor {
+        let socket = Glibc.socket(AF_UNIX, Int32(SOCK_DGRAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
+        guard socket >= 0 else { throw SystemError("socket") }
+        return OwnedDescriptor(socket)
+    }
+
+    /// A socket that becomes writable when the receiver has room.
+    private func connectedSocket() throws(SystemError) -> OwnedDescriptor {
+        let socket = try openSocket()
+        let error = address.withSocketAddress { address, length in
+            connect(socket.rawValue, address, length) == 0 ? nil : SystemError("connect")
+        }
+        if let error { throw error }
+        return socket
     }
 
     private static func watchdogInterval(_ environment: (String) -> String?, processID: Int32) -> Duration? {
@@ -261,7 +343,7 @@ final class ServiceManagerLink: @unchecked Sendable {
         case .reloadBegan:
             isReloading = true
             notifier.reloading()
-        case .reloadEnded:
+        case .reloadEnded, .resetEnded:
             // Also after a refused reload: systemd waits for it.
             if !isReloading { notifier.reloading() }
             isReloading = false

@@ -62,7 +62,7 @@ public final class HealthRegistry: Sendable {
     ///   - logger: Where changes of a check's state are told, with the reason.
     package init(
         runner: @escaping Runner, clock: any RuntimeClock = SystemClock(),
-        logger: Logger = Logger(label: "muster.health")
+        logger: Logger = Logger(label: "muster.health").queued
     ) {
         self.runner = runner
         self.clock = clock

@@ -75,6 +75,15 @@ public struct MonotonicInstant: InstantProtocol, Hashable, Comparable, Sendable 
         return MonotonicInstant(nanoseconds: duration < .zero ? .min : .max)
     }
 
+    /// The first instant of a grid that is not before this one; saturates at the end of the clock.
+    ///
+    /// - Parameter step: The grid's step in nanoseconds.
+    package func roundedUp(toMultipleOf step: Int64) -> MonotonicInstant {
+        let rest = nanoseconds % max(1, step)
+        if rest == 0 { return self }
+        return advanced(by: .nanoseconds(rest > 0 ? max(1, step) - rest : -rest))
+    }
+
     /// The time from this instant to another.
     ///
     /// - Parameter other: The later instant; the result is negative when it is the earlier one.

@@ -134,16 +134,17 @@ package final class EventLoop: TaskExecutor, @unchecked Sendable {
     /// A loop on a thread of its own for what belongs to no other: timers of tasks that run on no loop, signals,
     /// deadlines that must hold although every job hangs. The thread starts with the first use and ends after ten
     /// idle seconds.
-    package static let auxiliary: EventLoop = makeAuxiliary()
+    package static let auxiliary = onDemand(name: "muster-aux")
 
-    private static func makeAuxiliary() -> EventLoop {
+    /// A loop whose thread starts when there is something to do and ends after ten idle seconds.
+    static func onDemand(name: String) -> EventLoop {
         let start: @Sendable (EventLoop) -> Void = { loop in
-            loop.startThread(name: "muster-aux", keepAlive: .seconds(10))
+            loop.startThread(name: name, keepAlive: .seconds(10))
         }
         do {
-            return try EventLoop(name: "muster-aux", starter: start)
+            return try EventLoop(name: name, starter: start)
         } catch {
-            // `onDemand` opens no descriptor, so creation cannot fail.
+            // It opens no descriptor, so creation cannot fail.
             preconditionFailure("an event loop without descriptors could not be created: \(error)")
         }
     }

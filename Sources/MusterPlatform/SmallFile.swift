@@ -54,6 +54,15 @@ package enum SmallFile {
         text(limit: limit) { buffer, offset in pread(file.rawValue, buffer.baseAddress, buffer.count, offset) }
     }
 
+    /// What a symbolic link points to; `nil` when there is none.
+    package static func target(of path: String) -> String? {
+        var buffer = [UInt8](repeating: 0, count: Int(PATH_MAX))
+        let count = buffer.withUnsafeMutableBytes { bytes in
+            bytes.baseAddress.map { readlink(path, $0, bytes.count) } ?? -1
+        }
+        return count < 0 ? nil : String(decoding: buffer.prefix(count), as: UTF8.self)
+    }
+
     private static func text(limit: Int, _ read: (UnsafeMutableRawBufferPointer, Int) -> Int) -> String? {
         (try? Self.read(limit: limit, read)).map { String(decoding: $0, as: UTF8.self) }
     }

@@ -19,9 +19,52 @@ public struct SystemError: Error, Hashable, Sendable, CustomStringConvertible {
         self.init(operation, code: errno)
     }
 
-    /// What was tried and the system's text for the reason.
+    /// What was tried, the system's text for the reason and, where a limit of the process may be the cause, which.
     public var description: String {
-        "\(operation): \(String(cString: strerror(code))) (errno \(code))"
+        let text = "\(operation): \(String(cString: strerror(code))) (errno \(code))"
+        return ResourceLimit.behind(code, operation).map { "\(text); \($0)" } ?? text
+    }
+}
+
+/// A limit of the process, `ulimit` in a shell and `Limit…=` in a unit of systemd.
+private struct ResourceLimit {
+    let name: String
+    let option: String
+    let resource: __rlimit_resource
+    let unit: String
+
+    private static let processes = ["posix_spawn", "pthread_create"]
+
+    private static let all: [(code: Int32, limits: [ResourceLimit])] = [
+        (EMFILE, [ResourceLimit(name: "RLIMIT_NOFILE", option: "n", resource: RLIMIT_NOFILE, unit: "descriptors")]),
+        (EFBIG, [ResourceLimit(name: "RLIMIT_FSIZE", option: "f", resource: RLIMIT_FSIZE, unit: "bytes a file")]),
+        (
+            EAGAIN,
+            [ResourceLimit(name: "RLIMIT_NPROC", option: "u", resource: __RLIMIT_NPROC, unit: "threads of the user")]
+        ),
+        (
+            ENOMEM,
+            [
+                ResourceLimit(name: "RLIMIT_DATA", option: "d", resource: RLIMIT_DATA, unit: "bytes of data"),
+                ResourceLimit(name: "RLIMIT_AS", option: "v", resource: RLIMIT_AS, unit: "bytes of addresses"),
+            ]
+        ),
+    ]
+
+    /// The limits that a call may have met, where they are set.
+    static func behind(_ code: Int32, _ operation: String) -> String? {
+        // What a socket says that has nothing to read, too.
+        if code == EAGAIN, !processes.contains(where: operation.hasPrefix) { return nil }
+        let limits = all.first { $0.code == code }?.limits.compactMap(\.text) ?? []
+        return limits.isEmpty ? nil : "raise " + limits.joined(separator: " or ")
+    }
+
+    private var text: String? {
+        var limit = rlimit()
+        guard getrlimit(__rlimit_resource_t(resource.rawValue), &limit) == 0, limit.rlim_cur != rlim_t.max else {
+            return nil
+        }
+        return "\(name) (ulimit -\(option)), which is \(limit.rlim_cur) \(unit)"
     }
 }
 

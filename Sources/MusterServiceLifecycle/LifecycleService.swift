@@ -48,7 +48,7 @@ public final class LifecycleService: ServiceBase {
         self.name = name
         self.placement = placement
         self.maximumGracefulShutdownDuration = maximumGracefulShutdownDuration
-        self.logger = logger
+        self.logger = logger.queued
         self.reportsStart = reportsStart
         self.make = make
         threadGroup = ThreadGroup(name: name, backend: backend)

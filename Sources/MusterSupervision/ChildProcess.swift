@@ -11,11 +11,12 @@ package import MusterPlatform
 package final class ChildProcess: Sendable {
     /// The process' number, and its process group's. It may be another process' once the end has been told.
     package let pid: Int32
-    /// Readable once the process has ended; close-on-exec.
-    package let descriptor: OwnedDescriptor
+    /// Readable once the process has ended; close-on-exec. `nil` where the kernel, or a seccomp filter, has no
+    /// pidfd_open(2): then SIGCHLD alone tells of the end.
+    package let descriptor: OwnedDescriptor?
     private let isOver = Locked(false)
 
-    private init(pid: Int32, descriptor: OwnedDescriptor) {
+    private init(pid: Int32, descriptor: OwnedDescriptor?) {
         self.pid = pid
         self.descriptor = descriptor
     }
@@ -31,7 +32,13 @@ package final class ChildProcess: Sendable {
         var descriptor: Int32 = -1
         let code = start(request, &pid, &descriptor)
         if code != 0 { throw SystemError("posix_spawn of \(request.executable)", code: code) }
-        return ChildProcess(pid: pid, descriptor: OwnedDescriptor(descriptor))
+        return ChildProcess(pid: pid, descriptor: descriptor < 0 ? nil : OwnedDescriptor(descriptor))
+    }
+
+    /// Why processes can be named by their numbers only; `nil` when they cannot. Signals reach them all the same.
+    package static var descriptorsMissing: SystemError? {
+        let code = cmuster_pidfd_missing()
+        return code == 0 ? nil : SystemError("pidfd_open or pidfd_send_signal", code: code)
     }
 
     private static func start(_ request: SpawnRequest, _ pid: inout Int32, _ descriptor: inout Int32) -> Int32 {
@@ -53,7 +60,9 @@ package final class ChildProcess: Sendable {
     /// - Returns: `false` when the process has ended.
     @discardableResult
     package func send(_ signal: Int32) -> Bool {
-        cmuster_pidfd_send_signal(descriptor.rawValue, signal) == 0
+        isOver.withLock { isOver in
+            !isOver && cmuster_child_send_signal(pid, descriptor?.rawValue ?? -1, signal) == 0
+        }
     }
 
     /// Kills the process and everything that it has started in its process group. Does nothing once the end has been
@@ -66,14 +75,15 @@ package final class ChildProcess: Sendable {
     }
 
     /// Takes the next piece of news without waiting: to be called again until it returns `nil`, whenever
-    /// ``descriptor`` is readable (the process has ended) and at each `SIGCHLD` (stopped and continued, too).
+    /// ``descriptor`` is readable (the process has ended) and at each `SIGCHLD` (stopped and continued, too). At the
+    /// process' end, what it has started in its process group is killed.
     ///
     /// - Returns: `nil` when nothing has happened since, and always after the end.
     package func poll() -> ChildEvent? {
         isOver.withLock { isOver in
             guard !isOver else { return nil }
             var event = cmuster_child_event()
-            guard cmuster_pidfd_poll(descriptor.rawValue, &event) == 0 else {
+            guard cmuster_child_poll(pid, &event) == 0 else {
                 // Somebody else has waited for it: how it ended is lost, but not that it ended.
                 isOver = true
                 return .exited(ChildExit(termination: .signaled(0), cpuSeconds: 0))

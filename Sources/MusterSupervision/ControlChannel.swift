@@ -99,27 +99,31 @@ package final class ControlChannel: Sendable {
 /// What a supervisor and a worker tell each other. One packet holds one message.
 ///
 /// A packet is the message's kind as one byte, followed by what the kind needs: `takeOver` the slot as 4 bytes,
-/// little-endian; `startFailed` the reason in UTF-8.
+/// little-endian; `startFailed` the reason, and `reset` the settings, in UTF-8; `hasReset` a byte, 1 for success.
 package enum ControlMessage: Hashable, Sendable {
     /// To a spare: become the worker of a slot.
     case takeOver(slot: Int)
-    /// To a worker: read the settings anew, in place.
-    case reset
+    /// To a worker: take up these settings, in place; `nil` when they are none that were loaded.
+    case reset(WorkerSettings?)
     /// From a spare: started, and waiting to take over.
     case parked
     /// From a worker: its service runs.
     case ready
     /// From a worker: its service could not be started.
     case startFailed(reason: String)
+    /// From a worker: its service has taken up the settings, or could not.
+    case hasReset(succeeded: Bool)
     /// From a worker: the supervisor had asked to be told when something could hang.
     case active
 
     /// The size of the largest packet in bytes.
-    package static let largestSize = 1024
+    package static let largestSize = 16 << 10
+    /// The longest reason of a failed start.
+    private static let longestReason = 1023
 
     private enum Kind: UInt8 {
         case takeOver = 1
-        case reset, parked, ready, startFailed, active
+        case reset, parked, ready, startFailed, active, hasReset
     }
 
     /// The packet. A reason that is too long is cut off.
@@ -129,8 +133,10 @@ package enum ControlMessage: Hashable, Sendable {
             let number = UInt32(clamping: slot)
             return [Kind.takeOver.rawValue] + (0..<4).map { UInt8(truncatingIfNeeded: number >> (8 * $0)) }
         case .startFailed(let reason):
-            return [Kind.startFailed.rawValue] + reason.utf8Prefix(Self.largestSize - 1)
-        case .reset: return [Kind.reset.rawValue]
+            return [Kind.startFailed.rawValue] + reason.utf8Prefix(Self.longestReason)
+        case .reset(let settings):
+            return [Kind.reset.rawValue] + (settings.map { Array($0.encoded.utf8) } ?? [])
+        case .hasReset(let succeeded): return [Kind.hasReset.rawValue, succeeded ? 1 : 0]
         case .parked: return [Kind.parked.rawValue]
         case .ready: return [Kind.ready.rawValue]
         case .active: return [Kind.active.rawValue]
@@ -153,7 +159,22 @@ package enum ControlMessage: Hashable, Sendable {
             let number = rest.reversed().reduce(UInt32(0)) { $0 << 8 | UInt32($1) }
             self = .takeOver(slot: Int(number))
             return
-        case .reset: self = .reset
+        case .reset:
+            guard !rest.isEmpty else {
+                self = .reset(nil)
+                return
+            }
+            guard let settings = WorkerSettings(decoding: String(decoding: rest, as: UTF8.self)) else {
+                throw .unreadableSettings
+            }
+            self = .reset(settings)
+            return
+        case .hasReset:
+            guard let success = rest.first, rest.count == 1, success <= 1 else {
+                throw .wrongLength(kind: first, bytes: packet.count)
+            }
+            self = .hasReset(succeeded: success == 1)
+            return
         case .parked: self = .parked
         case .ready: self = .ready
         case .active: self = .active
@@ -170,6 +191,8 @@ package enum ControlMessageError: Error, Hashable, Sendable, CustomStringConvert
     case tooLong(bytes: Int)
     /// Its first byte stands for no kind of message.
     case unknownKind(UInt8)
+    /// Its settings have another form.
+    case unreadableSettings
     /// It has more or fewer bytes than its kind of message.
     case wrongLength(kind: UInt8, bytes: Int)
 
@@ -178,6 +201,7 @@ package enum ControlMessageError: Error, Hashable, Sendable, CustomStringConvert
         case .empty: "empty control message"
         case .tooLong(let bytes):
             "control message of \(bytes) bytes; the limit is \(ControlMessage.largestSize)"
+        case .unreadableSettings: "control message with unreadable settings"
         case .unknownKind(let kind): "unknown kind of control message: \(kind)"
         case .wrongLength(let kind, let bytes): "control message of kind \(kind) with \(bytes) bytes"
         }

@@ -42,6 +42,14 @@ package struct OutOfMemoryCounter: Sendable {
         return true
     }
 
+    /// Whether the kernel kills all processes of this control group when it kills one (`memory.oom.group` of version 2).
+    ///
+    /// - Parameter root: The folder that takes the place of `/`, for tests.
+    static func killsWholeGroup(root: String = "") -> Bool {
+        guard let events = find(root: root), events.hasSuffix("memory.events") else { return false }
+        return SmallFile.beginning(of: events.dropLast("memory.events".count) + "memory.oom.group")?.first == "1"
+    }
+
     private static func find(root: String) -> String? {
         guard let groups = SmallFile.beginning(of: root + "/proc/self/cgroup") else { return nil }
         var second: Substring?

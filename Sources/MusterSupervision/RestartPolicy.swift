@@ -78,9 +78,11 @@ struct RestartBackoffState: Hashable, Sendable {
     /// The level's delay, without jitter.
     func delay(_ settings: RestartBackoff) -> Duration {
         guard level > 0 else { return .zero }
-        var delay = max(.zero, settings.base)
-        for _ in 1..<level where delay < settings.maximum { delay *= 2 }
-        return max(.zero, min(delay, settings.maximum))
+        // Doubling what is no longer than this cannot overflow.
+        let maximum = max(.zero, min(settings.maximum, .nanoseconds(Int64.max)))
+        var delay = max(.zero, min(settings.base, maximum))
+        for _ in 1..<level where delay < maximum { delay *= 2 }
+        return min(delay, maximum)
     }
 
     /// The level's delay, with jitter.
@@ -97,7 +99,7 @@ struct RestartBackoffState: Hashable, Sendable {
 public struct RestartIntensity: Hashable, Sendable {
     /// What follows too many restarts.
     public enum Response: String, CaseIterable, Hashable, Sendable {
-        /// The launcher continues; the group is not ready until its restarts are back to normal.
+        /// The launcher continues; readiness warns until the restarts are back to normal.
         case absorb
         /// The launcher stops gracefully with status 1.
         case escalate
@@ -133,9 +135,16 @@ struct RestartWindow: Hashable, Sendable {
     }
 
     /// When there are no longer too many, if no further restart comes; nil when there have not been that many.
+    ///
+    /// That is when the period's restarts are few enough, or earlier, when there has been none for a tenth of the period
+    /// and for longer than between restarts that are tolerated: a storm that is over shall not count on.
     func calm(_ intensity: RestartIntensity) -> MonotonicInstant? {
-        guard restarts.count > max(0, intensity.maximum), let first = restarts.first else { return nil }
-        return first.advanced(by: max(.nanoseconds(1), intensity.period))
+        guard restarts.count > max(0, intensity.maximum), let first = restarts.first, let last = restarts.last else {
+            return nil
+        }
+        let period = max(.nanoseconds(1), intensity.period)
+        let pause = max(period / 10, period / max(1, intensity.maximum))
+        return min(first.advanced(by: period), last.advanced(by: pause))
     }
 
     /// Updates ``isExceeded``.

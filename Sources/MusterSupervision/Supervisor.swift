@@ -23,6 +23,7 @@ package final class Supervisor: @unchecked Sendable {
 
     private var state: SupervisorState
     private var livenessLimit: Duration
+    private var settings: WorkerSettings?
     private var children: [Int: WorkerChild] = [:]
     /// The child whose exit is being handled, for log messages.
     private var exiting: WorkerChild?
@@ -53,6 +54,7 @@ package final class Supervisor: @unchecked Sendable {
             "muster_orphans_reaped_total",
             help: "Orphaned processes reaped while running as PID 1.")
         livenessLimit = plan.livenessLimit
+        settings = plan.settings
         let state = SupervisorState(plan.configuration)
         self.state = state
         published = Locked(SupervisorReport(snapshot: state.snapshot(at: .now), livenessLimit: plan.livenessLimit))
@@ -92,7 +94,9 @@ package final class Supervisor: @unchecked Sendable {
         observer?.supervisorDidChange(self)
     }
 
-    package func setLivenessLimit(_ limit: Duration) {
+    /// Takes other settings for workers from now on, and another limit for all at once.
+    package func take(_ settings: WorkerSettings?, livenessLimit limit: Duration) {
+        self.settings = settings
         livenessLimit = limit
         for child in children.values { inspect(child) }
     }
@@ -103,19 +107,34 @@ package final class Supervisor: @unchecked Sendable {
         case .promote(let incarnation, let worker): promote(incarnation, to: worker)
         case .stop(let incarnation):
             recordStop()
-            children[incarnation]?.process.send(SIGTERM)
-        case .abort(let incarnation): children[incarnation]?.process.send(SIGABRT)
+            if let child = children[incarnation] { stop(child) }
+        case .abort(let incarnation):
+            // A suspended process runs no handler.
+            guard let child = children[incarnation], !child.isStopped else { return kill(incarnation) }
+            child.process.send(SIGABRT)
         case .kill(let incarnation):
             recordStop()
-            children[incarnation]?.isKilled = true
-            children[incarnation]?.process.killGroup()
-        case .reset(let incarnation): children[incarnation]?.channel.send(.reset)
+            kill(incarnation)
+        case .reset(let incarnation): children[incarnation]?.channel.send(.reset(settings))
         case .arm(let timer, let instant): arm(timer, at: instant)
         case .disarm(let timer): disarm(timer)
         // Logged at the end: a log line takes longer than waking a warm spare.
         case .notice(let notice): notices.append(notice)
         case .finish(let status): finish(status)
         }
+    }
+
+    private func stop(_ child: WorkerChild) {
+        child.process.send(SIGTERM)
+        // Or it would be handled when somebody continues the process.
+        child.process.send(SIGCONT)
+        scheduleCrashCheck(of: child, after: state.abortGrace(ofGroup: child.target.group) / 4)
+    }
+
+    private func kill(_ incarnation: Int) {
+        guard let child = children[incarnation] else { return }
+        child.isKilled = true
+        child.process.killGroup()
     }
 
     private func sendNotices() {
@@ -177,13 +196,14 @@ extension Supervisor {
 
     private func watch(_ child: WorkerChild) throws {
         let incarnation = child.incarnation
-        child.pidWatch = try loop.watch(child.process.descriptor.rawValue, for: .readable) { [unowned self] _ in
-            // Its descendants end with it. The number is its own until it is reaped.
-            children[incarnation]?.process.killGroup()
-            poll(incarnation)
+        // Without a descriptor, SIGCHLD alone tells of its end.
+        if let descriptor = child.process.descriptor {
+            child.pidWatch = try loop.watch(descriptor.rawValue, for: .readable) { [unowned self] _ in
+                poll(incarnation)
+            }
         }
         child.channelWatch = try loop.watch(child.channel.descriptor.rawValue, for: .readable) { [unowned self] _ in
-            receiveMessages(of: incarnation)
+            receiveMessages(of: incarnation, atMost: Self.messagesPerTurn)
         }
     }
 
@@ -192,6 +212,7 @@ extension Supervisor {
         if let watch = child.channelWatch.take() { loop.unwatch(watch) }
         if let inspection = child.inspection.take() { loop.cancel(inspection) }
         if let check = child.stopCheck.take() { loop.cancel(check) }
+        if let check = child.crashCheck.take() { loop.cancel(check) }
     }
 
     /// To be called at SIGCHLD: a process may have been stopped, or an orphan has exited.
@@ -210,7 +231,7 @@ extension Supervisor {
         while let child = children[incarnation], let event = child.process.poll() {
             switch event {
             case .exited(let exit): ended(child, exit)
-            case .stopped: stopped(child)
+            case .stopped(let signal): stopped(child, by: signal)
             case .continued: continued(child)
             }
         }
@@ -232,19 +253,42 @@ extension Supervisor {
         slot?.source.processEnded(pid: child.process.pid)
     }
 
-    private func receiveMessages(of incarnation: Int) {
+    /// A worker that sends without end must not keep the supervisor from its other work.
+    private static let messagesPerTurn = 64
+
+    private func receiveMessages(of incarnation: Int, atMost limit: Int = .max) {
+        var count = 0
         while let child = children[incarnation] {
+            guard count < limit else {
+                return loop.submit { [unowned self] in receiveMessages(of: incarnation, atMost: limit) }
+            }
+            count += 1
             switch child.channel.receive() {
             case .message(let message): handle(message, from: child)
             case .nothing: return
-            case .closed:
-                if let watch = child.channelWatch.take() { loop.unwatch(watch) }
-                return
+            case .closed: return channelClosed(child)
             case .malformed(let problem):
-                logger.warning(
-                    "unknown control message",
-                    metadata: ["worker": "\(name(of: child.target))", "problem": "\(problem)"])
+                guard let suppressed = child.malformedMessages.admit(at: .now) else { continue }
+                var details: Logger.Metadata = [
+                    "worker": "\(name(of: child.target))", "problem": "\(problem)",
+                ]
+                if suppressed > 0 { details["suppressed"] = "\(suppressed)" }
+                logger.warning("unknown control message", metadata: details)
             }
+        }
+    }
+
+    /// How long a process may take from closing its descriptors to its end.
+    private static let exitTime = Duration.seconds(1)
+
+    /// A process closes its end when it exits. One that lives on without it could hang unnoticed.
+    private func channelClosed(_ child: WorkerChild) {
+        guard let watch = child.channelWatch.take() else { return }
+        loop.unwatch(watch)
+        let incarnation = child.incarnation
+        loop.schedule(at: .now.advanced(by: Self.exitTime)) { [unowned self] in
+            guard let child = children[incarnation], state.isServing(incarnation) else { return }
+            hung(child, reason: "control channel closed by the worker", canAbort: !child.isStopped)
         }
     }
 
@@ -257,6 +301,7 @@ extension Supervisor {
         case .startFailed(let reason):
             child.failure = reason
             handle(.startFailed(child.incarnation))
+        case .hasReset(let succeeded): handle(.hasReset(child.incarnation, succeeded: succeeded))
         case .active: inspect(child, settling: true)
         case .takeOver, .reset: break
         }
@@ -268,6 +313,7 @@ extension Supervisor {
     private func inspect(_ child: WorkerChild, settling: Bool = false) {
         if let scheduled = child.inspection.take() { loop.cancel(scheduled) }
         guard state.isJudged(child.incarnation) else { return }
+        if let end = child.graceEnd, MonotonicInstant.now < end { return scheduleInspection(of: child, end) }
         switch child.vitalSigns.watch(limit: livenessLimit, now: .now, settling: settling) {
         case .quiet: break
         case .hung(let hang):
@@ -276,19 +322,25 @@ extension Supervisor {
         }
     }
 
+    /// Time for a process that the system has kept from running to catch up.
+    private func giveGrace(_ child: WorkerChild) {
+        child.graceEnd = .now.advanced(by: livenessLimit / 2)
+        inspect(child)
+    }
+
     private func scheduleInspection(of child: WorkerChild, _ instant: MonotonicInstant, isPatient: Bool = true) {
         let incarnation = child.incarnation
+        if let scheduled = child.inspection.take() { loop.cancel(scheduled) }
         child.inspection = loop.schedule(at: instant) { [unowned self] in
             guard let child = children[incarnation] else { return }
             child.inspection = nil
             let lateness = instant.duration(to: .now)
             guard !isPatient || lateness <= livenessLimit / 4 else {
-                // The cause, a frozen control group or a paused machine, has delayed the workers as well: they get time
-                // to catch up.
+                // The cause, a frozen control group or a paused machine, has delayed the workers as well.
                 logger.notice(
                     "supervisor was delayed; postponing hang detection",
                     metadata: ["worker": "\(name(of: child.target))", "delay_seconds": lateness.secondsMetadata])
-                return scheduleInspection(of: child, .now.advanced(by: livenessLimit / 2))
+                return giveGrace(child)
             }
             inspect(child)
         }
@@ -296,43 +348,87 @@ extension Supervisor {
 
     /// Inspections happen together, each at most a twentieth of the limit late.
     private func aligned(_ instant: MonotonicInstant) -> MonotonicInstant {
-        let grid = max(1, livenessLimit.clampedNanoseconds / 20)
-        let rest = instant.nanoseconds % grid
-        return rest == 0 ? instant : MonotonicInstant(nanoseconds: instant.nanoseconds - rest + grid)
+        instant.roundedUp(toMultipleOf: livenessLimit.clampedNanoseconds / 20)
     }
 
     private func hung(_ child: WorkerChild, reason: String, canAbort: Bool) {
-        if canAbort, !child.isCrashing, BacktraceWatch.isUnderWay(in: child.process.pid) {
+        let pid = child.process.pid
+        let isDead = ProcessInspection.isMainThreadDead(pid)
+        if canAbort, !isDead, child.crashSince == nil, ProcessInspection.isWritingBacktraces(pid) {
             // A crash, not a hang: SIGABRT would cut its backtraces off.
-            child.isCrashing = true
+            child.crashSince = .now
             logger.notice(
                 "worker crashed; waiting for its backtraces",
-                metadata: ["worker": "\(name(of: child.target))", "pid": "\(child.process.pid)"])
+                metadata: ["worker": "\(name(of: child.target))", "pid": "\(pid)"])
             let grace = state.abortGrace(ofGroup: child.target.group)
             return scheduleInspection(of: child, .now.advanced(by: grace), isPatient: false)
         }
-        logger.error(
-            "worker hung",
-            metadata: [
-                "worker": "\(name(of: child.target))", "pid": "\(child.process.pid)", "reason": "\(reason)",
-                "limit_seconds": livenessLimit.secondsMetadata,
-            ])
+        var details: Logger.Metadata = [
+            "worker": "\(name(of: child.target))", "pid": "\(pid)",
+            "reason": "\(isDead ? "main thread has ended" : reason)", "limit_seconds": livenessLimit.secondsMetadata,
+        ]
+        if let stream = ProcessInspection.blockedStream(pid) {
+            details["waits_for"] = "a reader of its \(stream)"
+        }
+        logger.error("worker hung", metadata: details)
         child.hungSince = .now
-        handle(.unresponsive(child.incarnation, canAbort: canAbort))
+        handle(.unresponsive(child.incarnation, canAbort: canAbort && !isDead))
     }
 
-    private func stopped(_ child: WorkerChild) {
+    /// Looks after a process that is stopping: one that crashes meanwhile is waited for no longer than any other crash,
+    /// and one whose main thread is dead not at all. The looks become rarer, as the stop timeout ends all of them.
+    private func scheduleCrashCheck(of child: WorkerChild, after interval: Duration) {
+        let incarnation = child.incarnation
+        let interval = max(interval, .milliseconds(50))
+        if let check = child.crashCheck.take() { loop.cancel(check) }
+        child.crashCheck = loop.schedule(at: .now.advanced(by: interval)) { [unowned self] in
+            guard let child = children[incarnation] else { return }
+            child.crashCheck = nil
+            let grace = state.abortGrace(ofGroup: child.target.group)
+            let pid = child.process.pid
+            if ProcessInspection.isWritingBacktraces(pid) {
+                let since = child.crashSince ?? .now
+                child.crashSince = since
+                let left = MonotonicInstant.now.duration(to: since.advanced(by: grace))
+                if left > .zero { return scheduleCrashCheck(of: child, after: left) }
+            } else if !ProcessInspection.isMainThreadDead(pid) {
+                return scheduleCrashCheck(of: child, after: min(interval * 2, max(grace, interval)))
+            }
+            logger.error(
+                "worker crashed while it stopped; killing it",
+                metadata: ["worker": "\(name(of: child.target))", "pid": "\(pid)"])
+            handle(.unresponsive(incarnation, canAbort: false))
+        }
+    }
+
+    private func stopped(_ child: WorkerChild, by signal: Int32) {
         guard child.stoppedSince == nil else { return }
         child.stoppedSince = .now
-        logger.warning(
-            "worker suspended",
-            metadata: ["worker": "\(name(of: child.target))", "pid": "\(child.process.pid)"])
+        if let suppressed = child.suspensions.admit(at: .now) {
+            var details: Logger.Metadata = [
+                "worker": "\(name(of: child.target))", "pid": "\(child.process.pid)",
+                "signal": "\(UnixSignal(rawValue: signal))",
+            ]
+            if suppressed > 0 { details["suppressed"] = "\(suppressed)" }
+            logger.warning("worker suspended", metadata: details)
+        }
         publish()
+        // It may have been asked to stop before.
+        if state.isEnding(child.incarnation) { child.process.send(SIGCONT) }
+        scheduleStopCheck(of: child, after: livenessLimit)
+    }
+
+    private func scheduleStopCheck(of child: WorkerChild, after interval: Duration) {
         let incarnation = child.incarnation
-        child.stopCheck = loop.schedule(at: .now.advanced(by: livenessLimit)) { [unowned self] in
+        let instant = MonotonicInstant.now.advanced(by: interval)
+        child.stopCheck = loop.schedule(at: instant) { [unowned self] in
             guard let child = children[incarnation] else { return }
             child.stopCheck = nil
             guard child.isStopped, state.isJudged(child.incarnation) else { return }
+            // The supervisor may have been suspended with it, and be the first to continue.
+            if instant.duration(to: .now) > livenessLimit / 4 {
+                return scheduleStopCheck(of: child, after: livenessLimit / 2)
+            }
             hung(child, reason: "suspended by a signal", canAbort: false)
         }
     }
@@ -341,7 +437,25 @@ extension Supervisor {
         child.stoppedSince = nil
         publish()
         if let check = child.stopCheck.take() { loop.cancel(check) }
-        inspect(child)
+        giveGrace(child)
+    }
+}
+
+/// Lets a message that a worker can provoke into the log now and then.
+private struct LogLimit {
+    private static let interval = Duration.seconds(10)
+    private var latest: MonotonicInstant?
+    private var suppressed = 0
+
+    /// Returns how many were suppressed since the last one; `nil` when this one is suppressed, too.
+    mutating func admit(at now: MonotonicInstant) -> Int? {
+        if let latest, latest.duration(to: now) < Self.interval {
+            suppressed += 1
+            return nil
+        }
+        latest = now
+        defer { suppressed = 0 }
+        return suppressed
     }
 }
 
@@ -377,7 +491,7 @@ extension Supervisor {
             vitalSigns: first + 1, control: first + 2,
             sockets: plan.sockets.enumerated().map { index, socket in
                 WorkerMarker.Socket(name: socket.name, descriptor: first + 3 + Int32(index))
-            })
+            }, settings: settings)
         var environment = plan.environment
         environment[WorkerMarker.variable] = marker.encoded
         var request = SpawnRequest(
@@ -495,6 +609,8 @@ extension Supervisor {
             logger.error("stop timeout exceeded; killing worker", metadata: metadata(child.target, incarnation))
         case .reloadBegan: logger.info("reload started")
         case .reloadEnded(let outcome): log(outcome)
+        case .resetEnded(.aborted): logger.error("reload failed: a worker's service did not take up the settings")
+        case .resetEnded(let outcome): log(outcome)
         case .intensityExceeded(let group):
             logger.error("restart intensity exceeded", metadata: ["worker_group": "\(state.groupName(group))"])
         case .intensityCalm(let group):
@@ -573,13 +689,18 @@ private final class WorkerChild {
     var channelWatch: EventLoop.Watch?
     var inspection: EventLoop.ScheduledAction?
     var stopCheck: EventLoop.ScheduledAction?
+    var crashCheck: EventLoop.ScheduledAction?
+    /// Until when it is not judged.
+    var graceEnd: MonotonicInstant?
     /// Since when the system has kept it from running (SIGSTOP).
     var stoppedSince: MonotonicInstant?
     var isStopped: Bool { stoppedSince != nil }
     /// When it was found to be hung.
     var hungSince: MonotonicInstant?
-    /// Whether it is writing the backtraces of a crash.
-    var isCrashing = false
+    /// Since when it has been writing the backtraces of a crash.
+    var crashSince: MonotonicInstant?
+    var malformedMessages = LogLimit()
+    var suspensions = LogLimit()
     /// Whether the supervisor has sent SIGKILL, which then was not the kernel's.
     var isKilled = false
     /// Why its services did not start.

@@ -28,8 +28,10 @@ package enum SupervisorEvent: Hashable, Sendable {
     case interrupt
     /// Replace all workers, one after the other.
     case reload
-    /// Let all workers read their settings again.
+    /// Let all workers take up the settings.
     case mutate
+    /// A worker has taken up the settings, or could not.
+    case hasReset(Int, succeeded: Bool)
     /// A reload was requested, but its settings are invalid.
     case reloadRefused
     /// Change a group's number of workers.
@@ -58,7 +60,7 @@ package enum SupervisorAction: Hashable, Sendable {
     case abort(Int)
     /// Kill a process and its process group (SIGKILL).
     case kill(Int)
-    /// Let a worker read its settings again.
+    /// Let a worker take up the settings.
     case reset(Int)
     /// Send `timer` at the instant.
     case arm(SupervisorTimer, at: MonotonicInstant)
@@ -96,10 +98,12 @@ package enum SupervisorNotice: Hashable, Sendable {
     case startupTimedOut(SpawnTarget, incarnation: Int)
     /// A process exceeded its stop timeout.
     case stopTimedOut(incarnation: Int)
-    /// A rolling reload has begun.
+    /// A reload, rolling or in place, has begun.
     case reloadBegan
-    /// A reload is over.
+    /// A rolling reload is over, or a reload was refused.
     case reloadEnded(ReloadOutcome)
+    /// A reload in place is over.
+    case resetEnded(ReloadOutcome)
     /// A group restarts too often.
     case intensityExceeded(group: Int)
     /// A group's restarts are back to normal.
@@ -218,6 +222,8 @@ package struct WorkerGroupSnapshot: Hashable, Sendable {
     package var sparesParked: Int
     /// How many spares are coming up.
     package var sparesStarting: Int
+    /// How many spares have ended, by reason.
+    package var spareDeathsByReason: DeathCounts
     /// How many processes there are beside the slots' own and the spares: successors, and former ones that still stop.
     package var surplus: Int
     /// How many of these are successors, which come up.
@@ -272,7 +278,7 @@ package struct WorkerSnapshot: Hashable, Sendable {
 package enum ReloadOutcome: String, CaseIterable, Hashable, Sendable {
     /// All workers were replaced, or told to read their settings again.
     case completed
-    /// A replacement did not become ready; the current workers stay.
+    /// A replacement did not become ready; the current workers stay. Or a worker could not take up the settings in place.
     case aborted
     /// The settings are invalid; nothing was done.
     case refused

@@ -61,6 +61,8 @@ package struct SupervisorPlan: Sendable {
     package var livenessLimit: Duration
     /// The size of a slot's metric arena in bytes.
     package var arenaCapacity: Int
+    /// The settings that workers take, as far as they were loaded.
+    package var settings: WorkerSettings?
 
     package init(
         configuration: SupervisorConfiguration, program: String, arguments: [[UInt8]],

@@ -15,7 +15,7 @@ package import MusterPlatform
 /// | promoted      | –              | starting  | –        | –          | –             |
 /// | ready         | ready²         | –         | –        | –          | –             |
 /// | startFailed   | –³             | –         | –        | –          | –             |
-/// | unresponsive  | aborting²      | –         | aborting | –          | –             |
+/// | unresponsive  | aborting²      | –         | aborting | killed⁴    | –             |
 /// | startup timer | aborting       |           |          |            |               |
 /// | abort timer   |                |           |          |            | killed        |
 /// | kill timer    |                |           |          | killed     |               |
@@ -23,22 +23,24 @@ package import MusterPlatform
 /// | exited        | exit, signal,  | as        | as       | requested, | heartbeat,    |
 /// |               | oom            | starting  | starting | reload     | startup_timeout |
 ///
-/// ¹ Spares only. ² All but spares. ³ The launcher ends with status 1 if no worker of the group has ever been ready.
+/// ¹ Spares only. ² All but spares. ³ The launcher ends with status 1 if no worker of the group has ever been ready, as it
+/// does when a process of such a group cannot be spawned. ⁴ If it cannot be aborted: a crash that does not end.
 ///
 /// The stages of the supervisor, by event:
 ///
 /// |                     | running  | delaying | stopping | halting  | finished |
 /// |---------------------|----------|----------|----------|----------|----------|
-/// | terminate           | delaying⁴| halting  | halting  | –        | –        |
-/// | end                 | delaying⁴| –        | –        | –        | –        |
+/// | terminate           | delaying⁵| halting  | halting  | –        | –        |
+/// | end                 | delaying⁵| –        | –        | –        | –        |
 /// | interrupt           | halting  | halting  | halting  | –        | –        |
-/// | policy, intensity   | delaying⁴|          |          |          |          |
+/// | policy, intensity   | delaying⁵| –        | –        | –        | –        |
+/// | exit of a process   | restart  | restart  | –        | –        | –        |
 /// | shutdownDelay timer |          | stopping |          |          |          |
 /// | last process gone   |          | finished | finished | finished |          |
 /// | halt timer          |          |          |          | finished |          |
 /// | reload, mutate, scale, replace | done | –  | –        | –        | –        |
 ///
-/// ⁴ Stopping at once if there is no shutdown delay, or no ready worker.
+/// ⁵ Stopping at once if there is no shutdown delay, or no ready worker.
 ///
 /// Each process has an *incarnation*, a serial number that only grows. Unknown incarnations and timers are ignored: a
 /// process may be reaped before its last message is read.
@@ -65,6 +67,8 @@ package struct SupervisorState: Sendable {
     private(set) var rollingReload: RollingReload?
     /// Whether another rolling reload follows the one in progress.
     private var isReloadRemembered = false
+    /// The reload in place in progress.
+    private var reset: Reset?
     private let shutdownDelay: Duration
     private var random: SplitMix64
     /// The instant of the present event, and what is to be done because of it.
@@ -106,6 +110,7 @@ package struct SupervisorState: Sendable {
         case .interrupt: halt()
         case .reload: reload()
         case .mutate: mutate()
+        case .hasReset(let incarnation, let succeeded): hasReset(incarnation, succeeded: succeeded)
         case .reloadRefused: notify(.reloadEnded(.refused))
         case .scale(let group, let workers): scale(group, to: workers)
         case .addWorker: scaleAll(by: 1)
@@ -134,7 +139,10 @@ package struct SupervisorState: Sendable {
         case .waiting, .finished: break
         case .running:
             for group in groups.indices { settleSpares(of: group) }
-        case .delaying(let status), .stopping(let status):
+        case .delaying(let status):
+            let isDelayed = groups.contains { $0.slots.contains { $0.occupant == .backoff } }
+            if processes.isEmpty, !isDelayed { finish(status: status) }
+        case .stopping(let status):
             if processes.isEmpty { finish(status: status) }
         case .halting:
             if processes.isEmpty { finish(status: 1) }
@@ -254,7 +262,8 @@ extension SupervisorState {
     }
 
     private mutating func startFailed(_ incarnation: Int) {
-        guard let process = processes[incarnation], process.phase == .starting else { return }
+        guard let process = processes[incarnation], process.phase == .starting, !process.hasStartFailed else { return }
+        processes[incarnation]?.hasStartFailed = true
         switch process.role {
         case .current(let worker):
             notify(.startFailed(worker, incarnation: incarnation))
@@ -271,7 +280,9 @@ extension SupervisorState {
         case .starting, .ready:
             notify(.unresponsive(worker, incarnation: incarnation))
             abort(process, .heartbeat, canAbort: canAbort)
-        case .parked, .stopping, .aborting: break
+        case .stopping:
+            if !canAbort { actions.append(.kill(incarnation)) }
+        case .parked, .aborting: break
         }
     }
 
@@ -319,7 +330,11 @@ extension SupervisorState {
         disarmAll(of: incarnation)
         let reason = process.phase.reason(termination, isOutOfMemory: isOutOfMemory)
         let worker = process.role.worker
-        if let worker { self[worker].deaths[reason] += 1 }
+        if let worker {
+            self[worker].deaths[reason] += 1
+        } else {
+            groups[process.role.group].spareDeaths[reason] += 1
+        }
         notify(
             .died(
                 WorkerDeath(
@@ -332,6 +347,7 @@ extension SupervisorState {
         case .spare(let group): spareEnded(process, of: group)
         }
         replacementEnded(incarnation)
+        noLongerResetting(incarnation)
     }
 
     private mutating func spawnFailed(_ incarnation: Int) {
@@ -380,7 +396,7 @@ extension SupervisorState {
         _ worker: WorkerID, _ process: Process, _ reason: DeathReason, _ termination: Termination
     ) {
         self[worker].occupant = .empty
-        guard stage == .running else { return }
+        guard isServing else { return }
         guard !process.phase.isStopping else {
             // The operator asked for a new one.
             restart(worker, reason, after: .zero)
@@ -399,16 +415,23 @@ extension SupervisorState {
         }
         let uptime = process.readySince.map { $0.duration(to: now) } ?? .zero
         let delay = nextDelay(worker, afterReady: uptime)
-        guard !escalates(worker.group) else { return }
+        countRestart(worker.group)
+        guard isServing else { return }
         restart(worker, reason, after: delay)
     }
 
     /// A slot's process could not be spawned. Returns the delay until the next attempt.
     private mutating func slotSpawnFailed(_ worker: WorkerID) -> Duration {
         self[worker].occupant = .empty
-        guard stage == .running else { return .zero }
+        guard isServing else { return .zero }
+        guard groups[worker.group].hasBeenReady else {
+            // What cannot work at the first start will not work later: there is no program, no /proc, no descriptor left.
+            beginShutdown(status: 1)
+            return .zero
+        }
         let delay = max(nextDelay(worker, afterReady: .zero), Self.shortestSpawnDelay)
-        guard !escalates(worker.group) else { return .zero }
+        countRestart(worker.group)
+        guard isServing else { return .zero }
         refill(worker, after: delay)
         return delay
     }
@@ -477,20 +500,16 @@ extension SupervisorState {
 
     // MARK: Intensity
 
-    /// Counts a restart, or another attempt at a spawn. Returns whether the launcher ends because of it.
-    private mutating func escalates(_ group: Int) -> Bool {
-        guard let intensity = groups[group].configuration.intensity else { return false }
+    /// Counts a restart, or another attempt at a spawn, because of which the launcher may end.
+    private mutating func countRestart(_ group: Int) {
+        guard stage == .running, let intensity = groups[group].configuration.intensity else { return }
         let wasExceeded = groups[group].window.isExceeded
         groups[group].window.record(at: now, intensity)
-        guard groups[group].window.isExceeded else { return false }
+        guard groups[group].window.isExceeded else { return }
         if !wasExceeded { notify(.intensityExceeded(group: group)) }
         switch intensity.whenExceeded {
-        case .absorb:
-            checkIntensity(of: group)
-            return false
-        case .escalate:
-            beginShutdown(status: 1)
-            return true
+        case .absorb: checkIntensity(of: group)
+        case .escalate: beginShutdown(status: 1)
         }
     }
 
@@ -521,16 +540,40 @@ extension SupervisorState {
 
     private mutating func mutate() {
         guard stage == .running else { return }
+        if reset != nil { notify(.resetEnded(.superseded)) }
         notify(.reloadBegan)
+        var reset = Reset()
         for process in processes.all {
             switch (process.role, process.phase) {
-            case (.current, .ready), (.successor, .ready): actions.append(.reset(process.incarnation))
-            case (.current, .starting), (.successor, .starting): processes[process.incarnation]?.needsReset = true
+            case (.current, .ready), (.successor, .ready):
+                reset.waitsFor.insert(process.incarnation)
+                actions.append(.reset(process.incarnation))
+            case (.current, .starting), (.successor, .starting):
+                reset.waitsFor.insert(process.incarnation)
+                processes[process.incarnation]?.needsReset = true
             case (.spare, _): discard(process, .reload)
             case (.current, _), (.successor, _), (.former, _): break
             }
         }
-        notify(.reloadEnded(.completed))
+        self.reset = reset
+        endResetIfDone()
+    }
+
+    private mutating func hasReset(_ incarnation: Int, succeeded: Bool) {
+        guard reset?.waitsFor.remove(incarnation) != nil else { return }
+        if !succeeded { reset?.hasFailed = true }
+        endResetIfDone()
+    }
+
+    /// A process is ending: its successor has the new settings.
+    private mutating func noLongerResetting(_ incarnation: Int) {
+        if reset?.waitsFor.remove(incarnation) != nil { endResetIfDone() }
+    }
+
+    private mutating func endResetIfDone() {
+        guard let reset, reset.waitsFor.isEmpty else { return }
+        self.reset = nil
+        notify(.resetEnded(reset.hasFailed ? .aborted : .completed))
     }
 
     private mutating func beginRollingReload() {
@@ -575,12 +618,14 @@ extension SupervisorState {
         beginRollingReload()
     }
 
-    /// Abandons the rolling reload, and the remembered one, because of a shutdown.
-    private mutating func abandonRollingReload() {
+    /// Abandons the reload in progress, and the remembered one, because of a shutdown.
+    private mutating func abandonReload() {
         if rollingReload != nil { notify(.reloadEnded(.superseded)) }
         if isReloadRemembered { notify(.reloadEnded(.superseded)) }
+        if reset != nil { notify(.resetEnded(.superseded)) }
         rollingReload = nil
         isReloadRemembered = false
+        reset = nil
     }
 
     /// The process that starts as a slot's replacement.
@@ -749,7 +794,7 @@ extension SupervisorState {
         guard stage == .running || stage == .waiting else { return }
         stage = .delaying(status: status)
         notify(.shutdownBegan(status: status))
-        giveUpPlans()
+        giveUpExtras()
         var isServing = false
         for process in processes.all {
             switch process.role {
@@ -769,6 +814,7 @@ extension SupervisorState {
     private mutating func stopAll() {
         guard case .delaying(let status) = stage else { return }
         stage = .stopping(status: status)
+        giveUpBackoffs()
         for process in processes.all { stop(process.incarnation, .requested) }
     }
 
@@ -777,7 +823,8 @@ extension SupervisorState {
         guard stage != .halting else { return }
         stage = .halting
         notify(.halted)
-        giveUpPlans()
+        giveUpExtras()
+        giveUpBackoffs()
         disarm(.shutdownDelay)
         for process in processes.all {
             disarmAll(of: process.incarnation)
@@ -792,12 +839,18 @@ extension SupervisorState {
         arm(.halt, at: now.advanced(by: Self.haltGrace))
     }
 
-    /// Cancels everything that would start further processes.
-    private mutating func giveUpPlans() {
-        abandonRollingReload()
+    /// Cancels what would start processes beside those that serve.
+    private mutating func giveUpExtras() {
+        abandonReload()
         for group in groups.indices {
             disarm(.spareBackoff(group))
             disarm(.intensity(group))
+        }
+    }
+
+    /// Leaves slots empty whose next process is delayed.
+    private mutating func giveUpBackoffs() {
+        for group in groups.indices {
             for slot in groups[group].slots.indices where groups[group].slots[slot].occupant == .backoff {
                 disarm(.backoff(WorkerID(group: group, slot: slot)))
                 groups[group].slots[slot].occupant = .empty
@@ -816,6 +869,14 @@ extension SupervisorState {
 
 /// Queries.
 extension SupervisorState {
+    /// Whether workers that exit are replaced: also in the shutdown delay, in which everything is still served.
+    private var isServing: Bool {
+        switch stage {
+        case .running, .delaying: true
+        case .waiting, .stopping, .halting, .finished: false
+        }
+    }
+
     package var phase: SupervisorPhase {
         switch stage {
         case .waiting, .running: .running
@@ -839,16 +900,15 @@ extension SupervisorState {
         }
     }
 
-    /// Whether a group has a ready worker and does not restart too often, and no shutdown has begun.
+    /// Whether a group has a ready worker, and no shutdown has begun.
     package func isReady(group: Int) -> Bool {
         guard stage == .running, groups.indices.contains(group) else { return false }
-        return !groups[group].window.isExceeded
-            && processes.all.contains { process in
-                switch process.role {
-                case .current(let worker): worker.group == group && process.phase == .ready
-                case .successor, .former, .spare: false
-                }
+        return processes.all.contains { process in
+            switch process.role {
+            case .current(let worker): worker.group == group && process.phase == .ready
+            case .successor, .former, .spare: false
             }
+        }
     }
 
     /// The state for reports.
@@ -877,7 +937,8 @@ extension SupervisorState {
         let slots = groups[group].slots.indices.map { snapshot(of: WorkerID(group: group, slot: $0), at: now) }
         return WorkerGroupSnapshot(
             configuration: groups[group].configuration, workers: groups[group].desired, slots: slots,
-            sparesParked: parked, sparesStarting: starting, surplus: surplus, successors: successors,
+            sparesParked: parked, sparesStarting: starting, spareDeathsByReason: groups[group].spareDeaths,
+            surplus: surplus, successors: successors,
             isReady: isReady(group: group),
             isOverIntensity: groups[group].window.isExceeded)
     }
@@ -924,6 +985,19 @@ extension SupervisorState {
     /// Whether hangs of a process are detected: only of ready workers. Starting and stopping ones have their timeouts.
     package func isJudged(_ incarnation: Int) -> Bool {
         processes[incarnation]?.phase == .ready
+    }
+
+    /// Whether a process is to serve, now or once it has started.
+    package func isServing(_ incarnation: Int) -> Bool {
+        switch processes[incarnation]?.phase {
+        case .starting, .ready: true
+        case .parked, .stopping, .aborting, nil: false
+        }
+    }
+
+    /// Whether a process has been told to end, in a way that it has to run for.
+    package func isEnding(_ incarnation: Int) -> Bool {
+        processes[incarnation]?.phase.isStopping ?? false
     }
 
     /// Whether a shutdown has reached the point where workers are stopped.
@@ -985,6 +1059,8 @@ extension SupervisorState {
         var upSince: MonotonicInstant?
         /// Whether it may have read its settings before they were changed.
         var needsReset = false
+        /// Whether it has said that its service did not start.
+        var hasStartFailed = false
 
         /// Since when it has been ready as a worker.
         var readySince: MonotonicInstant? {
@@ -1037,6 +1113,7 @@ extension SupervisorState {
         /// All slots that ever existed, so that their counts continue.
         var slots: [Slot]
         var spareBackoff = RestartBackoffState()
+        var spareDeaths = DeathCounts()
         var window = RestartWindow()
         var hasBeenReady = false
 
@@ -1071,6 +1148,13 @@ extension SupervisorState {
         /// Processes from this incarnation on need no replacement.
         let youngest: Int
         var step = Step.next
+    }
+
+    /// A reload in place in progress.
+    struct Reset: Hashable, Sendable {
+        /// The processes that have not answered.
+        var waitsFor: Set<Int> = []
+        var hasFailed = false
     }
 
     /// What a process is for.

@@ -39,10 +39,12 @@ package struct WorkerMarker: Hashable, Sendable {
     package var vitalSigns: Int32
     package var control: Int32
     package var sockets: [Socket]
+    /// The settings that the supervisor has loaded and accepted; `nil` when it has loaded none.
+    package var settings: WorkerSettings?
 
     package init(
         group: Int, name: String, slot: Int?, incarnation: Int, supervisor: Int32, controlInode: UInt64, arena: Int32,
-        arenaInode: UInt64, vitalSigns: Int32, control: Int32, sockets: [Socket] = []
+        arenaInode: UInt64, vitalSigns: Int32, control: Int32, sockets: [Socket] = [], settings: WorkerSettings? = nil
     ) {
         self.group = group
         self.name = name
@@ -55,16 +57,18 @@ package struct WorkerMarker: Hashable, Sendable {
         self.vitalSigns = vitalSigns
         self.control = control
         self.sockets = sockets
+        self.settings = settings
     }
 
     // MARK: Text
 
     /// The environment variable's value: `KEY=VALUE` pairs with `;` between them.
     package var encoded: String {
-        var text = "group=\(group);name=\(Self.escape(name));slot=\(slot.map(String.init) ?? "spare")"
+        var text = "group=\(group);name=\(PercentEncoding.encode(name));slot=\(slot.map(String.init) ?? "spare")"
         text += ";incarnation=\(incarnation);supervisor=\(supervisor)"
         text += ";inode=\(controlInode);arena=\(arena);arena-inode=\(arenaInode);vital=\(vitalSigns);control=\(control)"
-        for socket in sockets { text += ";socket=\(socket.descriptor):\(Self.escape(socket.name))" }
+        for socket in sockets { text += ";socket=\(socket.descriptor):\(PercentEncoding.encode(socket.name))" }
+        if let settings { text += ";settings=\(settings.encoded)" }
         return text
     }
 
@@ -72,19 +76,23 @@ package struct WorkerMarker: Hashable, Sendable {
     package init?(decoding text: String) {
         var fields: [Substring: Substring] = [:]
         var sockets: [Socket] = []
+        var settings: WorkerSettings?
         for pair in text.split(separator: ";", omittingEmptySubsequences: false) {
             guard let equals = pair.firstIndex(of: "=") else { return nil }
             let value = pair[pair.index(after: equals)...]
             if pair[..<equals] == "socket" {
                 guard let colon = value.firstIndex(of: ":"), let number = Self.descriptor(value[..<colon]),
-                    let name = Self.unescape(value[value.index(after: colon)...])
+                    let name = PercentEncoding.decode(value[value.index(after: colon)...])
                 else { return nil }
                 sockets.append(Socket(name: name, descriptor: number))
+            } else if pair[..<equals] == "settings" {
+                guard settings == nil, let decoded = WorkerSettings(decoding: String(value)) else { return nil }
+                settings = decoded
             } else if fields.updateValue(value, forKey: pair[..<equals]) != nil {
                 return nil
             }
         }
-        guard fields.count == 10, let name = fields["name"].flatMap({ Self.unescape($0) }),
+        guard fields.count == 10, let name = fields["name"].flatMap({ PercentEncoding.decode($0) }),
             let arenaInode = fields["arena-inode"].flatMap({ UInt64($0) }), let group = Self.number(fields["group"]),
             let incarnation = Self.number(fields["incarnation"]),
             let supervisor = Self.number(fields["supervisor"]).flatMap({ Int32(exactly: $0) }), supervisor > 0,
@@ -101,7 +109,8 @@ package struct WorkerMarker: Hashable, Sendable {
         guard Set(numbers).count == numbers.count else { return nil }
         self.init(
             group: group, name: name, slot: slot, incarnation: incarnation, supervisor: supervisor, controlInode: inode,
-            arena: arena, arenaInode: arenaInode, vitalSigns: vitalSigns, control: control, sockets: sockets)
+            arena: arena, arenaInode: arenaInode, vitalSigns: vitalSigns, control: control, sockets: sockets,
+            settings: settings)
     }
 
     private static func number(_ text: Substring?) -> Int? {
@@ -110,40 +119,6 @@ package struct WorkerMarker: Hashable, Sendable {
 
     private static func descriptor(_ text: Substring?) -> Int32? {
         number(text).flatMap { Int32(exactly: $0) }.flatMap { $0 >= SpawnRequest.firstDescriptor ? $0 : nil }
-    }
-
-    private static let plain = Set(
-        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.".utf8)
-    private static let digits = Array("0123456789ABCDEF".utf8)
-
-    /// Writes all bytes but a few harmless ones as `%XX`.
-    private static func escape(_ name: String) -> String {
-        var bytes: [UInt8] = []
-        for byte in name.utf8 {
-            if plain.contains(byte) {
-                bytes.append(byte)
-            } else {
-                bytes += [UInt8(ascii: "%"), digits[Int(byte >> 4)], digits[Int(byte & 15)]]
-            }
-        }
-        return String(decoding: bytes, as: UTF8.self)
-    }
-
-    private static func unescape(_ text: Substring) -> String? {
-        var bytes: [UInt8] = []
-        var rest = Array(text.utf8)[...]
-        while let byte = rest.popFirst() {
-            guard byte == UInt8(ascii: "%") else {
-                guard plain.contains(byte) else { return nil }
-                bytes.append(byte)
-                continue
-            }
-            guard let high = rest.popFirst().flatMap({ digits.firstIndex(of: $0) }),
-                let low = rest.popFirst().flatMap({ digits.firstIndex(of: $0) })
-            else { return nil }
-            bytes.append(UInt8(high << 4 | low))
-        }
-        return String(validating: bytes, as: UTF8.self)
     }
 
     // MARK: This process
@@ -250,5 +225,73 @@ extension String {
         // A byte 10xxxxxx goes on with the code point before it.
         while let last = prefix.popLast(), last & 0xC0 == 0x80 {}
         return prefix
+    }
+}
+
+/// The settings that a supervisor hands to its workers, so that all of them go by what it has last accepted, whatever the
+/// settings' sources say meanwhile: the loaded values by their keys, as texts.
+package struct WorkerSettings: Hashable, Sendable {
+    package var values: [String: String]
+
+    package init(_ values: [String: String]) {
+        self.values = values
+    }
+
+    private static let form = "1"
+
+    /// The form's number, and `KEY:VALUE` pairs with `,` in front of each.
+    package var encoded: String {
+        values.sorted { $0.key < $1.key }.reduce(into: Self.form) { text, setting in
+            text += ",\(PercentEncoding.encode(setting.key)):\(PercentEncoding.encode(setting.value))"
+        }
+    }
+
+    package init?(decoding text: String) {
+        values = [:]
+        let fields = text.split(separator: ",", omittingEmptySubsequences: false)
+        guard fields.first == Self.form[...] else { return nil }
+        for pair in fields.dropFirst() {
+            let parts = pair.split(separator: ":", omittingEmptySubsequences: false)
+            guard parts.count == 2, let key = PercentEncoding.decode(parts[0]),
+                let value = PercentEncoding.decode(parts[1]), values.updateValue(value, forKey: key) == nil
+            else { return nil }
+        }
+    }
+}
+
+/// Texts of letters, digits, `-`, `_`, `.` and `%XX`.
+private enum PercentEncoding {
+    private static let plain = Set(
+        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.".utf8)
+    private static let digits = Array("0123456789ABCDEF".utf8)
+
+    /// Writes all bytes but a few harmless ones as `%XX`.
+    static func encode(_ name: String) -> String {
+        var bytes: [UInt8] = []
+        for byte in name.utf8 {
+            if plain.contains(byte) {
+                bytes.append(byte)
+            } else {
+                bytes += [UInt8(ascii: "%"), digits[Int(byte >> 4)], digits[Int(byte & 15)]]
+            }
+        }
+        return String(decoding: bytes, as: UTF8.self)
+    }
+
+    static func decode(_ text: Substring) -> String? {
+        var bytes: [UInt8] = []
+        var rest = Array(text.utf8)[...]
+        while let byte = rest.popFirst() {
+            guard byte == UInt8(ascii: "%") else {
+                guard plain.contains(byte) else { return nil }
+                bytes.append(byte)
+                continue
+            }
+            guard let high = rest.popFirst().flatMap({ digits.firstIndex(of: $0) }),
+                let low = rest.popFirst().flatMap({ digits.firstIndex(of: $0) })
+            else { return nil }
+            bytes.append(UInt8(high << 4 | low))
+        }
+        return String(validating: bytes, as: UTF8.self)
     }
 }

@@ -117,6 +117,35 @@ struct SlotDamageTests {
         #expect(bench.value("wait_seconds_sum{worker=\"0\",kind=\"x\"}") == -5)
     }
 
+    @Test("A series with a value that no program leaves there is left out, and said to be missing")
+    func implausible() throws {
+        let bad: [(name: String, labels: [String], bits: UInt64)] = [
+            ("cpu_seconds_total", [], Double.nan.bitPattern), ("cpu_seconds_total", [], (-5.0).bitPattern),
+            ("cpu_seconds_total", [], Double.infinity.bitPattern), ("wait_seconds", ["x"], Double.nan.bitPattern),
+            ("build_info", ["1"], (2.0).bitPattern),
+        ]
+        for (name, labels, bits) in bad {
+            let bench = SlotBench()
+            let process = try bench.start(pid: 1)
+            try process.spend(1)
+            try process.wait("x", 1)
+            try process.count("a")
+            try process.registry.info("build", help: "B.", labels: [(name: "version", value: "1")])
+            #expect(bench.source.isReadable && !bench.source.needsFreshArena())
+            let before = bench.text()
+            process.setWord(try #require(process.offset(of: name, labels)), bits)
+            let after = bench.text()
+            #expect(before.contains(name) && !after.contains(name), "\(name)")
+            #expect(after.contains("jobs_total"))
+            for _ in 0..<3 { #expect(!bench.source.isReadable) }
+            #expect(bench.log.messages.filter { $0.contains("values damaged") }.count == 1)
+            // The next process gets another arena, in which all is well.
+            #expect(bench.source.needsFreshArena())
+            try bench.start(pid: 2).spend(2)
+            #expect(bench.source.isReadable && !bench.source.needsFreshArena())
+        }
+    }
+
     @Test("Three thousand scribbles over present and past arenas never trap, and leave the neighbour alone")
     func scribbles() throws {
         let bench = SlotBench(textLimit: 20_000)

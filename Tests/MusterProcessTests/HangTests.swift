@@ -108,4 +108,58 @@ struct HangTests {
             #expect(scrape.sum("muster_worker_restarts_total", ["reason": "heartbeat"]) == 0)
         }
     }
+
+    @Test("when all are suspended and the supervisor goes on first, nobody is killed", arguments: backends)
+    func allStopped(backend: String) async throws {
+        let limit = Duration.seconds(1)
+        try await TestProgram.run(
+            ["--workers=2", "--loop", "--muster-liveness-limit=1s"], backend: backend
+        ) { program in
+            try await program.ready()
+            let workers = try await program.started(2).map(\.pid)
+            for pid in [program.pid] + workers { kill(pid, SIGSTOP) }
+            // Time that passes is what this is about.
+            try await Task.sleep(for: limit * 3)
+            kill(program.pid, SIGCONT)
+            try await program.logged("worker suspended", count: 2)
+            for pid in workers { kill(pid, SIGCONT) }
+            for _ in 0..<8 { #expect(try await !program.command("who").isEmpty) }
+            try await Task.sleep(for: limit * 2)
+            #expect(program.log("worker hung").isEmpty)
+            try await program.metric("muster_worker_restarts_total", is: 0)
+        }
+    }
+
+    @Test("one that was suspended does not delay the end", arguments: backends)
+    func stoppedAtTheEnd(backend: String) async throws {
+        // The time-out is that of the settings, a minute.
+        try await TestProgram.run(["--workers=2"], backend: backend) { program in
+            try await program.ready()
+            kill(try await program.started(2)[0].pid, SIGSTOP)
+            try await program.logged("worker suspended")
+            let begin = ContinuousClock.now
+            program.signal(SIGTERM)
+            #expect(try await program.status() == 0)
+            #expect(begin.duration(to: .now) < .seconds(30))
+        }
+    }
+
+    @Test("one that is suspended while it starts is killed at its time-out at once")
+    func stoppedWhileStarting() async throws {
+        let options = [
+            "--workers=2", "--start=hang@TRIGGER", "--muster-startup-timeout=2s", "--muster-abort-grace=60s",
+        ]
+        try await TestProgram.run(options) { program in
+            try await program.ready()
+            let first = try await program.started(2)
+            try program.pullTrigger()
+            kill(first[0].pid, SIGKILL)
+            let new = try await program.said("starting", 3)[2]
+            kill(new.pid, SIGSTOP)
+            try await program.logged("startup timeout exceeded", "pid=\(new.pid)")
+            let begin = ContinuousClock.now
+            try await program.logged("worker exited", "pid=\(new.pid)", "reason=startup_timeout")
+            #expect(begin.duration(to: .now) < .seconds(30))
+        }
+    }
 }

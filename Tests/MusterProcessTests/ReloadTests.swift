@@ -90,6 +90,25 @@ struct ReloadTests {
         }
     }
 
+    @Test("the processor time of a slot does not fall while the predecessor still stops", arguments: backends)
+    func processorTime(backend: String) async throws {
+        let options = ["--workers=1", "--stop=hang", "--muster-graceful-shutdown-timeout=4s"]
+        try await TestProgram.run(options, backend: backend) { program in
+            try await program.ready()
+            // So that the old one has spent some.
+            for _ in 0..<200 { try await program.command("who") }
+            var last = 0.0
+            program.signal(SIGHUP)
+            _ = try await eventually("the end of the reload") {
+                let now = try #require(try await program.scrape().sum("muster_worker_cpu_seconds_total"))
+                #expect(now >= last)
+                last = now
+                return program.log("reload completed").isEmpty ? nil : true
+            }
+            #expect(try #require(try await program.scrape().sum("muster_worker_cpu_seconds_total")) >= last)
+        }
+    }
+
     @Test("method mutate: the services take up the settings in place", arguments: backends)
     func mutate(backend: String) async throws {
         try await TestProgram.run(["--workers=2", "--muster-restart-method=mutate"], backend: backend) { program in
@@ -97,6 +116,7 @@ struct ReloadTests {
             let pids = Set(try await program.started(2).map(\.pid))
             program.signal(SIGHUP)
             #expect(Set(try await program.said("reset", 2).map(\.pid)) == pids)
+            try await program.logged("reload completed")
             program.signal(SIGHUP)
             let lines = try await program.said("reset", 4)
             #expect(lines.map(\.rest).sorted() == ["1", "1", "2", "2"])

@@ -139,4 +139,18 @@ struct ShutdownTests {
             #expect(try await program.status() == 1)
         }
     }
+
+    @Test("workers that die in the shutdown delay are replaced, and serve until its end", arguments: backends)
+    func deathsInTheDelay(backend: String) async throws {
+        try await TestProgram.run(["--workers=2", "--muster-shutdown-delay=5s"], backend: backend) { program in
+            try await program.ready()
+            let workers = try await program.started(2)
+            program.signal(SIGTERM)
+            try await program.logged("stopping workers")
+            for worker in workers { kill(worker.pid, SIGKILL) }
+            try await program.said("started", 4)
+            for _ in 0..<8 { #expect(try await program.command("who").contains("test/")) }
+            #expect(try await program.status() == 0)
+        }
+    }
 }

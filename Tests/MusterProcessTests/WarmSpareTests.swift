@@ -67,6 +67,8 @@ struct WarmSpareTests {
             let second = try await spares(2, of: program, besides: [worker])
             #expect(second.isDisjoint(with: first))
             try await program.metric("muster_worker_restarts_total", is: 0)
+            try await program.metric("muster_spare_exits_total", ["reason": "signal"], is: 2)
+            try await program.metric("muster_spare_exits_total", is: 2)
             #expect(program.lines("started").count == 1)
         }
     }

@@ -94,6 +94,7 @@ final class CommandService: ServiceBase {
     }
 
     func reset() async throws {
+        if options.failsToReset { throw CommandError("told to fail") }
         let count = resets.wrappingAdd(1, ordering: .relaxed).newValue
         say("reset \(who) \(count)")
     }
@@ -162,6 +163,21 @@ final class CommandService: ServiceBase {
             say("blocking \(who)")
             deadlockOnPurpose()
             return who
+        case "chatter":
+            chatter()
+        case "close":
+            close(Int32(argument))
+            return who
+        case "flood-channel":
+            // The control channel, behind the arena and the vital signs.
+            let packet: [UInt8] = [0xFF, 0xFF]
+            for _ in 0..<argument where send(5, packet, packet.count, Int32(MSG_DONTWAIT) | Int32(MSG_NOSIGNAL)) < 0 {
+                sched_yield()
+            }
+            return who
+        case "timeout":
+            let settings = try MusterSettings.load()
+            return "\(settings.gracefulShutdownTimeout.components.seconds) \(settings.livenessLimit.components.seconds)"
         case "fail-check":
             reporter.report(.fail("told to fail"))
             return who
@@ -189,6 +205,13 @@ final class CommandService: ServiceBase {
         case "shell": return output(of: words.dropFirst().joined(separator: " "))
         default: return "unknown command"
         }
+    }
+
+    /// Writes to standard output until nobody reads it, and then for ever; the looping call waits for the lock.
+    private func chatter() -> Never {
+        lock.lock()
+        let line = [UInt8](repeating: UInt8(ascii: "."), count: 1024) + [UInt8(ascii: "\n")]
+        while true { _ = write(STDOUT_FILENO, line, line.count) }
     }
 
     @inline(never)

@@ -41,6 +41,7 @@ struct ProgramOptions: Sendable {
     var hasLoop: Bool { values["--loop"] != nil }
     /// Whether the program is killed when its standard input ends, as it does with the test that has started it.
     var endsWithInput: Bool { values["--end-with-input"] != nil }
+    var failsToReset: Bool { value("reset") == "fail" }
     var isQuiet: Bool { values["--quiet"] != nil }
     var hasCheck: Bool { values["--check"] != nil }
     /// Whether the service has a check of the level live that reports once only.

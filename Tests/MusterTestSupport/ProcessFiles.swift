@@ -17,6 +17,11 @@ package struct ProcessFiles: Hashable {
             .compactMap { Int32($0) }.map { ProcessFiles(pid: $0) }
     }
 
+    /// The process that has started it; `nil` when it is gone.
+    package var parent: Int32? {
+        read("status").firstMatch(of: /\nPPid:\s+(\d+)/).flatMap { Int32($0.1) }
+    }
+
     package var threads: [String] { list("task") }
 
     /// How often each thread has gone to sleep.

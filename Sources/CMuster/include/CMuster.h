@@ -57,11 +57,24 @@ int cmuster_memory_file_seals(int fd);
 bool cmuster_seals_forbid_resizing(int seals);
 
 // Signals: one process-wide pipe; each delivery writes the signal's number to it as one byte.
-// Nothing but write(2) runs in signal context.
+// Nothing but write(2) runs in signal context. A SIGTTOU or SIGTTIN of the terminal's is blocked instead, in the thread
+// that gets it.
 int cmuster_signal_pipe_open(void);                 // the read end (opened once), or -1 with errno set
 int cmuster_signal_install(int signal_number);      // 0 or an errno value
 int cmuster_signal_restore_default(int signal_number);
 int cmuster_signal_ignore(int signal_number);
+bool cmuster_signal_is_ignored(int signal_number);
+void cmuster_signal_block(int signal_number);       // in the calling thread
+// SIGPIPE and SIGXFSZ do nothing from now on, unless somebody has chosen an action; programs that are started from here
+// get the default action.
+void cmuster_discard_write_signals(void);
+
+// Whether a write to the C library's standard streams has failed since the last call.
+bool cmuster_take_stream_failure(void);
+
+// Sends what is written to a standard stream that takes nothing nowhere from now on, and interrupts a thread that waits
+// to write to one. For the end of the process.
+void cmuster_abandon_streams(int thread);
 
 // libdispatch's main queue, served by a loop of our own on the main thread, as CoreFoundation's run loop does it.
 int cmuster_main_queue_descriptor(void);
@@ -81,7 +94,11 @@ void cmuster_exit_now(int code) __attribute__((noreturn));
 int cmuster_spawn(
     const char *path, char *const *arguments, char *const *environment, const int *descriptors, int count, int *pid,
     int *pid_fd);
-int cmuster_pidfd_send_signal(int pid_fd, int signal_number);
+// Sends a signal to a child by its descriptor or, where there is none or the kernel refuses it, by its number. Returns 0
+// or an errno value, ECHILD for a child that has been waited for.
+int cmuster_child_send_signal(int pid, int pid_fd, int signal_number);
+// Why processes cannot be named by descriptors: an errno value, 0 when they can.
+int cmuster_pidfd_missing(void);
 
 // What has happened to a child: nothing, or one of waitid(2)'s CLD_… codes with its status.
 struct cmuster_child_event {
@@ -90,8 +107,9 @@ struct cmuster_child_event {
     int status;
     double cpu_seconds;
 };
-// Takes the next piece of news about a child without waiting. An end is told once; it frees the process' number.
-int cmuster_pidfd_poll(int pid_fd, struct cmuster_child_event *event);
+// Takes the next piece of news about a child without waiting. An end is told once; it frees the process' number, after
+// what is left of its process group has been killed.
+int cmuster_child_poll(int pid, struct cmuster_child_event *event);
 
 // The number of a child that has ended and that nobody has waited for, which it leaves unwaited for; 0 for none.
 int cmuster_peek_ended_child(void);

@@ -49,7 +49,7 @@ public final class Backend: Sendable {
     /// - Throws: ``BackendError``.
     package static func make(
         _ type: BackendType, metrics: MetricRegistry = .shared, engine: EngineConfiguration = EngineConfiguration(),
-        logger: Logger = Logger(label: "muster")
+        logger: Logger = Logger(label: "muster").queued
     ) throws -> Backend {
         try BackendSelector.shared.make(BackendContext(type: type, metrics: metrics, engine: engine, logger: logger))
     }
@@ -155,7 +155,7 @@ public struct BackendContext: Sendable {
 
     package init(
         type: BackendType, metrics: MetricRegistry = .shared, engine: EngineConfiguration = EngineConfiguration(),
-        logger: Logger = Logger(label: "muster")
+        logger: Logger = Logger(label: "muster").queued
     ) {
         self.type = type
         self.metrics = metrics

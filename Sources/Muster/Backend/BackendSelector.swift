@@ -44,7 +44,7 @@ package final class BackendSelector: @unchecked Sendable {
     ///   - logger: Where it, and the selected backend, log.
     package init(
         metrics: @escaping @autoclosure @Sendable () -> MetricRegistry = .shared,
-        logger: Logger = Logger(label: "muster.backend")
+        logger: Logger = Logger(label: "muster.backend").queued
     ) {
         self.metrics = metrics
         self.logger = logger

@@ -91,7 +91,9 @@ public struct ExitStatus: RawRepresentable, Hashable, Sendable, CustomStringConv
             self = try program()
         } catch {
             let text = Array("error: \(error)\n".utf8)
-            _ = write(STDERR_FILENO, text, text.count)
+            // The end does not wait for a reader of the log.
+            var entry = pollfd(fd: STDERR_FILENO, events: Int16(POLLOUT), revents: 0)
+            if poll(&entry, 1, 1000) > 0 { _ = write(STDERR_FILENO, text, text.count) }
             self = .failure
         }
     }
@@ -141,6 +143,9 @@ public struct LaunchError: Error, Hashable, Sendable, CustomStringConvertible {
     static func alreadyStarted(_ what: String) -> LaunchError {
         LaunchError("\(what) was added after the launcher had started: add it before wait() or run()")
     }
+
+    /// The system does not allow it.
+    static func impossible(_ reason: String) -> LaunchError { LaunchError(reason) }
 
     static let nothingLaunched = LaunchError(
         "no service was launched: call launchService(_:workers:) before wait() or run()")

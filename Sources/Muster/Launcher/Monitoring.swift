@@ -39,7 +39,7 @@ public final class Monitoring: Sendable {
             }, clock: backend.engine.clock, logger: logger)
         self.health = health
         let labels = [(name: "worker", value: "0"), (name: "worker_group", value: workerGroup)]
-        let reader = try ArenaReader(descriptor: backend.metrics.arena.descriptor.rawValue)
+        let reader = try backend.metrics.reader()
         let sampler = ProcessSampler()
         exposition = Exposition(
             sources: [
@@ -77,7 +77,7 @@ public final class Monitoring: Sendable {
             }, logger: logger)
         self.health = health
         try checks.register(with: health)
-        let reader = try ArenaReader(descriptor: registry.arena.descriptor.rawValue)
+        let reader = try registry.reader()
         let exposition = Exposition(
             sources: [
                 ArenaSource(reader: reader, constantLabels: []), ProcessSource(), metrics,

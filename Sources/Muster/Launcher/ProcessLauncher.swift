@@ -38,6 +38,7 @@ public final class ProcessLauncher: MainLauncher, BackendComponent {
         settings: MusterSettings = MusterSettings(), reloadSettings: (@Sendable () throws -> MusterSettings)? = nil,
         backend: Backend? = nil, logger: Logger = Logger(label: "muster.launcher")
     ) throws {
+        let logger = logger.queued
         switch WorkerMarker.current {
         case .none:
             sockets = SocketTable()
@@ -45,6 +46,7 @@ public final class ProcessLauncher: MainLauncher, BackendComponent {
                 settings: settings, source: reloadSettings ?? settings.source, launched: launched, sockets: sockets,
                 logger: logger)
         case .worker(let marker):
+            LogQueue.shared.saveThread()
             sockets = SocketTable(inherited: marker)
             program = try WorkerProgram(
                 marker: marker, settings: settings, launched: launched, sockets: sockets, backend: backend,

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import CMuster
 import Logging
 import MusterExecution
 import MusterMetrics
@@ -19,6 +20,7 @@ final class ProgramLife<Event: Sendable>: Sendable {
         var onReady: [@Sendable () -> Void] = []
     }
 
+    private let terminal = ControllingTerminal()
     private let makeLogger: @Sendable () -> Logger
     private let failed: @Sendable (any Error) -> Void
     private let state = Locked(State())
@@ -30,6 +32,8 @@ final class ProgramLife<Event: Sendable>: Sendable {
     init(logger: @escaping @Sendable () -> Logger, failed: @escaping @Sendable (any Error) -> Void = { _ in }) {
         makeLogger = logger
         self.failed = failed
+        // A log whose reader has gone, or a full disk, is an error of the write, not the end of the process.
+        cmuster_discard_write_signals()
     }
 
     var logger: Logger { makeLogger() }
@@ -118,15 +122,18 @@ final class ProgramLife<Event: Sendable>: Sendable {
         _ signal: UnixSignal, countedBy counters: CounterFamily? = nil, _ receive: @escaping @Sendable () -> Void
     ) throws {
         let counter = counters?.labels(signal.description)
-        counter?.increment(by: 0)
-        let subscription = try SignalCenter.shared.subscribe(signal) { [weak self] signal in
-            if let counter {
-                counter.increment()
-                self?.logger.info("received signal", metadata: ["signal": "\(signal)"])
-            }
+        let subscription = try SignalCenter.shared.subscribe(signal, countedBy: counter) { [weak self] signal in
+            if counter != nil { self?.logger.info("received signal", metadata: ["signal": "\(signal)"]) }
             receive()
         }
         state.withLock { $0.subscriptions.append(subscription) }
+    }
+
+    /// Whether a SIGHUP that came just now ends the program instead of reloading it; says so in the log.
+    func endsAtHangUp() -> Bool {
+        guard terminal.endsAtHangUp else { return false }
+        logger.notice("terminal hangup; stopping: only a program without a terminal, or in its background, reloads")
+        return true
     }
 
     // MARK: Failure

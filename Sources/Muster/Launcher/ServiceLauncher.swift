@@ -40,6 +40,7 @@ public final class ServiceLauncher: MainLauncher, BackendComponent {
         name: String, settings: MusterSettings, backend: Backend?, logger: Logger,
         exitNow: @escaping @Sendable (ExitStatus) -> Void
     ) throws {
+        let logger = logger.queued
         let backend = try backend ?? Backend.current
         let monitoring = try Monitoring(backend: backend, workerGroup: name, settings: settings, logger: logger)
         self.monitoring = monitoring

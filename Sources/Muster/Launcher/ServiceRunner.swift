@@ -65,6 +65,7 @@ final class ServiceRunner: Sendable {
         self.watch = watch
         self.dependencies = dependencies
         services = try Services(backend: backend)
+        try LogQueue.shared.countDropped(in: backend.metrics)
         signals = try backend.metrics.counterFamily(
             "muster_signals_total", help: "Signals received.", labelNames: ["signal"])
         for signal in [UnixSignal.terminate, .interrupt, .hangUp] {
@@ -99,9 +100,13 @@ final class ServiceRunner: Sendable {
     }
 
     /// Lets the services take up new settings, in place.
-    func reset() {
-        readSettings()
-        transition("reset") { [self] in try await services.restart(.mutate) }
+    ///
+    /// - Parameter ended: Called with whether all of them did.
+    func reset(_ ended: @escaping @Sendable (Bool) -> Void) {
+        let isValid = readSettings()
+        transition("reset") { [self] in
+            ended(try await services.restartAll(.mutate, until: nil) && isValid)
+        }
     }
 
     /// Reads the settings again; returns whether they are valid.
@@ -171,20 +176,21 @@ final class ServiceRunner: Sendable {
             // A supervised worker may receive SIGTERM twice, from its supervisor and from whatever ends a whole control
             // group: no reason for an immediate shutdown, and the supervisor has a deadline.
             terminate = .end(.success)
-            // Signals for the supervisor must not stop or kill a worker that receives them by mistake.
-            for number in [SIGTTIN, SIGTTOU, SIGUSR2] {
-                let signal = UnixSignal(rawValue: number)
-                try life.subscribe(signal) { [weak life] in
-                    life?.logger.notice(
-                        "ignoring signal meant for the supervisor", metadata: ["signal": "\(signal)"])
-                }
+            // A signal for the supervisor must not kill a worker that receives it by mistake. SIGTTIN and SIGTTOU are
+            // ignored from the start, because a worker is in a background group of the terminal.
+            try life.subscribe(.user2) { [weak life] in
+                life?.logger.notice(
+                    "ignoring signal meant for the supervisor", metadata: ["signal": "\(UnixSignal.user2)"])
             }
         }
-        let events: [(UnixSignal, LaunchState.Event)] = [
-            (.terminate, terminate), (.interrupt, .interrupt), (.hangUp, .hangUp),
-        ]
+        let events: [(UnixSignal, LaunchState.Event)] = [(.terminate, terminate), (.interrupt, .interrupt)]
         for (signal, event) in events {
             try life.subscribe(signal, countedBy: signals) { [weak life] in life?.submit(event) }
+        }
+        let isWorker = if case .ownLoop = watch { true } else { false }
+        try life.subscribe(.hangUp, countedBy: signals) { [weak life] in
+            guard let life else { return }
+            life.submit(!isWorker && life.endsAtHangUp() ? .end(.success) : .hangUp)
         }
     }
 
@@ -248,6 +254,7 @@ final class ServiceRunner: Sendable {
         case .finish(let status): finish(status)
         case .exitNow(let status, let reason):
             logger.critical("immediate shutdown", metadata: ["reason": "\(reason)", "exit_code": "\(status)"])
+            LogQueue.shared.flush(within: .milliseconds(200))
             dependencies.exitNow(status)
             finish(status)
         }

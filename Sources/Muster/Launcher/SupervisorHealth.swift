@@ -12,7 +12,7 @@ import MusterSupervision
 /// | `supervisor` | live | the supervisor's event loop has been blocked for longer than the liveness limit |
 /// | `hung-workers` | live | a worker has been hung for longer than it takes to replace it |
 /// | `shutdown` | ready | a graceful end has begun |
-/// | `workers` | ready, startup | a launched service has too few ready workers, or restarts too often |
+/// | `workers` | ready, startup | a launched service has too few ready workers; warns when one restarts too often |
 /// | the application's | ready, startup | too few ready workers pass it |
 ///
 /// A worker that fails a check of the application's of the level live is replaced; the supervisor is live nevertheless,
@@ -152,15 +152,17 @@ final class SupervisorHealth: Sendable {
         guard let report = published.report else { return .fail("workers not started") }
         updateChecks(report)
         var problems: [String] = []
+        var warnings: [String] = []
         for group in report.snapshot.groups {
             let name = group.configuration.name
             let ready = group.slots.filter { isReady($0, report) }.count
-            if group.isOverIntensity { problems.append("\(name) restarts too often") }
+            if group.isOverIntensity { warnings.append("\(name) restarts too often") }
             if ready < needed(of: group, settings.readyCondition) {
                 problems.append("\(name) has \(ready) of \(group.workers) workers ready\(others(group))")
             }
         }
-        return problems.isEmpty ? .pass : .fail(problems.joined(separator: "; "))
+        if !problems.isEmpty { return .fail((problems + warnings).joined(separator: "; ")) }
+        return warnings.isEmpty ? .pass : .warn(warnings.joined(separator: "; "))
     }
 
     /// A service that was scaled to nothing, or has done all it was for, needs nobody.

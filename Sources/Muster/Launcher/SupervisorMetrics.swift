@@ -14,6 +14,7 @@ final class SupervisorMetrics: MetricSource {
         self.published = published
         signals = try registry.counterFamily(
             "muster_signals_total", help: "Signals received.", labelNames: ["signal"])
+        try LogQueue.shared.countDropped(in: registry)
         reloads = try registry.counterFamily(
             "muster_reloads_total", help: "Reloads by outcome.", labelNames: ["method", "outcome"])
         for method in RestartMethod.allCases {
@@ -39,8 +40,13 @@ final class SupervisorMetrics: MetricSource {
         for group in report.snapshot.groups {
             for slot in group.slots {
                 let process = slot.incarnation.flatMap { report.processes[$0] }
+                // Those that come up for the slot, and those that it has left and that still stop.
+                let others = report.processes.values.filter {
+                    $0.target == .slot(slot.worker) && $0.incarnation != slot.incarnation
+                }
                 families.add(
-                    slot, group: group.configuration.name, process: process, kept: report.slots[slot.worker])
+                    slot, group: group.configuration.name, process: process, others: others,
+                    kept: report.slots[slot.worker])
             }
             families.add(statesOf: group)
         }
@@ -79,10 +85,11 @@ struct WorkerFamilies {
 
     /// Adds the figures of a slot.
     mutating func add(
-        _ slot: WorkerSnapshot, group: String, process: SupervisorReport.Process?, kept: SupervisorReport.Slot?
+        _ slot: WorkerSnapshot, group: String, process: SupervisorReport.Process?,
+        others: [SupervisorReport.Process], kept: SupervisorReport.Slot?
     ) {
         let labels: Labels = [("worker", "\(slot.worker.slot)"), ("worker_group", group)]
-        let before = kept?.cpuSeconds ?? 0
+        let before = others.reduce(kept?.cpuSeconds ?? 0) { $0 + ($1.sampler.sample().cpuSeconds ?? 0) }
         if let process {
             add(process.sampler.sample(), labels: labels, cpuBefore: before)
             let progress = process.vitalSigns.lastProgress(at: .now, stoppedSince: process.stoppedSince)
@@ -123,6 +130,12 @@ struct WorkerFamilies {
             add(
                 Self.workers, [("state", state), ("worker_group", group.configuration.name)], Double(count))
         }
+        guard group.configuration.warmSpares > 0 || group.spareDeathsByReason.total > 0 else { return }
+        for reason in DeathReason.allCases {
+            add(
+                Self.spareExits, [("reason", reason.rawValue), ("worker_group", group.configuration.name)],
+                Double(group.spareDeathsByReason[reason]))
+        }
     }
 
     // MARK: Descriptions
@@ -154,6 +167,9 @@ struct WorkerFamilies {
     private static let restarts = FamilyDescriptor(
         name: "muster_worker_restarts_total", type: .counter,
         help: "Total number of replaced processes of the slot, by reason of exit.")
+    private static let spareExits = FamilyDescriptor(
+        name: "muster_spare_exits_total", type: .counter,
+        help: "Total number of exits of warm spares, which had no slot yet, by reason.")
     private static let scrapeSuccess = FamilyDescriptor(
         name: "muster_worker_scrape_success", type: .gauge,
         help: "1 if the slot's metrics could be read at this scrape, else 0.")

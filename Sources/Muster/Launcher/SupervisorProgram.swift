@@ -10,12 +10,6 @@ import MusterSupervision
 /// What a ``ProcessLauncher`` does in the supervisor: it connects the ``Supervisor`` to signals, settings, the endpoint
 /// and systemd.
 final class SupervisorProgram: LaunchedProgram {
-    private struct State {
-        var settings: MusterSettings
-        /// The method of the reload in progress, for the count of its outcome.
-        var method = RestartMethod.reload
-    }
-
     let life: ProgramLife<SupervisorEvent>
     let monitoring: Monitoring
     /// The application's checks; the supervisor runs none of them.
@@ -29,7 +23,7 @@ final class SupervisorProgram: LaunchedProgram {
     private let metrics: SupervisorMetrics
     private let checks: SupervisorHealth
     private let manager: ServiceManagerLink
-    private let state: Locked<State>
+    private let settings: Locked<MusterSettings>
 
     init(
         settings: MusterSettings, source: (@Sendable () throws -> MusterSettings)?, launched: LaunchedServices,
@@ -40,7 +34,7 @@ final class SupervisorProgram: LaunchedProgram {
         self.sockets = sockets
         self.logger = logger
         life = ProgramLife(logger: { logger })
-        state = Locked(State(settings: settings))
+        self.settings = Locked(settings)
         let registry = MetricRegistry.shared
         metrics = try SupervisorMetrics(of: published, registry: registry)
         checks = SupervisorHealth(of: published, settings: settings)
@@ -79,9 +73,11 @@ final class SupervisorProgram: LaunchedProgram {
 
     private func begin(on loop: EventLoop) {
         do {
-            let settings = state.withLock { $0.settings }
+            let settings = settings.withLock { $0 }
             let services = launched.all
             guard !services.isEmpty else { throw LaunchError.nothingLaunched }
+            if let obstacle = Surroundings.obstacle { throw LaunchError.impossible(obstacle) }
+            for warning in Surroundings.warnings { logger.warning("\(warning)") }
             if settings.logOptions { logger.debug("settings", metadata: ["settings": "\(settings)"]) }
             let exposition = monitoring.exposition
             let supervisor = Supervisor(
@@ -110,6 +106,7 @@ final class SupervisorProgram: LaunchedProgram {
             environment: WorkerEnvironment.make(),
             livenessLimit: settings.livenessLimit, arenaCapacity: settings.arenaCapacity)
         plan.sockets = sockets.plan
+        plan.settings = settings.loaded.map { WorkerSettings($0) }
         return plan
     }
 
@@ -125,7 +122,10 @@ final class SupervisorProgram: LaunchedProgram {
         for (number, event) in events {
             try subscribe(number, supervisor.loop) { [unowned supervisor] in supervisor.handle(event) }
         }
-        try subscribe(SIGHUP, supervisor.loop) { [unowned self] in restart() }
+        try subscribe(SIGHUP, supervisor.loop) { [unowned self, unowned supervisor] in
+            if life.endsAtHangUp() { return supervisor.handle(.end(status: ExitStatus.success.rawValue)) }
+            restart()
+        }
         try subscribe(SIGUSR2, supervisor.loop) { [unowned self, unowned supervisor] in report(supervisor) }
     }
 
@@ -146,28 +146,21 @@ final class SupervisorProgram: LaunchedProgram {
             if let settings = try source?() { apply(settings, supervisor) }
         } catch {
             logger.error("invalid settings; keeping the previous ones", metadata: ["error": "\(error)"])
-            return handle(.reloadRefused, by: state.withLock { $0.settings.restartMethod }, supervisor)
+            return supervisor.handle(.reloadRefused)
         }
-        switch state.withLock({ $0.settings.restartMethod }) {
+        switch settings.withLock({ $0.restartMethod }) {
         case .reload: supervisor.handle(.reload)
-        case .mutate: handle(.mutate, by: .mutate, supervisor)
+        case .mutate: supervisor.handle(.mutate)
         }
-    }
-
-    /// Sends an event that ends its reload at once; only a rolling reload takes time.
-    private func handle(_ event: SupervisorEvent, by method: RestartMethod, _ supervisor: Supervisor) {
-        state.withLock { $0.method = method }
-        supervisor.handle(event)
-        state.withLock { $0.method = .reload }
     }
 
     private func apply(_ read: MusterSettings, _ supervisor: Supervisor) {
-        let settings = state.withLock { state in
-            state.settings = state.settings.takingUp(read)
-            return state.settings
+        let settings = settings.withLock { settings in
+            settings = settings.takingUp(read)
+            return settings
         }
         checks.take(settings)
-        supervisor.setLivenessLimit(settings.livenessLimit)
+        supervisor.take(settings.loaded.map { WorkerSettings($0) }, livenessLimit: settings.livenessLimit)
         supervisor.handle(.reconfigure(launched.all.map { $0.group(settings) }))
         logger.info("settings reloaded")
     }
@@ -198,8 +191,11 @@ final class PublishedSupervisor: Sendable {
 
 extension SupervisorProgram: SupervisorObserver {
     func supervisor(_ supervisor: Supervisor, records notice: SupervisorNotice) {
-        if case .reloadEnded(let outcome) = notice {
-            metrics.reloadEnded(outcome, method: state.withLock { $0.method })
+        switch notice {
+        case .reloadEnded(.refused): metrics.reloadEnded(.refused, method: settings.withLock { $0.restartMethod })
+        case .reloadEnded(let outcome): metrics.reloadEnded(outcome, method: .reload)
+        case .resetEnded(let outcome): metrics.reloadEnded(outcome, method: .mutate)
+        default: break
         }
         manager.record(notice, supervisor)
     }

@@ -198,7 +198,9 @@ final class WorkerProgram: LaunchedProgram {
         let made = try loop.watch(channel.descriptor.rawValue, for: .readable) { [self] _ in
             while true {
                 switch channel.receive() {
-                case .message(.reset): runner.withLock { $0 }?.reset()
+                case .message(.reset(let settings)):
+                    if let settings { InheritedSettings.take(settings) }
+                    runner.withLock { $0 }?.reset { [channel] in channel.send(.hasReset(succeeded: $0)) }
                 case .message, .malformed: continue
                 case .nothing: return
                 case .closed:

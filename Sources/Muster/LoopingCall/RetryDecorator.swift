@@ -33,7 +33,7 @@ public struct RetryDecorator: Sendable, BackendComponent {
         self.delayIncrement = delayIncrement
         self.maximumDelay = maximumDelay
         self.clock = clock
-        self.logger = logger
+        self.logger = logger.queued
         self.isRetryable = isRetryable
     }
 

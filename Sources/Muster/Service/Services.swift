@@ -227,21 +227,29 @@ public final class Services: Sendable, BackendComponent {
     /// - Throws: `ServicesError` when a service does not start again, or the services are stopped meanwhile;
     ///   `CancellationError` when the calling task is cancelled before its turn.
     public func restart(_ method: RestartMethod, until deadline: MonotonicInstant? = nil) async throws {
+        _ = try await restartAll(method, until: deadline)
+    }
+
+    /// As ``restart(_:until:)``; returns whether every service took up its settings.
+    func restartAll(_ method: RestartMethod, until deadline: MonotonicInstant?) async throws -> Bool {
         let turn = try await turns.take(clock: clock)
         defer { turn?.end() }
-        try await Turns.$current.withValue(turn ?? Turns.current) {
+        return try await Turns.$current.withValue(turn ?? Turns.current) {
             if method == .reload { await stopAll(graceful: true, until: deadline) }
+            var haveReset = true
             for service in all {
                 do {
                     try await service.reset()
                 } catch {
+                    haveReset = false
                     backend.logger.error(
                         "service failed to reset", metadata: ["service": "\(service.name)", "error": "\(error)"])
                 }
             }
-            guard method == .reload else { return }
+            guard method == .reload else { return haveReset }
             state.withLock { $0.phase = .started }
             try await startAll()
+            return haveReset
         }
     }
 }

@@ -54,13 +54,14 @@ public final class SignalHandler: Sendable, BackendComponent {
     {
         try state.withLock { state throws(SignalError) in
             if state.subscriptions[signal] == nil {
-                let subscription = try SignalCenter.shared.subscribe(signal) { [weak self] in self?.received($0) }
+                let subscription = try SignalCenter.shared.subscribe(
+                    signal, countedBy: deliveries.labels(signal.description)
+                ) { [weak self] in self?.received($0) }
                 state.subscriptions[signal] = subscription
             }
             state.handlers[signal, default: []].append(handler)
             state.ignored.remove(signal)
         }
-        deliveries.labels(signal.description).increment(by: 0)
     }
 
     /// Adds one handler for several signals.
@@ -99,7 +100,6 @@ public final class SignalHandler: Sendable, BackendComponent {
     }
 
     private func received(_ signal: UnixSignal) {
-        deliveries.labels(signal.description).increment()
         let mustStart = state.withLock { state in
             state.pending.append(signal)
             defer { state.isHandling = true }
@@ -149,8 +149,14 @@ final class SignalCenter: Sendable {
         fileprivate let number: UInt64
     }
 
+    fileprivate struct Entry: Sendable {
+        let number: UInt64
+        let counter: CounterMetric?
+        let receive: Receiver
+    }
+
     fileprivate struct State {
-        var receivers: [UnixSignal: [(number: UInt64, receive: Receiver)]] = [:]
+        var receivers: [UnixSignal: [Entry]] = [:]
         var lastNumber: UInt64 = 0
         var isWatching = false
         var loop = EventLoop.auxiliary
@@ -170,7 +176,11 @@ final class SignalCenter: Sendable {
     /// Calls a closure at each delivery of a signal, on a thread that must not be blocked.
     ///
     /// The signal's action changes under the lock, so that an ending subscription cannot undo another one.
-    func subscribe(_ signal: UnixSignal, _ receive: @escaping Receiver) throws(SignalError) -> Subscription {
+    ///
+    /// - Parameter counter: Counts the deliveries; several subscriptions with the same one count each once.
+    func subscribe(
+        _ signal: UnixSignal, countedBy counter: CounterMetric? = nil, _ receive: @escaping Receiver
+    ) throws(SignalError) -> Subscription {
         let mustWatch = state.withLock { state in
             defer { state.isWatching = true }
             return !state.isWatching
@@ -180,7 +190,8 @@ final class SignalCenter: Sendable {
             let code = cmuster_signal_install(signal.rawValue)
             if code != 0 { throw .notHandleable(signal, SystemError("sigaction", code: code)) }
             state.lastNumber += 1
-            state.receivers[signal, default: []].append((state.lastNumber, receive))
+            state.receivers[signal, default: []].append(
+                Entry(number: state.lastNumber, counter: counter, receive: receive))
             return Subscription(signal: signal, number: state.lastNumber)
         }
     }
@@ -229,7 +240,7 @@ final class SignalCenter: Sendable {
     /// Begins and ends a subscription without any signal, for a dry run.
     static func dryRun() {
         SignalCenter().state.withLock { state in
-            state.receivers[.terminate, default: []].append((1, { _ in }))
+            state.receivers[.terminate, default: []].append(Entry(number: 1, counter: nil, receive: { _ in }))
             _ = state.remove(Subscription(signal: .terminate, number: 1))
         }
     }
@@ -242,7 +253,12 @@ final class SignalCenter: Sendable {
             for byte in bytes[..<count] {
                 let signal = UnixSignal(rawValue: Int32(byte))
                 let receivers = state.withLock { $0.receivers[signal] ?? [] }
-                for (_, receive) in receivers.reversed() { receive(signal) }
+                var counted: [CounterMetric] = []
+                for case let counter? in receivers.map(\.counter) where !counted.contains(where: counter.isSame) {
+                    counter.increment()
+                    counted.append(counter)
+                }
+                for entry in receivers.reversed() { entry.receive(signal) }
             }
         }
     }

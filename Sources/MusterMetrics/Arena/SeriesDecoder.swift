@@ -5,8 +5,9 @@ import Synchronization
 
 /// Reads the series of one family: the only code that knows what their cells hold.
 ///
-/// What earlier arenas have counted is added to what the present one says. The cells may have been scribbled over, so
-/// that any value can come out, but nothing traps: counts stay at the largest number instead of wrapping around.
+/// What earlier arenas have counted is added to what the present one says. The cells may have been scribbled over: nothing
+/// traps, counts stay at the largest number instead of wrapping around, and a series with a value that no writer leaves
+/// there is left out.
 struct SeriesDecoder {
     /// What the cells of a series are.
     enum Kind {
@@ -25,6 +26,7 @@ struct SeriesDecoder {
 
     let kind: Kind
     private let definition: FamilyDefinition
+    private let isInfo: Bool
     private let mapping: ArenaMapping?
     private let epoch: UInt64
     private let carried: [UInt64]
@@ -41,6 +43,7 @@ struct SeriesDecoder {
             case .gauge, .info: .gauge
             case .histogram: .histogram(bucketCount: definition.bucketBounds.count + 1)
             }
+        isInfo = definition.type == .info
         self.definition = definition
         self.mapping = mapping
         self.epoch = epoch
@@ -71,8 +74,22 @@ struct SeriesDecoder {
         return Double(bitPattern: word(0, at: offset))
     }
 
-    /// What a series holds; `nil` for a gauge that is not set.
+    /// Whether a series holds what a writer may leave there: a total that is finite and not negative, an info that is 1.
+    @inline(__always)
+    func isPlausible(_ series: Int, at offset: Int) -> Bool {
+        switch kind {
+        case .counter: return true
+        case .floatingPointCounter:
+            let total = number(of: series, at: offset)
+            return total >= 0 && total.isFinite
+        case .gauge: return !isInfo || (gauge(at: offset) ?? 1) == 1
+        case .histogram: return number(of: series, at: offset).isFinite
+        }
+    }
+
+    /// What a series holds; `nil` for a gauge that is not set, or for one that is not plausible.
     func value(of series: Int, at offset: Int) -> SeriesReading.Value? {
+        guard isPlausible(series, at: offset) else { return nil }
         switch kind {
         case .counter: return .number(Double(count(0, of: series, at: offset)))
         case .floatingPointCounter: return .number(number(of: series, at: offset))
@@ -97,6 +114,10 @@ struct SeriesDecoder {
     /// Writes the lines of a series.
     @inline(__always)
     func write(_ series: Int, at offset: Int, _ prefixes: inout LinePrefixes, to writer: inout SampleWriter) {
+        guard isPlausible(series, at: offset) else {
+            for _ in 0..<lineCount { _ = prefixes.next() }
+            return
+        }
         switch kind {
         case .counter: writer.sample(prefix: prefixes.next(), count(0, of: series, at: offset))
         case .floatingPointCounter: writer.sample(prefix: prefixes.next(), number(of: series, at: offset))
@@ -113,6 +134,13 @@ struct SeriesDecoder {
             }
             writer.sample(prefix: prefixes.next(), sum)
             writer.sample(prefix: prefixes.next(), total)
+        }
+    }
+
+    private var lineCount: Int {
+        switch kind {
+        case .counter, .floatingPointCounter, .gauge: 1
+        case .histogram(let bucketCount): bucketCount + 2
         }
     }
 

@@ -37,7 +37,7 @@ package final class ArenaSource: MetricSource {
     ///   - logger: Where a damaged arena is reported.
     package convenience init(
         reader: ArenaReader, constantLabels: [(name: String, value: String)],
-        logger: Logger = Logger(label: "muster.metrics")
+        logger: Logger = Logger(label: "muster.metrics").queued
     ) {
         self.init(
             reader: reader, constantLabels: constantLabels, logger: logger, textLimit: Self.defaultTextLimit)

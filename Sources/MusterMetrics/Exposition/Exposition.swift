@@ -23,7 +23,7 @@ package final class Exposition: Sendable {
     /// - Parameters:
     ///   - sources: Where the metrics come from.
     ///   - logger: Where families that had to be left out are reported.
-    package init(sources: [any MetricSource], logger: Logger = Logger(label: "muster.metrics")) {
+    package init(sources: [any MetricSource], logger: Logger = Logger(label: "muster.metrics").queued) {
         self.logger = logger
         state = Locked(State(sources: sources))
     }

@@ -163,6 +163,17 @@ struct SlotCatalog: Sendable {
         return readings
     }
 
+    /// Whether no series has a value that has to be left out.
+    func isPlausible(in reader: ArenaReader?, epoch: UInt64) -> Bool {
+        rendered.allSatisfy { family in
+            let decoder = SeriesDecoder(
+                family.definition, in: reader?.mapping, epoch: epoch, carried: family.carried)
+            if case .counter = decoder.kind { return true }
+            if case .gauge = decoder.kind, family.definition.type != .info { return true }
+            return family.valueOffsets.enumerated().allSatisfy { decoder.isPlausible($0.offset, at: $0.element) }
+        }
+    }
+
     /// Takes in what a retired arena has counted by now.
     mutating func carry(_ retired: RetiredTotals) {
         for family in retired.families {

@@ -61,17 +61,19 @@ package final class SlotSource: MetricSource, SeriesReader {
         var slots: [PreparedArena.Slot] = []
         var reportedContradictions: Set<String> = []
         var hasReportedLimit = false
+        var hasReportedValues = false
     }
 
     /// What to log once the lock is released.
     private enum Notice {
         case unreadable(ArenaError, pid: Int32?)
+        case implausible(pid: Int32?)
         case contradiction(String)
         case textLimit
     }
 
     package convenience init(
-        constantLabels: [(name: String, value: String)], logger: Logger = Logger(label: "muster.metrics")
+        constantLabels: [(name: String, value: String)], logger: Logger = Logger(label: "muster.metrics").queued
     ) {
         self.init(constantLabels: constantLabels, logger: logger, textLimit: ArenaSource.defaultTextLimit)
     }
@@ -98,6 +100,7 @@ package final class SlotSource: MetricSource, SeriesReader {
                 let notices = update(&state)
                 retire(&state)
                 state.arena = Arena(file: file)
+                state.hasReportedValues = false
                 return notices
             })
     }
@@ -121,16 +124,26 @@ package final class SlotSource: MetricSource, SeriesReader {
             })
     }
 
-    /// Whether the arena was sound when it was last read.
+    /// Whether the arena was sound when it was last read, and no series has to be left out now because of its value.
     ///
     /// An arena that is not formatted yet is sound: nothing can be missing.
     package var isReadable: Bool {
-        state.withLock { state in
+        let (isReadable, notice): (Bool, Notice?) = state.withLock { state in
             switch state.arena?.failure {
-            case nil, .notFormatted: true
-            default: false
+            case nil, .notFormatted: break
+            default: return (false, nil)
             }
+            guard !Self.isPlausible(state) else { return (true, nil) }
+            defer { state.hasReportedValues = true }
+            return (false, state.hasReportedValues ? nil : .implausible(pid: state.arena?.reader?.writerPid))
         }
+        if let notice { report([notice]) }
+        return isReadable
+    }
+
+    private static func isPlausible(_ state: State) -> Bool {
+        let epoch = state.arena?.reader?.epoch ?? 0
+        return state.catalog.isPlausible(in: state.arena?.reader, epoch: epoch == state.arena?.endedEpoch ? 0 : epoch)
     }
 
     /// Whether the next process of the slot needs another memory file, because there is none or it could not attach
@@ -138,12 +151,12 @@ package final class SlotSource: MetricSource, SeriesReader {
     ///
     /// - Returns: `true` when the file is damaged, unsealed, too small or laid out by another version.
     package func needsFreshArena() -> Bool {
-        let (arena, notices): (Arena?, [Notice]) = state.withLock { state in
+        let (arena, isPlausible, notices): (Arena?, Bool, [Notice]) = state.withLock { state in
             let notices = update(&state)
-            return (state.arena, notices)
+            return (state.arena, Self.isPlausible(state), notices)
         }
         report(notices)
-        guard let arena, !arena.isDamaged else { return true }
+        guard let arena, !arena.isDamaged, isPlausible else { return true }
         // A reader in use has its own copy of the header, but the next process has to believe the one in the file.
         do throws(ArenaError) {
             _ = try ArenaReader(descriptor: arena.file.rawValue)
@@ -268,6 +281,10 @@ package final class SlotSource: MetricSource, SeriesReader {
                 logger.error(
                     "metric arena unreadable; new series are missing until the worker is replaced",
                     metadata: ["error": "\(error)", "pid": "\(pid.map(String.init) ?? "unknown")"])
+            case .implausible(let pid):
+                logger.error(
+                    "metric values damaged; their series are missing until the worker is replaced",
+                    metadata: ["pid": "\(pid.map(String.init) ?? "unknown")"])
             case .contradiction(let name):
                 logger.warning(
                     "metric family registered with another definition; it starts again from 0",

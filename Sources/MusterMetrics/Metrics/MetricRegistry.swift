@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 package import Logging
-import MusterPlatform
+package import MusterPlatform
 import Synchronization
 
 /// Where metrics are registered: it gives out handles that write into an arena.
@@ -11,13 +11,29 @@ import Synchronization
 /// handles lead nowhere.
 public final class MetricRegistry: Sendable {
     let storage: MetricStorage
+    /// Why its metrics cannot be exported; `nil` when they can, or nobody wants them.
+    private let failure: ArenaError?
 
-    package init(arena: ArenaWriter, logger: Logger = Logger(label: "muster.metrics")) {
+    package init(arena: ArenaWriter, logger: Logger = Logger(label: "muster.metrics").queued) {
         storage = MetricStorage(arena: arena, logger: logger)
+        failure = nil
+    }
+
+    private init(failure: ArenaError) {
+        storage = MetricStorage(arena: .privateArena(), logger: Logger(label: "muster.metrics").queued)
+        self.failure = failure
     }
 
     /// Where the metrics are kept.
     package var arena: ArenaWriter { storage.arena }
+
+    /// Reads what is kept there.
+    ///
+    /// - Throws: ``ArenaError``, as the arena's creation did where there is none.
+    package func reader() throws(ArenaError) -> ArenaReader {
+        if let failure { throw failure }
+        return try ArenaReader(descriptor: arena.descriptor.rawValue)
+    }
 
     // MARK: - Registries
 
@@ -36,7 +52,7 @@ public final class MetricRegistry: Sendable {
         }
         // Logged outside the lock, because the log handler may have metrics of its own.
         if let failure {
-            Logger(label: "muster.metrics").error(
+            Logger(label: "muster.metrics").queued.error(
                 "metrics not exported: \(failure.remedy)", metadata: ["error": "\(failure.error)"])
         }
         return registry
@@ -60,7 +76,7 @@ public final class MetricRegistry: Sendable {
                 inherited == nil
                 ? "allow memfd_create(2) and mmap(2)"
                 : "the inherited arena is unusable; replace this worker to give it a new one"
-            return (discarding(), StartFailure(error: error, remedy: remedy))
+            return (MetricRegistry(failure: error), StartFailure(error: error, remedy: remedy))
         }
     }
 
@@ -332,5 +348,15 @@ struct SeriesResolver: Sendable {
     private func refuse(_ reason: String) -> UnsafeMutablePointer<Atomic<UInt64>> {
         storage.refuseSeries(of: definition.name, because: reason)
         return storage.scratchCells()
+    }
+}
+
+extension LogQueue {
+    /// Counts dropped messages in a registry from now on.
+    package func countDropped(in registry: MetricRegistry) throws(MetricError) {
+        let dropped = try registry.counter(
+            "muster_log_lines_dropped_total",
+            help: "Log messages of the runtime that were dropped, as nobody read the log or it could not be written.")
+        countDropped { dropped.increment(by: $0) }
     }
 }

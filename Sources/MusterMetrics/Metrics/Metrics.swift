@@ -35,6 +35,9 @@ public struct CounterMetric: Sendable {
         cell.pointee.wrappingAdd(UInt64(truncatingIfNeeded: amount), ordering: .relaxed)
     }
 
+    /// Whether two handles are of one series.
+    package func isSame(as other: CounterMetric) -> Bool { cell == other.cell }
+
     /// The total, including those of earlier generations of the process.
     package var value: UInt64 {
         cell.pointee.load(ordering: .relaxed)

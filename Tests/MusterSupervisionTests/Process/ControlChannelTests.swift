@@ -10,8 +10,9 @@ import Testing
 @Suite("Control channel")
 struct ControlChannelTests {
     static let messages: [ControlMessage] = [
-        .takeOver(slot: 0), .takeOver(slot: 123_456), .reset, .parked, .ready, .startFailed(reason: ""),
-        .startFailed(reason: "no database at 'örtlich'"), .active,
+        .takeOver(slot: 0), .takeOver(slot: 123_456), .reset(nil), .parked, .ready, .startFailed(reason: ""),
+        .startFailed(reason: "no database at 'örtlich'"), .active, .hasReset(succeeded: true),
+        .hasReset(succeeded: false), .reset(WorkerSettings(["muster.liveness-limit": "10s"])),
     ]
 
     @Test("Messages arrive in order, each in one piece")
@@ -28,9 +29,9 @@ struct ControlChannelTests {
     func full() throws {
         let (supervisor, worker) = try ControlChannel.pair()
         var count = 0
-        while supervisor.send(.reset) { count += 1 }
+        while supervisor.send(.reset(nil)) { count += 1 }
         #expect(count > 0)
-        for _ in 0..<count { #expect(worker.receive() == .message(.reset)) }
+        for _ in 0..<count { #expect(worker.receive() == .message(.reset(nil))) }
         #expect(supervisor.send(.takeOver(slot: 1)))
         #expect(worker.receive() == .message(.takeOver(slot: 1)))
     }
@@ -40,7 +41,7 @@ struct ControlChannelTests {
         let (supervisor, worker) = try {
             let (supervisor, worker) = try ControlChannel.pair()
             // Left unread, which resets the connection.
-            supervisor.send(.reset)
+            supervisor.send(.reset(nil))
             worker.send(.ready)
             worker.send(.startFailed(reason: "x"))
             return (supervisor, worker.inodeOrZero)
@@ -58,9 +59,10 @@ struct ControlChannelTests {
         let (supervisor, worker) = try ControlChannel.pair()
         let packets: [([UInt8], ControlMessageError)] = [
             ([], .empty), ([0], .unknownKind(0)), ([255, 1], .unknownKind(255)),
-            ([2, 0], .wrongLength(kind: 2, bytes: 2)),
+            ([2, 0], .unreadableSettings), ([3, 0], .wrongLength(kind: 3, bytes: 2)),
+            ([7], .wrongLength(kind: 7, bytes: 1)), ([7, 2], .wrongLength(kind: 7, bytes: 2)),
             ([1], .wrongLength(kind: 1, bytes: 1)), ([1, 0, 0, 0, 0, 0], .wrongLength(kind: 1, bytes: 6)),
-            ([UInt8](repeating: 6, count: 1025), .tooLong(bytes: 1025)),
+            ([UInt8](repeating: 6, count: 16_385), .tooLong(bytes: 16_385)),
             ([UInt8](repeating: 6, count: 60_000), .tooLong(bytes: 60_000)),
         ]
         for (packet, error) in packets {
@@ -74,7 +76,7 @@ struct ControlChannelTests {
     @Test("Bytes of any kind are a message or an error")
     func fuzz() {
         var generator = SeededGenerator(seed: 7)
-        for _ in 0..<20_000 {
+        for _ in 0..<Scale.of(20_000) {
             let count = Int.random(in: 0...20, using: &generator)
             var packet = (0..<count).map { _ in UInt8.random(in: 0...255, using: &generator) }
             if !packet.isEmpty, Bool.random(using: &generator) {

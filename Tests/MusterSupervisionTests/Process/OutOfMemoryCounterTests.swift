@@ -106,4 +106,13 @@ final class OutOfMemoryCounterTests {
         let count = counter.read()
         #expect((counter.claimKill() == nil) == (count == nil))
     }
+
+    @Test("A control group that is killed as a whole is recognised", arguments: ["1\n", "0\n"])
+    func wholeGroup(value: String) {
+        put("proc/self/cgroup", "0::/kubepods/pod1\n")
+        put("sys/fs/cgroup/memory.events", events(0))
+        #expect(!OutOfMemoryCounter.killsWholeGroup(root: root))
+        put("sys/fs/cgroup/memory.oom.group", value)
+        #expect(OutOfMemoryCounter.killsWholeGroup(root: root) == (value == "1\n"))
+    }
 }

@@ -382,7 +382,12 @@ struct VitalSignsTests {
                     ? generator.next() : extremes[Int.random(in: 0..<extremes.count, using: &generator)]
             }
             for now in [Int64.min, -1, 0, 1, 1 << 40, Int64.max] {
-                _ = watch(now)
+                if case .nextLook(let instant) = watch(now) {
+                    for grid in [Int64.min, 0, 1, 500_000_000, Int64.max / 20, Int64.max] {
+                        #expect(instant.roundedUp(toMultipleOf: grid) >= instant)
+                    }
+                }
+                _ = reader.lastProgress(at: at(now), stoppedSince: at(now))
                 _ = watch(now, settling: true)
                 _ = reader.watch(limit: .seconds(Int64.max), now: at(now))
                 _ = reader.busyTime(at: at(now))

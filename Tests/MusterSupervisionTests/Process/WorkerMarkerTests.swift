@@ -14,13 +14,27 @@ struct WorkerMarkerTests {
             group: 1, name: "ä b", slot: slot, incarnation: 17, supervisor: 4711, controlInode: 123_456_789_012,
             arena: 3,
             arenaInode: 987, vitalSigns: 4, control: 5,
-            sockets: [.init(name: "web", descriptor: 6), .init(name: "ö;=: %\n\u{0}", descriptor: 7)])
+            sockets: [.init(name: "web", descriptor: 6), .init(name: "ö;=: %\n\u{0}", descriptor: 7)],
+            settings: WorkerSettings(["muster.a": "1,2:3;=%", "muster.b": ""]))
     }
 
     @Test("A marker is read as it was written", arguments: [nil, 0, 3] as [Int?])
     func roundTrip(slot: Int?) {
         #expect(WorkerMarker(decoding: marker(slot: slot).encoded) == marker(slot: slot))
         #expect(!marker(slot: slot).encoded.utf8.contains { $0 <= 0x20 || $0 >= 0x7F })
+    }
+
+    @Test("Settings are handed over as they were loaded, none of them too")
+    func settings() throws {
+        for settings in [nil, WorkerSettings([:]), WorkerSettings(["a": "ü\n"])] {
+            var marker = marker()
+            marker.settings = settings
+            #expect(WorkerMarker(decoding: marker.encoded)?.settings == settings)
+            #expect(try ControlMessage(decoding: ControlMessage.reset(settings).encoded) == .reset(settings))
+        }
+        for text in ["", "2", "1,", "1,a", "1,a:1,a:2", "1,a:%", "1,a:1:2", ",a:1"] {
+            #expect(WorkerSettings(decoding: text) == nil, "\(text)")
+        }
     }
 
     @Test(
@@ -47,7 +61,7 @@ struct WorkerMarkerTests {
     func fuzz() {
         var generator = SeededGenerator(seed: 3)
         let text = Array(marker().encoded.utf8)
-        for _ in 0..<5000 {
+        for _ in 0..<Scale.of(5000) {
             var spoilt = text
             for _ in 0..<Int.random(in: 1...4, using: &generator) {
                 let index = Int.random(in: 0..<spoilt.count, using: &generator)

@@ -144,4 +144,22 @@ struct RestartBackoffStateTests {
     func noStableTime() {
         #expect(delays([0, 0, 0], RestartBackoff(stableTime: .zero)) == [10, 20, 40])
     }
+
+    @Test("No setting makes it overflow")
+    func extremes() {
+        let durations: [Duration] = [
+            .zero, .nanoseconds(1), .seconds(-1), .seconds(10_000_000_000), .seconds(Int64.max), .seconds(Int64.min),
+        ]
+        for base in durations {
+            for maximum in durations {
+                let settings = RestartBackoff(base: base, maximum: maximum, jitter: .infinity, stableTime: maximum)
+                var state = RestartBackoffState()
+                var random = SplitMix64(seed: 1)
+                for _ in 0..<100 {
+                    state.died(afterReady: .zero, settings)
+                    #expect(state.delay(settings, using: &random) >= .zero)
+                }
+            }
+        }
+    }
 }

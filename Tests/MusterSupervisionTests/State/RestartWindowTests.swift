@@ -19,11 +19,33 @@ struct RestartWindowTests {
         #expect(!window.isExceeded)
         window.record(at: second(3), intensity)
         #expect(window.isExceeded)
-        #expect(window.calm(intensity) == second(10))
-        window.check(at: second(9), intensity)
+        // A pause of a third of the period, as three are tolerated, after the last one.
+        let calm = second(3).advanced(by: .seconds(10) / 3)
+        #expect(window.calm(intensity) == calm)
+        window.check(at: calm.advanced(by: .nanoseconds(-1)), intensity)
         #expect(window.isExceeded)
-        window.check(at: second(10), intensity)
+        window.check(at: calm, intensity)
         #expect(!window.isExceeded)
+    }
+
+    @Test("A storm that is over ends it after a tenth of the period")
+    func afterStorm() {
+        let intensity = RestartIntensity()
+        var window = RestartWindow()
+        for instant in 0..<180 {
+            window.record(at: MonotonicInstant(nanoseconds: Int64(instant) * 333_000_000), intensity)
+        }
+        #expect(window.isExceeded)
+        #expect(window.calm(intensity) == MonotonicInstant(nanoseconds: 179 * 333_000_000 + 6_000_000_000))
+    }
+
+    @Test("It ends with the period where that is earlier")
+    func endOfPeriod() {
+        let intensity = RestartIntensity(maximum: 1, period: .seconds(10))
+        var window = RestartWindow()
+        for instant in [0, 9] { window.record(at: second(instant), intensity) }
+        #expect(window.isExceeded)
+        #expect(window.calm(intensity) == second(10))
     }
 
     @Test("Spread out further than the period, any number is tolerated")

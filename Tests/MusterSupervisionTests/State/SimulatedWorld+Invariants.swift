@@ -87,7 +87,7 @@ extension SimulatedWorld {
         case .kill(let incarnation), .abort(let incarnation):
             require(processes[incarnation]?.isLeaving == true, "armed of what is not leaving", timer)
         case .backoff(let worker):
-            require(!isEnding, "armed after the end began", timer)
+            require(!isEnding || isDelaying, "armed after the end began", timer)
             require(state.groups[worker.group].slots[worker.slot].occupant == .backoff, "armed without back-off", timer)
         case .spareBackoff: require(!isEnding, "armed after the end began", timer)
         case .shutdownDelay: require(state.phase == .stopping, "armed without an end", timer)

@@ -131,6 +131,9 @@ struct SimulatedWorld {
         require(now <= deadline, "the end took too long")
     }
 
+    /// Whether everything is still served although the end has begun.
+    var isDelaying: Bool { if case .delaying = state.stage { true } else { false } }
+
     // MARK: The world
 
     mutating func chance(_ part: Int, _ whole: Int) -> Bool { Int.random(in: 0..<whole, using: &random) < part }
@@ -231,9 +234,9 @@ struct SimulatedWorld {
     mutating func act(_ action: SupervisorAction) {
         switch action {
         case .spawn(let incarnation, let target):
-            require(!isEnding, "spawned after the end began")
             require(processes[incarnation] == nil, "born twice")
             let isSpare = target == .spare(group: target.group)
+            require(!isEnding || isDelaying && !isSpare, "spawned after the end began")
             require(!isSpare || !isComingUp(target.group), "a spare competes with a start")
             processes[incarnation] = Process(group: target.group, isSpare: isSpare)
             guard isCalm || !chance(1, 20) else { return pending.append(.spawnFailed(incarnation)) }
@@ -268,6 +271,8 @@ struct SimulatedWorld {
             die(incarnation, 0...(chance(1, 20) ? 3000 : 3), .signaled(9))
         case .reset(let incarnation):
             require(processes[incarnation]?.isLeaving == false, "reset what is not there, or leaving")
+            // Some never answer.
+            if chance(9, 10) { later(1...300, .hasReset(incarnation, succeeded: chance(4, 5))) }
         case .arm(let timer, let instant):
             require(instant >= now, "armed in the past", timer)
             timers.removeAll { $0.timer == timer }
@@ -291,7 +296,7 @@ struct SimulatedWorld {
         case .halted:
             isEnding = true
             isHalted = true
-        case .reloadEnded: reloadsEnded += 1
+        case .reloadEnded, .resetEnded: reloadsEnded += 1
         default: break
         }
     }

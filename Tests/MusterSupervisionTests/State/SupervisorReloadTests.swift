@@ -266,13 +266,28 @@ struct SupervisorReloadTests {
         rig.advance(.seconds(1))  // Slot 2 has got incarnation 5; the spare waits until it is ready.
         let actions = rig.send(.mutate)
         #expect(actions.deeds == [.reset(1), .reset(2)])
-        #expect(actions.notices == [.reloadBegan, .reloadEnded(.completed)])
+        #expect(actions.notices == [.reloadBegan])
         #expect(rig.send(.ready(5)).deeds == [.reset(5), .spawn(6, .spare(group: 0))])
         rig.send(.parked(6))
+        #expect(rig.send(.hasReset(1, succeeded: true)) == [])
+        #expect(rig.send(.hasReset(1, succeeded: true)) == [])
+        #expect(rig.send(.hasReset(5, succeeded: true)) == [])
+        #expect(rig.send(.hasReset(2, succeeded: true)).notices == [.resetEnded(.completed)])
         #expect(rig.send(.mutate).deeds == [.reset(1), .reset(2), .reset(5), .kill(6)])
         #expect(rig.kill(6).deeds == [.spawn(7, .spare(group: 0))])
-        rig.send(.terminate)
+        #expect(rig.send(.terminate).notices.contains(.resetEnded(.superseded)))
         #expect(rig.send(.mutate) == [])
         #expect(rig.send(.reload) == [])
+    }
+
+    @Test("mutate: one that could not take up its settings makes it fail, one that is gone does not count")
+    func mutateFails() {
+        var rig = SupervisorRig.ready(Self.web(workers: 3))
+        rig.send(.mutate)
+        rig.send(.hasReset(1, succeeded: false))
+        rig.send(.hasReset(2, succeeded: true))
+        #expect(rig.kill(3).notices.contains(.resetEnded(.aborted)))
+        rig.send(.mutate)
+        #expect(rig.send(.mutate).notices.first == .resetEnded(.superseded))
     }
 }

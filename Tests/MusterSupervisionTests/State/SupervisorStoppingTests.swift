@@ -42,23 +42,91 @@ struct SupervisorStoppingTests {
     @Test("The shutdown delay: workers go on unready, then stop")
     func shutdownDelay() {
         var rig = SupervisorRig.ready(Self.web, shutdownDelay: .seconds(5))
+        rig.advance(.seconds(20))
         #expect(rig.send(.terminate).deeds == [])
         #expect(rig.state.phase == .stopping && !rig.state.isReady(group: 0))
         #expect(rig.send(.end(status: 3)) == [])
-        // A hung worker is still dealt with, and nothing is restarted.
+        // A hung worker is still dealt with.
         #expect(rig.send(.unresponsive(1, canAbort: true)).deeds == [.abort(1)])
-        #expect(rig.kill(1, signal: 6).deeds == [])
-        #expect(rig.advance(.seconds(5)).deeds == [.stop(2)])
-        #expect(rig.exit(2).last == .finish(status: 0))
+        #expect(rig.kill(1, signal: 6).spawned == [3])
+        #expect(rig.advance(.seconds(5)).deeds == [.stop(2), .stop(3)])
+        rig.exit(2)
+        #expect(rig.exit(3).last == .finish(status: 0))
     }
 
-    @Test("The shutdown delay is over with the last worker, and does not begin without any")
-    func shutdownDelayWithoutWorkers() {
+    @Test("Workers that die in the shutdown delay are replaced, as it serves on until its end")
+    func deathsInTheShutdownDelay() {
         var rig = SupervisorRig.ready(Self.web, shutdownDelay: .seconds(5))
+        rig.advance(.seconds(20))
         rig.send(.terminate)
-        rig.kill(1)
-        #expect(rig.kill(2).suffix(2) == [.disarm(.shutdownDelay), .finish(status: 0)])
+        #expect(rig.kill(1).spawned == [3])
+        #expect(rig.kill(2).spawned == [4])
+        rig.send(.ready(3))
+        rig.send(.ready(4))
+        // The second time, the next process is delayed, and nothing ends meanwhile.
+        rig.kill(3)
+        rig.kill(4)
+        #expect(rig.states() == [.backoff, .backoff])
+        #expect(Set(rig.advance(.seconds(1)).spawned) == [5, 6])
+        #expect(rig.advance(.seconds(4)).deeds == [.stop(5), .stop(6)])
+        rig.exit(5)
+        #expect(rig.exit(6).last == .finish(status: 0))
         #expect(rig.timers.isEmpty)
+    }
+
+    @Test("A slot whose next process is delayed stays empty when the delay is over")
+    func backoffAtTheEndOfTheDelay() {
+        var configuration = Self.web
+        configuration.backoff = RestartBackoff(base: .seconds(60), maximum: .seconds(60))
+        var rig = SupervisorRig.ready(configuration, shutdownDelay: .seconds(5))
+        rig.kill(1)
+        rig.send(.terminate)
+        #expect(rig.advance(.seconds(5)).deeds == [.stop(2)])
+        #expect(rig.exit(2).last == .finish(status: 0))
+        #expect(rig.timers.isEmpty)
+    }
+
+    @Test("Too many restarts with escalate end it after the shutdown delay, in which all is served")
+    func escalation() {
+        var configuration = Self.web
+        configuration.intensity = RestartIntensity(maximum: 1, period: .seconds(60), whenExceeded: .escalate)
+        var rig = SupervisorRig.ready(configuration, shutdownDelay: .seconds(5))
+        rig.advance(.seconds(20))
+        rig.kill(1)
+        rig.send(.ready(3))
+        let actions = rig.kill(2)
+        #expect(actions.notices.contains(.shutdownBegan(status: 1)))
+        #expect(actions.spawned == [4])
+        #expect(rig.advance(.seconds(5)).deeds == [.stop(3), .stop(4)])
+        rig.exit(3)
+        #expect(rig.exit(4).last == .finish(status: 1))
+    }
+
+    @Test("A crash that does not end while a worker stops is killed")
+    func crashWhileStopping() {
+        var rig = SupervisorRig.ready(Self.web)
+        rig.send(.terminate)
+        #expect(rig.send(.unresponsive(1, canAbort: true)) == [])
+        #expect(rig.send(.unresponsive(1, canAbort: false)) == [.kill(1)])
+    }
+
+    @Test("What cannot be spawned at the first start ends it, and is tried again later")
+    func firstSpawn() {
+        var rig = SupervisorRig(Self.web, spawnsThemselves: false)
+        rig.send(.spawned(1))
+        let actions = rig.send(.spawnFailed(2))
+        #expect(actions.notices.contains(.shutdownBegan(status: 1)))
+        #expect(actions.deeds == [.stop(1)])
+        #expect(rig.exit(1).last == .finish(status: 1))
+        var running = SupervisorRig.ready(Self.web)
+        running.advance(.seconds(20))
+        running.spawnsThemselves = false
+        #expect(running.kill(1).spawned == [3])
+        #expect(running.send(.spawnFailed(3)).notices.contains(.shutdownBegan(status: 1)) == false)
+    }
+
+    @Test("The shutdown delay does not begin without any worker")
+    func shutdownDelayWithoutWorkers() {
         var starting = SupervisorRig(Self.web, shutdownDelay: .seconds(5))
         #expect(starting.send(.terminate).deeds == [.stop(1), .stop(2)])
         var waiting = SupervisorRig(Self.web, shutdownDelay: .seconds(5), begins: false)

@@ -28,6 +28,25 @@ extension ProcessWide {
             }
         }
 
+        @Test("A delivery is counted once, however many want it", arguments: bothBackends)
+        func countedOnce(type: BackendType) async throws {
+            try await TestBackend.with(type) { backend in
+                let calls = Recorder<Int>()
+                var handlers: [SignalHandler] = []
+                for number in 0..<3 {
+                    let handler = try SignalHandler(backend: backend)
+                    try handler.addHandler(for: .user1) { _ in calls.append(number) }
+                    handlers.append(handler)
+                }
+                raise(SIGUSR1)
+                _ = try await calls.first(3)
+                let counted = try backend.metrics.counterFamily(
+                    "muster_signals_total", help: "Signals received.", labelNames: ["signal"])
+                #expect(counted.labels("SIGUSR1").value == 1)
+                for handler in handlers { handler.clear() }
+            }
+        }
+
         @Test("Handlers run as jobs of the backend", arguments: bothBackends)
         func job(type: BackendType) async throws {
             try await TestBackend.with(type) { backend in

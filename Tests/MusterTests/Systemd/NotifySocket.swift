@@ -46,6 +46,13 @@ final class NotifySocket {
         }
     }
 
+    /// The next message; `nil` when none comes in time.
+    func receive(within limit: Duration) -> String? {
+        var entry = pollfd(fd: descriptor.rawValue, events: Int16(POLLIN), revents: 0)
+        guard poll(&entry, 1, Int32(limit.components.seconds * 1000)) == 1 else { return nil }
+        return receive()
+    }
+
     /// The next message; `nil` when there is none.
     func receive() -> String? {
         var buffer = [UInt8](repeating: 0, count: 8192)

@@ -11,7 +11,7 @@ extension ChildProcess {
     ///
     /// - Returns: How it ended; -1 as its code when that has been taken before.
     func waitForEnd() -> ChildExit {
-        var entry = pollfd(fd: descriptor.rawValue, events: Int16(POLLIN), revents: 0)
+        var entry = pollfd(fd: descriptor?.rawValue ?? -1, events: Int16(POLLIN), revents: 0)
         while Glibc.poll(&entry, 1, -1) < 0 {}
         while let event = poll() {
             if case .exited(let end) = event { return end }
@@ -22,7 +22,7 @@ extension ChildProcess {
     /// Blocks the calling thread until there is news of a kind, which it leaves.
     func waitForNews(_ kind: Int32) {
         var information = siginfo_t()
-        while waitid(P_PIDFD, id_t(descriptor.rawValue), &information, kind | Int32(WNOWAIT)) != 0, errno == EINTR {}
+        while waitid(P_PID, id_t(pid), &information, kind | Int32(WNOWAIT)) != 0, errno == EINTR {}
     }
 
     /// Starts a shell that runs a script.
