@@ -15,6 +15,7 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
 #include <sys/wait.h>
@@ -431,18 +432,24 @@ char *cmuster_title_memory(unsigned long *length) {
     return first_argument;
 }
 
-static struct sigaction backtrace_action;
+static int crash_channel = -1;
+static unsigned char crash_message;
+static struct sigaction crash_actions[NSIG];
 
 // The Swift runtime's handler writes backtraces, puts the default action back and returns, which ends a process that
-// has trapped, but not one that was sent the signal.
-static void on_abort(int signal_number, siginfo_t *information, void *context) {
-    if (backtrace_action.sa_flags & SA_SIGINFO) {
-        backtrace_action.sa_sigaction(signal_number, information, context);
-    } else if (backtrace_action.sa_handler != SIG_IGN) {
-        backtrace_action.sa_handler(signal_number);
+// has trapped, but not one that was sent SIGABRT.
+static void on_crash(int signal_number, siginfo_t *information, void *context) {
+    int error = errno;
+    send(crash_channel, &crash_message, 1, MSG_DONTWAIT | MSG_NOSIGNAL);
+    errno = error;
+    const struct sigaction *action = &crash_actions[signal_number];
+    if (action->sa_flags & SA_SIGINFO) {
+        action->sa_sigaction(signal_number, information, context);
+    } else {
+        action->sa_handler(signal_number);
     }
-    struct sigaction action = {.sa_handler = SIG_DFL};
-    sigaction(SIGABRT, &action, NULL);
+    if (signal_number != SIGABRT) return;
+    set_disposition(SIGABRT, SIG_DFL);
     sigset_t set;
     sigemptyset(&set);
     sigaddset(&set, SIGABRT);
@@ -450,12 +457,21 @@ static void on_abort(int signal_number, siginfo_t *information, void *context) {
     syscall(SYS_tgkill, getpid(), cmuster_thread_id(), SIGABRT);
 }
 
-int cmuster_end_by_abort(void) {
-    if (sigaction(SIGABRT, NULL, &backtrace_action) != 0) return errno;
-    if (!(backtrace_action.sa_flags & SA_SIGINFO) && backtrace_action.sa_handler == SIG_DFL) return 0;
-    // On the runtime's terms, but for the signal itself, which must not come again meanwhile.
-    struct sigaction action = {.sa_sigaction = on_abort, .sa_flags = SA_SIGINFO | SA_ONSTACK};
-    action.sa_mask = backtrace_action.sa_mask;
-    sigaddset(&action.sa_mask, SIGABRT);
-    return sigaction(SIGABRT, &action, NULL) == 0 ? 0 : errno;
+void cmuster_report_crashes(int channel, unsigned char message) {
+    static const int signals[] = {SIGABRT, SIGBUS, SIGFPE, SIGILL, SIGQUIT, SIGSEGV, SIGTRAP};
+    crash_channel = channel;
+    crash_message = message;
+    for (size_t index = 0; index < sizeof signals / sizeof signals[0]; index++) {
+        int signal_number = signals[index];
+        struct sigaction action;
+        if (sigaction(signal_number, NULL, &action) != 0 || action.sa_handler == SIG_DFL || action.sa_handler == SIG_IGN) {
+            continue;
+        }
+        crash_actions[signal_number] = action;
+        // On the runtime's terms, but for the signal itself, which must not come again meanwhile.
+        action.sa_sigaction = on_crash;
+        action.sa_flags = SA_SIGINFO | SA_ONSTACK;
+        sigaddset(&action.sa_mask, signal_number);
+        sigaction(signal_number, &action, NULL);
+    }
 }

@@ -134,15 +134,14 @@ package final class EventLoop: TaskExecutor, @unchecked Sendable {
     /// A loop on a thread of its own for what belongs to no other: timers of tasks that run on no loop, signals,
     /// deadlines that must hold although every job hangs. The thread starts with the first use and ends after ten
     /// idle seconds.
-    package static let auxiliary = onDemand(name: "muster-aux")
+    package static let auxiliary = onDemand(name: "muster-aux") { loop in
+        loop.startThread(name: "muster-aux", keepAlive: .seconds(10))
+    }
 
-    /// A loop whose thread starts when there is something to do and ends after ten idle seconds.
-    static func onDemand(name: String) -> EventLoop {
-        let start: @Sendable (EventLoop) -> Void = { loop in
-            loop.startThread(name: name, keepAlive: .seconds(10))
-        }
+    /// A loop whose starter is called when there is something to do.
+    static func onDemand(name: String, starter: @escaping @Sendable (EventLoop) -> Void) -> EventLoop {
         do {
-            return try EventLoop(name: name, starter: start)
+            return try EventLoop(name: name, starter: starter)
         } catch {
             // It opens no descriptor, so creation cannot fail.
             preconditionFailure("an event loop without descriptors could not be created: \(error)")
@@ -541,8 +540,8 @@ extension EventLoop {
     /// Starts a native thread that runs the loop.
     ///
     /// When the system has no room for a thread, it is tried again every 100 ms from the ``auxiliary`` loop: work is
-    /// late then, not lost. When there is no room for that loop's thread either, the caller is held up until there
-    /// is, as libdispatch does it: there is no other thread left that could try again.
+    /// late then, not lost. When there is no room for that loop's thread either, a caller that runs a loop tries again
+    /// later; any other is held up until there is, as libdispatch does it: there is no thread left that could try again.
     ///
     /// - Parameters:
     ///   - name: The thread's name.
@@ -560,6 +559,7 @@ extension EventLoop {
                 return try launch(name: name, keepAlive: keepAlive, stackSize: stackSize, whenDone: whenDone)
             } catch {
                 guard self === EventLoop.auxiliary else { break }
+                if let caller = EventLoop.current { return startLater(by: caller) }
                 usleep(10_000)
             }
         }
@@ -593,6 +593,19 @@ extension EventLoop {
         } catch {
             shared.withLock { if case .starting = $0.attachment { $0.attachment = .detached } }
             throw error
+        }
+    }
+
+    /// Has a loop that must not wait try again to start the thread of this one.
+    private func startLater(by caller: EventLoop) {
+        shared.withLock { if case .starting = $0.attachment { $0.attachment = .detached } }
+        caller.schedule(at: .now.advanced(by: .milliseconds(100))) { [self] in
+            let starter = shared.withLock { state -> (@Sendable (EventLoop) -> Void)? in
+                guard case .detached = state.attachment, !state.jobs.isEmpty || !state.works.isEmpty else { return nil }
+                state.attachment = .starting
+                return state.starter
+            }
+            starter?(self)
         }
     }
 

@@ -44,7 +44,10 @@ package final class LogQueue: Sendable {
     }
 
     init(isWritable: @escaping @Sendable () -> Bool, hasWriteFailed: @escaping @Sendable () -> Bool) {
-        loop = .onDemand(name: "muster-log")
+        // Where no thread is to be had, the messages wait for the next one that comes, or for the end of the process.
+        loop = .onDemand(name: "muster-log") { loop in
+            try? loop.attachThread(name: "muster-log", keepAlive: .seconds(10))
+        }
         self.isWritable = isWritable
         self.hasWriteFailed = hasWriteFailed
     }
@@ -76,6 +79,10 @@ package final class LogQueue: Sendable {
     private var isWaiting: Bool { state.withLock { $0.waiting > 0 } }
 
     private func end() {
+        if isWaiting, !loop.isRunning, isWritable() {
+            try? loop.run(keepAlive: .zero)
+            return
+        }
         flush(within: Self.endTime)
         guard isWaiting else { return }
         // Nobody will ever read it, and its thread holds the stream's lock.

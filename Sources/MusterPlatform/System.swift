@@ -35,20 +35,23 @@ private struct ResourceLimit {
 
     private static let processes = ["posix_spawn", "pthread_create"]
 
+    private static let memory = [
+        ResourceLimit(name: "RLIMIT_DATA", option: "d", resource: RLIMIT_DATA, unit: "bytes of data"),
+        ResourceLimit(name: "RLIMIT_AS", option: "v", resource: RLIMIT_AS, unit: "bytes of addresses"),
+    ]
+
     private static let all: [(code: Int32, limits: [ResourceLimit])] = [
         (EMFILE, [ResourceLimit(name: "RLIMIT_NOFILE", option: "n", resource: RLIMIT_NOFILE, unit: "descriptors")]),
         (EFBIG, [ResourceLimit(name: "RLIMIT_FSIZE", option: "f", resource: RLIMIT_FSIZE, unit: "bytes a file")]),
+        // A thread's stack is memory, too.
         (
             EAGAIN,
-            [ResourceLimit(name: "RLIMIT_NPROC", option: "u", resource: __RLIMIT_NPROC, unit: "threads of the user")]
-        ),
-        (
-            ENOMEM,
-            [
-                ResourceLimit(name: "RLIMIT_DATA", option: "d", resource: RLIMIT_DATA, unit: "bytes of data"),
-                ResourceLimit(name: "RLIMIT_AS", option: "v", resource: RLIMIT_AS, unit: "bytes of addresses"),
+            memory + [
+                ResourceLimit(
+                    name: "RLIMIT_NPROC", option: "u", resource: __RLIMIT_NPROC, unit: "threads of the user")
             ]
         ),
+        (ENOMEM, memory),
     ]
 
     /// The limits that a call may have met, where they are set.

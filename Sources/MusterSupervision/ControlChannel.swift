@@ -113,6 +113,8 @@ package enum ControlMessage: Hashable, Sendable {
     case startFailed(reason: String)
     /// From a worker: its service has taken up the settings, or could not.
     case hasReset(succeeded: Bool)
+    /// From a worker, in its signal handler: it is about to write the backtraces of a crash.
+    case crashing
     /// From a worker: the supervisor had asked to be told when something could hang.
     case active
 
@@ -123,8 +125,11 @@ package enum ControlMessage: Hashable, Sendable {
 
     private enum Kind: UInt8 {
         case takeOver = 1
-        case reset, parked, ready, startFailed, active, hasReset
+        case reset, parked, ready, startFailed, active, hasReset, crashing
     }
+
+    /// The packet of ``crashing``, for a signal handler.
+    package static let crashingByte = Kind.crashing.rawValue
 
     /// The packet. A reason that is too long is cut off.
     package var encoded: [UInt8] {
@@ -140,6 +145,7 @@ package enum ControlMessage: Hashable, Sendable {
         case .parked: return [Kind.parked.rawValue]
         case .ready: return [Kind.ready.rawValue]
         case .active: return [Kind.active.rawValue]
+        case .crashing: return [Kind.crashing.rawValue]
         }
     }
 
@@ -178,6 +184,7 @@ package enum ControlMessage: Hashable, Sendable {
         case .parked: self = .parked
         case .ready: self = .ready
         case .active: self = .active
+        case .crashing: self = .crashing
         }
         guard rest.isEmpty else { throw .wrongLength(kind: first, bytes: packet.count) }
     }

@@ -111,6 +111,7 @@ package final class Supervisor: @unchecked Sendable {
         case .abort(let incarnation):
             // A suspended process runs no handler.
             guard let child = children[incarnation], !child.isStopped else { return kill(incarnation) }
+            child.isAborted = true
             child.process.send(SIGABRT)
         case .kill(let incarnation):
             recordStop()
@@ -128,7 +129,8 @@ package final class Supervisor: @unchecked Sendable {
         child.process.send(SIGTERM)
         // Or it would be handled when somebody continues the process.
         child.process.send(SIGCONT)
-        scheduleCrashCheck(of: child, after: state.abortGrace(ofGroup: child.target.group) / 4)
+        // A crash that began before will not be over because of it.
+        if child.crashSince != nil { checkCrash(of: child) }
     }
 
     private func kill(_ incarnation: Int) {
@@ -302,6 +304,7 @@ extension Supervisor {
             child.failure = reason
             handle(.startFailed(child.incarnation))
         case .hasReset(let succeeded): handle(.hasReset(child.incarnation, succeeded: succeeded))
+        case .crashing: crashed(child)
         case .active: inspect(child, settling: true)
         case .takeOver, .reset: break
         }
@@ -353,52 +356,68 @@ extension Supervisor {
 
     private func hung(_ child: WorkerChild, reason: String, canAbort: Bool) {
         let pid = child.process.pid
-        let isDead = ProcessInspection.isMainThreadDead(pid)
-        if canAbort, !isDead, child.crashSince == nil, ProcessInspection.isWritingBacktraces(pid) {
-            // A crash, not a hang: SIGABRT would cut its backtraces off.
-            child.crashSince = .now
-            logger.notice(
-                "worker crashed; waiting for its backtraces",
-                metadata: ["worker": "\(name(of: child.target))", "pid": "\(pid)"])
-            let grace = state.abortGrace(ofGroup: child.target.group)
-            return scheduleInspection(of: child, .now.advanced(by: grace), isPatient: false)
-        }
+        // SIGABRT would cut a crash's backtraces off; that has a deadline of its own.
+        guard child.crashSince == nil else { return }
         var details: Logger.Metadata = [
-            "worker": "\(name(of: child.target))", "pid": "\(pid)",
-            "reason": "\(isDead ? "main thread has ended" : reason)", "limit_seconds": livenessLimit.secondsMetadata,
+            "worker": "\(name(of: child.target))", "pid": "\(pid)", "reason": "\(reason)",
+            "limit_seconds": livenessLimit.secondsMetadata,
         ]
         if let stream = ProcessInspection.blockedStream(pid) {
             details["waits_for"] = "a reader of its \(stream)"
         }
         logger.error("worker hung", metadata: details)
         child.hungSince = .now
-        handle(.unresponsive(child.incarnation, canAbort: canAbort && !isDead))
+        handle(.unresponsive(child.incarnation, canAbort: canAbort))
     }
 
-    /// Looks after a process that is stopping: one that crashes meanwhile is waited for no longer than any other crash,
-    /// and one whose main thread is dead not at all. The looks become rarer, as the stop timeout ends all of them.
+    // MARK: Crashes
+
+    /// How soon the first look at a crash follows; the later ones are rarer.
+    private static let firstCrashCheck = Duration.seconds(1)
+
+    /// A process writes the backtraces of a crash, in whatever state it is, for which it has the abort grace.
+    private func crashed(_ child: WorkerChild) {
+        guard child.crashSince == nil, !child.isAborted, !child.isKilled else { return }
+        child.crashSince = .now
+        logger.notice(
+            "worker crashed; waiting for its backtraces",
+            metadata: ["worker": "\(name(of: child.target))", "pid": "\(child.process.pid)"])
+        scheduleCrashCheck(of: child, after: Self.firstCrashCheck)
+    }
+
     private func scheduleCrashCheck(of child: WorkerChild, after interval: Duration) {
         let incarnation = child.incarnation
-        let interval = max(interval, .milliseconds(50))
+        let end = (child.crashSince ?? .now).advanced(by: state.abortGrace(ofGroup: child.target.group))
+        let instant = max(MonotonicInstant.now, min(.now.advanced(by: interval), end))
         if let check = child.crashCheck.take() { loop.cancel(check) }
-        child.crashCheck = loop.schedule(at: .now.advanced(by: interval)) { [unowned self] in
+        child.crashCheck = loop.schedule(at: instant) { [unowned self] in
             guard let child = children[incarnation] else { return }
             child.crashCheck = nil
-            let grace = state.abortGrace(ofGroup: child.target.group)
-            let pid = child.process.pid
-            if ProcessInspection.isWritingBacktraces(pid) {
-                let since = child.crashSince ?? .now
-                child.crashSince = since
-                let left = MonotonicInstant.now.duration(to: since.advanced(by: grace))
-                if left > .zero { return scheduleCrashCheck(of: child, after: left) }
-            } else if !ProcessInspection.isMainThreadDead(pid) {
-                return scheduleCrashCheck(of: child, after: min(interval * 2, max(grace, interval)))
-            }
-            logger.error(
-                "worker crashed while it stopped; killing it",
-                metadata: ["worker": "\(name(of: child.target))", "pid": "\(pid)"])
-            handle(.unresponsive(incarnation, canAbort: false))
+            checkCrash(of: child, next: interval * 2)
         }
+    }
+
+    /// A crash that takes too long, or whose main thread is dead, will not end by itself. A signal of a crash that was
+    /// sent by somebody may also have left the process alive.
+    private func checkCrash(of child: WorkerChild, next interval: Duration = firstCrashCheck) {
+        guard let since = child.crashSince else { return }
+        let pid = child.process.pid
+        let isDead = ProcessInspection.isMainThreadDead(pid)
+        if !isDead, !ProcessInspection.isWritingBacktraces(pid) {
+            child.crashSince = nil
+            return inspect(child)
+        }
+        guard isDead || since.duration(to: .now) >= state.abortGrace(ofGroup: child.target.group) else {
+            return scheduleCrashCheck(of: child, after: interval)
+        }
+        logger.error(
+            "worker did not end after a crash; killing it",
+            metadata: [
+                "worker": "\(name(of: child.target))", "pid": "\(pid)",
+                "reason": isDead ? "main thread has ended" : "backtraces take too long",
+            ])
+        if state.isServing(child.incarnation) { child.hungSince = .now }
+        handle(.unresponsive(child.incarnation, canAbort: false))
     }
 
     private func stopped(_ child: WorkerChild, by signal: Int32) {
@@ -701,6 +720,8 @@ private final class WorkerChild {
     var crashSince: MonotonicInstant?
     var malformedMessages = LogLimit()
     var suspensions = LogLimit()
+    /// Whether the supervisor has sent SIGABRT: its handler counts as no crash.
+    var isAborted = false
     /// Whether the supervisor has sent SIGKILL, which then was not the kernel's.
     var isKilled = false
     /// Why its services did not start.

@@ -15,7 +15,7 @@ package import MusterPlatform
 /// | promoted      | –              | starting  | –        | –          | –             |
 /// | ready         | ready²         | –         | –        | –          | –             |
 /// | startFailed   | –³             | –         | –        | –          | –             |
-/// | unresponsive  | aborting²      | –         | aborting | killed⁴    | –             |
+/// | unresponsive  | aborting²      | –         | aborting | killed⁴    | killed⁴       |
 /// | startup timer | aborting       |           |          |            |               |
 /// | abort timer   |                |           |          |            | killed        |
 /// | kill timer    |                |           |          | killed     |               |
@@ -275,14 +275,19 @@ extension SupervisorState {
     }
 
     private mutating func unresponsive(_ incarnation: Int, canAbort: Bool) {
-        guard let process = processes[incarnation], let worker = process.role.worker else { return }
+        guard let process = processes[incarnation] else { return }
+        guard let worker = process.role.worker else {
+            // A spare that is coming up has its timeout, and one that waits runs nothing.
+            if !canAbort { discard(process, .requested) }
+            return
+        }
         switch process.phase {
         case .starting, .ready:
             notify(.unresponsive(worker, incarnation: incarnation))
             abort(process, .heartbeat, canAbort: canAbort)
-        case .stopping:
+        case .stopping, .aborting:
             if !canAbort { actions.append(.kill(incarnation)) }
-        case .parked, .aborting: break
+        case .parked: break
         }
     }
 

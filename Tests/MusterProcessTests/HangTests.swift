@@ -162,4 +162,27 @@ struct HangTests {
             #expect(begin.duration(to: .now) < .seconds(30))
         }
     }
+
+    @Test("crashes amid a storm of signals leave nobody behind, and delay no end", arguments: backends)
+    func storm(backend: String) async throws {
+        let options = [
+            "--workers=4", "--muster-abort-grace=5s", "--muster-restart-intensity-maximum=0", "--loop",
+        ]
+        try await TestProgram.run(options, backend: backend) { program in
+            try await program.ready()
+            var random = SeededGenerator(seed: 5)
+            let signals = [SIGABRT, SIGSEGV, SIGTERM, SIGSTOP, SIGCONT]
+            for _ in 0..<40 {
+                for pid in program.processes where pid != program.pid {
+                    kill(pid, signals[Int.random(in: 0..<signals.count, using: &random)])
+                }
+                try await Task.sleep(for: .milliseconds(Int.random(in: 0...150, using: &random)))
+            }
+            let begin = ContinuousClock.now
+            program.signal(SIGTERM)
+            #expect(try await program.status() == 0)
+            // A crash has its grace, and nothing has a minute.
+            #expect(begin.duration(to: .now) < .seconds(30))
+        }
+    }
 }

@@ -66,6 +66,37 @@ struct SurroundingsTests {
         }
     }
 
+    @Test(
+        "few threads delay neither a reload nor the end, and too few are named",
+        .enabled(if: getuid() == 0, "takes a user of its own"), arguments: ["cooperative", "threading"], [4, 6, 9])
+    func threads(backend: String, limit: Int) async throws {
+        // A user whose threads nobody else counts among.
+        let user = 30_000 + Int.random(in: 0..<30_000)
+        let wrapper = [
+            "setpriv", "--reuid=\(user)", "--regid=\(user)", "--clear-groups", "prlimit", "--nproc=\(limit)",
+        ]
+        guard let setpriv = find("setpriv"), find("prlimit") != nil else { return }
+        try await TestProgram.run(
+            ["--workers=2", "--socket=127.0.0.1:0"], backend: backend, wrapper: [setpriv] + wrapper.dropFirst()
+        ) { program in
+            let begin = ContinuousClock.now
+            do {
+                try await program.ready()
+                program.signal(SIGHUP)
+                _ = try await eventually("the end of the reload") {
+                    (program.log("reload completed") + program.log("reload aborted")).isEmpty ? nil : true
+                }
+                program.signal(SIGTERM)
+                #expect(try await program.status() == 0)
+            } catch {
+                let status = try await program.status()
+                #expect(status == 1)
+                #expect(!program.log("RLIMIT_NPROC").isEmpty)
+            }
+            #expect(begin.duration(to: .now) < .seconds(40))
+        }
+    }
+
     @Test("a file size limit below an arena is named")
     func fileSize() async throws {
         try await TestProgram.run(["--workers=2"], wrapper: Self.shell("ulimit -f 512; exec \"$@\"")) { program in

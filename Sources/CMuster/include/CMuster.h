@@ -125,8 +125,9 @@ int cmuster_orphan_signal(void);
 // signal pipe and has the kernel end the process with SIGALRM after `grace_us` microseconds.
 int cmuster_orphan_arm(int reported, long grace_us);
 
-// Makes SIGABRT end the process also where it has a handler: that one runs first. Returns 0 or an errno value.
-int cmuster_end_by_abort(void);
+// Sends one byte to a socket when one of the signals of a crash comes that has a handler, as those have that write
+// backtraces, before that handler runs; SIGABRT ends the process after it.
+void cmuster_report_crashes(int channel, unsigned char message);
 
 // The memory of the program's name as the kernel shows it, with its length without the NUL; NULL where unknown.
 char *cmuster_title_memory(unsigned long *length);

@@ -84,6 +84,11 @@ final class ProgramLife<Event: Sendable>: Sendable {
         guard isFirst else { throw .alreadyStarted }
     }
 
+    /// Fails where the limits of the process leave no thread: later, it would be waited for without an end.
+    static func checkThreads() throws(SystemError) {
+        try NativeThread.start(name: "muster-check") {}
+    }
+
     func finish(_ status: ExitStatus) {
         let subscriptions = state.withLock { state in
             defer { state.subscriptions = [] }

@@ -41,6 +41,7 @@ public final class ServiceLauncher: MainLauncher, BackendComponent {
         exitNow: @escaping @Sendable (ExitStatus) -> Void
     ) throws {
         let logger = logger.queued
+        try ServiceRunner.Life.checkThreads()
         let backend = try backend ?? Backend.current
         let monitoring = try Monitoring(backend: backend, workerGroup: name, settings: settings, logger: logger)
         self.monitoring = monitoring

@@ -10,6 +10,8 @@ import MusterSupervision
 /// What a ``ProcessLauncher`` does in the supervisor: it connects the ``Supervisor`` to signals, settings, the endpoint
 /// and systemd.
 final class SupervisorProgram: LaunchedProgram {
+    private typealias Life = ProgramLife<SupervisorEvent>
+
     let life: ProgramLife<SupervisorEvent>
     let monitoring: Monitoring
     /// The application's checks; the supervisor runs none of them.
@@ -76,6 +78,7 @@ final class SupervisorProgram: LaunchedProgram {
             let settings = settings.withLock { $0 }
             let services = launched.all
             guard !services.isEmpty else { throw LaunchError.nothingLaunched }
+            try Life.checkThreads()
             if let obstacle = Surroundings.obstacle { throw LaunchError.impossible(obstacle) }
             for warning in Surroundings.warnings { logger.warning("\(warning)") }
             if settings.logOptions { logger.debug("settings", metadata: ["settings": "\(settings)"]) }

@@ -68,8 +68,8 @@ final class WorkerProgram: LaunchedProgram {
             }, logger: logger)
         self.health = health
         monitoring = Monitoring(health: health, exposition: Exposition(sources: [], logger: logger), endpoint: nil)
-        // For the supervisor, which ends a hung worker so that its backtraces are written.
-        _ = cmuster_end_by_abort()
+        // For the supervisor, which ends a hung worker so that its backtraces are written, and does not wait for them for ever.
+        cmuster_report_crashes(channel.descriptor.rawValue, ControlMessage.crashingByte)
         guard try ParentWatch.arm(supervisor: marker.supervisor) else {
             logger.notice("supervisor is gone; exiting")
             ExitStatus.failure.exit()

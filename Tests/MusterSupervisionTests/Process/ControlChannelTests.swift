@@ -11,7 +11,7 @@ import Testing
 struct ControlChannelTests {
     static let messages: [ControlMessage] = [
         .takeOver(slot: 0), .takeOver(slot: 123_456), .reset(nil), .parked, .ready, .startFailed(reason: ""),
-        .startFailed(reason: "no database at 'örtlich'"), .active, .hasReset(succeeded: true),
+        .startFailed(reason: "no database at 'örtlich'"), .active, .hasReset(succeeded: true), .crashing,
         .hasReset(succeeded: false), .reset(WorkerSettings(["muster.liveness-limit": "10s"])),
     ]
 
