@@ -276,7 +276,7 @@ if hasExecutables {
         .executableTarget(
             name: "muster",
             dependencies: [
-                "CCurl", "CMuster", "MusterCommand", "Muster",
+                "CCurl", "CMuster", "MusterPlatform", "MusterCommand", "Muster",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             swiftSettings: swiftSettings),

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 public import Configuration
+import Logging
 public import MusterEndpoint
 import MusterExecution
 import MusterHealth
@@ -88,22 +89,66 @@ public struct MusterSettings: Sendable {
             settings.source = { try load(file: file) }
             return settings
         }
-        let (providers, file) = try sources(
-            arguments: CommandLineArgumentsProvider(), environment: EnvironmentVariablesProvider(), file: file)
-        var settings = try MusterSettings(config: ConfigReader(providers: providers))
-        settings.file = file
-        settings.source = { try load(file: file) }
+        return try load(
+            arguments: CommandLineArgumentsProvider(), environment: environment, file: file)
+    }
+
+    /// The environment, in which an empty variable counts as one that is not set.
+    private static var environment: EnvironmentVariablesProvider {
+        EnvironmentVariablesProvider(environmentVariables: withoutEmpty(ProcessEnvironment.inherited.variables))
+    }
+
+    /// Variables without those that are empty.
+    package static func withoutEmpty(_ variables: [String: String]) -> [String: String] {
+        variables.filter { !$0.value.isEmpty }
+    }
+
+    static func load(
+        arguments: any ConfigProvider, environment: any ConfigProvider, file: String?
+    ) throws -> MusterSettings {
+        let (providers, file) = try sources(arguments: arguments, environment: environment, file: file)
+        var settings: MusterSettings
+        if let file, let problem = file.problems.first {
+            var error = problem.error
+            error?.place = "\(file.path):\(problem.line)"
+            throw error ?? SettingsFileError(path: file.path, line: problem.line, reason: problem.text)
+        }
+        do throws(SettingsError) {
+            settings = try MusterSettings(config: ConfigReader(providers: providers))
+        } catch {
+            // Named only where the value is the file's.
+            let others = SettingsReader(config: ConfigReader(providers: Array(providers.prefix(2))))
+            guard let file, let line = file.line(of: error.key), (try? others.value(error.key)) == .some(nil) else {
+                throw error
+            }
+            var placed = error
+            placed.place = "\(file.path):\(line)"
+            throw placed
+        }
+        for (leaf, nearest) in file?.unknownKeys ?? [] {
+            Logger(label: "muster.settings").queued.warning(
+                "unknown setting",
+                metadata: [
+                    "setting": "\(leaf.path)", "file": "\(file?.path ?? ""):\(leaf.line)",
+                    "nearest": "\(nearest ?? "none")",
+                ])
+        }
+        settings.file = file?.path
+        settings.source = { [path = file?.path] in try load(file: path) }
         return settings
     }
 
-    /// The sources that ``load(file:)`` reads, the one that counts most first, and the path of the JSON file among them:
-    /// `file`, or else the one that the others name, if any.
+    /// The sources that ``load(file:)`` reads, the one that counts most first, and the JSON file among them: `file`, or
+    /// else the one that the others name, if any.
     package static func sources(
         arguments: any ConfigProvider, environment: any ConfigProvider, file: String?
-    ) throws -> (providers: [any ConfigProvider], file: String?) {
+    ) throws -> (providers: [any ConfigProvider], file: SettingsFile?) {
         var providers = [arguments, environment]
-        let file = try file ?? SettingsReader(config: ConfigReader(providers: providers)).text(fileKey)
-        if let file { providers.append(try SettingsReader.jsonFile(file)) }
+        guard let path = try file ?? SettingsReader(config: ConfigReader(providers: providers)).text(fileKey) else {
+            return (providers, nil)
+        }
+        let file = try SettingsFile(reading: path)
+        providers.append(try SettingsReader.jsonFile(path))
         return (providers, file)
     }
 
@@ -136,10 +181,19 @@ public struct SettingsError: Error, Hashable, Sendable, CustomStringConvertible 
     package let value: String
     /// What was expected.
     package let expected: String
+    /// The file and line that it stands in; `nil` for an argument or the environment.
+    package var place: String?
+
+    package init(key: String, value: String, expected: String, place: String? = nil) {
+        self.key = key
+        self.value = value
+        self.expected = expected
+        self.place = place
+    }
 
     /// Names the setting in all its spellings, its value and the remedy.
     public var description: String {
-        "setting \(Setting.spellings(of: key)) is '\(value)': expected \(expected)"
+        "\(place.map { $0 + ": " } ?? "")setting \(Setting.spellings(of: key)) is '\(value)': expected \(expected)"
     }
 }
 

@@ -200,6 +200,8 @@ package struct Setting: Sendable {
 
     /// Reads the value into the settings, if there is a value.
     let read: @Sendable (inout MusterSettings, SettingsReader) throws(SettingsError) -> Void
+    /// What it may be in a JSON file.
+    let kinds: Set<JSONOutline.Kind>
     /// Copies what a running supervisor takes up from settings that were read again.
     let takeUp: @Sendable (inout MusterSettings, MusterSettings) -> Void
 
@@ -211,6 +213,7 @@ package struct Setting: Sendable {
     ) {
         self.key = key
         self.syntax = value.syntax
+        kinds = value.kinds
         self.defaultValue = value.text(MusterSettings()[keyPath: property])
         self.reload = reload
         self.text = text
@@ -232,6 +235,7 @@ package struct Setting: Sendable {
         self.syntax = syntax
         self.text = text
         defaultValue = nil
+        kinds = [.text]
         reload = .always
         related = []
         advice = { _ in nil }
@@ -260,6 +264,7 @@ package struct Setting: Sendable {
 /// A kind of value: how it is read and written.
 private struct SettingValue<Value: Sendable>: Sendable {
     let syntax: String
+    var kinds: Set<JSONOutline.Kind> = [.text]
     let read: @Sendable (SettingsReader, String) throws(SettingsError) -> Value?
     /// The value as it would be written; `nil` for none.
     let text: @Sendable (Value) -> String?
@@ -272,7 +277,7 @@ extension SettingValue where Value == Duration {
 
     private static func duration(_ syntax: String, allowsZero: Bool) -> Self {
         Self(
-            syntax: syntax,
+            syntax: syntax, kinds: [.text, .number],
             read: { (reader, key) throws(SettingsError) in try reader.duration(key, allowsZero: allowsZero) },
             text: { $0.settingText })
     }
@@ -281,7 +286,8 @@ extension SettingValue where Value == Duration {
 extension SettingValue where Value == Bool {
     static var boolean: Self {
         Self(
-            syntax: "`true` or `false`", read: { (reader, key) throws(SettingsError) in try reader.boolean(key) },
+            syntax: "`true` or `false`", kinds: [.text, .boolean],
+            read: { (reader, key) throws(SettingsError) in try reader.boolean(key) },
             text: { $0.description })
     }
 }
@@ -289,7 +295,7 @@ extension SettingValue where Value == Bool {
 extension SettingValue where Value == Int {
     static func integer(_ range: ClosedRange<Int>, _ syntax: String) -> Self {
         Self(
-            syntax: syntax,
+            syntax: syntax, kinds: [.text, .number],
             read: { (reader, key) throws(SettingsError) in try reader.integer(key, in: range) },
             text: { $0.description })
     }

@@ -14,7 +14,6 @@ public struct CheckRun {
     private let arguments: [String]
     private let environment: [String: String]
     private let isBinding: Bool
-    private let read: (String) -> Result<String, ReadFailure>
 
     /// Creates a check.
     ///
@@ -24,23 +23,21 @@ public struct CheckRun {
     ///   - arguments: The service's arguments, without the program's name.
     ///   - environment: The environment.
     ///   - isBinding: Whether to listen at the endpoint's address for a moment.
-    ///   - read: Reads a text file.
     public init(
         settingsFile: String?, webConfigFile: String?, arguments: [String], environment: [String: String],
-        isBinding: Bool, read: @escaping (String) -> Result<String, ReadFailure>
+        isBinding: Bool
     ) {
         self.settingsFile = settingsFile
         self.webConfigFile = webConfigFile
         self.arguments = arguments
         self.environment = environment
         self.isBinding = isBinding
-        self.read = read
     }
 
     /// Runs the check.
     public func report() -> CheckReport {
         var report = CheckReport()
-        let check = SettingsCheck(arguments: arguments, environment: environment, file: settingsFile, read: read)
+        let check = SettingsCheck(arguments: arguments, environment: environment, file: settingsFile)
         report.add(check.findings + bind(check), about: "settings")
         checkWebConfig(of: check, &report)
         if let webConfigFile { report.add(WebConfigCheck.findings(file: webConfigFile), about: webConfigFile) }
@@ -238,39 +235,6 @@ public struct Finding: Hashable, Sendable, CustomStringConvertible {
     public var description: String {
         // What is quoted from a file must not write to the terminal in its own way.
         "\(severity.rawValue): \(place): \(message)".onOneLine
-    }
-}
-
-/// Finds what somebody may have meant.
-enum NearestName {
-    /// The name that is nearest to a text, if one is near enough to be meant by it.
-    static func find(_ text: String, among names: some Sequence<String>) -> String? {
-        let limit = max(1, min(4, text.count / 4))
-        var best: (name: String, distance: Int)?
-        for name in names.sorted() where abs(name.count - text.count) <= limit {
-            let distance = distance(Array(text.unicodeScalars), Array(name.unicodeScalars))
-            if distance <= limit, distance < best?.distance ?? .max { best = (name, distance) }
-        }
-        return best?.name
-    }
-
-    /// How many single changes make one text the other: a character more, less, another one, or two that have
-    /// changed places (optimal string alignment).
-    static func distance(_ one: [Unicode.Scalar], _ other: [Unicode.Scalar]) -> Int {
-        var beforeLast: [Int] = []
-        var last = Array(0...other.count)
-        for (row, scalar) in one.enumerated() {
-            var current = [row + 1]
-            for (column, candidate) in other.enumerated() {
-                var cost = min(last[column + 1] + 1, current[column] + 1, last[column] + (scalar == candidate ? 0 : 1))
-                if row > 0, column > 0, scalar == other[column - 1], one[row - 1] == candidate {
-                    cost = min(cost, beforeLast[column - 1] + 1)
-                }
-                current.append(cost)
-            }
-            (beforeLast, last) = (last, current)
-        }
-        return last[other.count]
     }
 }
 

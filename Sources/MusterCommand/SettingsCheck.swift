@@ -15,6 +15,8 @@ struct SettingsCheck: Sendable {
     private(set) var settings = MusterSettings()
 
     private var places: [String: Finding.Place] = [:]
+    /// Settings of the file that have no value which could be read.
+    private var keysWithoutValue: Set<String> = []
 
     /// Checks settings.
     ///
@@ -22,17 +24,14 @@ struct SettingsCheck: Sendable {
     ///   - arguments: The arguments, without the program's name.
     ///   - environment: The environment.
     ///   - file: The JSON file; when `nil`, the one that the other two name, if any.
-    ///   - read: Reads a text file.
-    init(
-        arguments: [String], environment: [String: String], file: String?,
-        read: (String) -> Result<String, ReadFailure>
-    ) {
-        check(variables: environment.keys)
+    init(arguments: [String], environment: [String: String], file: String?) {
+        let variables = MusterSettings.withoutEmpty(environment)
+        check(variables: variables.keys)
         check(arguments: arguments)
         let arguments = CommandLineArgumentsProvider(arguments: ["program"] + arguments)
-        let environment = EnvironmentVariablesProvider(environmentVariables: environment)
+        let environment = EnvironmentVariablesProvider(environmentVariables: variables)
         var providers: [any ConfigProvider] = [arguments, environment]
-        if let file = file ?? Self.fileNamed(by: providers), checkFile(file, read) {
+        if let file = file ?? Self.fileNamed(by: providers), checkFile(file) {
             do {
                 providers = try MusterSettings.sources(arguments: arguments, environment: environment, file: file)
                     .providers
@@ -69,7 +68,7 @@ struct SettingsCheck: Sendable {
 
     /// Reads until there is no error: a setting with an error is left out the next time.
     private mutating func readSettings(_ providers: [any ConfigProvider]) {
-        var bad: Set<String> = []
+        var bad = keysWithoutValue
         while true {
             do throws(SettingsError) {
                 settings = try MusterSettings(config: ConfigReader(providers: providers.map { Self.hide(bad, in: $0) }))
@@ -97,7 +96,9 @@ struct SettingsCheck: Sendable {
             if let key = SettingNames.variables[name] {
                 places[key] = place
             } else if !SettingNames.otherVariables.contains(name) {
-                addUnknown(name, at: place, names: SettingNames.variables.keys, isShared: true)
+                addUnknown(
+                    name, at: place, nearest: NearestName.find(name, among: SettingNames.variables.keys), isShared: true
+                )
             }
         }
     }
@@ -109,44 +110,40 @@ struct SettingsCheck: Sendable {
             if let key = SettingNames.arguments[name] {
                 places[key] = place
             } else {
-                addUnknown(name, at: place, names: SettingNames.arguments.keys, isShared: true)
+                addUnknown(
+                    name, at: place, nearest: NearestName.find(name, among: SettingNames.arguments.keys), isShared: true
+                )
             }
         }
     }
 
     /// Checks the file's form and names; false if it cannot be used.
-    private mutating func checkFile(_ path: String, _ read: (String) -> Result<String, ReadFailure>) -> Bool {
-        switch read(path) {
-        case .failure(let failure):
-            findings.append(Finding(.error, Finding.Place(path), "\(failure); check the path of the settings file"))
+    private mutating func checkFile(_ path: String) -> Bool {
+        do throws(SettingsFileError) {
+            check(try SettingsFile(reading: path))
+            return true
+        } catch {
+            findings.append(Finding(.error, Finding.Place(path, line: error.line), error.reason))
             return false
-        case .success(let text):
-            do throws(JSONOutline.Problem) {
-                checkNames(try JSONOutline(text), path)
-                return true
-            } catch {
-                findings.append(
-                    Finding(
-                        .error, Finding.Place(path, line: error.line), "is not JSON: expected \(error.expected)"))
-                return false
-            }
         }
     }
 
-    private mutating func checkNames(_ outline: JSONOutline, _ path: String) {
+    private mutating func check(_ file: SettingsFile) {
         var lines: [String: Int] = [:]
-        // Other keys are the application's own.
-        for leaf in outline.leaves where leaf.path == "muster" || leaf.path.hasPrefix("muster.") {
-            let place = Finding.Place(path, line: leaf.line)
+        for problem in file.problems {
+            findings.append(Finding(.error, Finding.Place(file.path, line: problem.line), problem.text))
+            if let error = problem.error { keysWithoutValue.insert(error.key) }
+        }
+        for leaf in file.outline.leaves where SettingNames.keys.contains(leaf.path) {
+            let place = Finding.Place(file.path, line: leaf.line)
             if let first = lines.updateValue(leaf.line, forKey: leaf.path) {
                 findings.append(
                     Finding(.warning, place, "'\(leaf.path)' appears twice, first in line \(first); keep one of them"))
             }
-            if SettingNames.keys.contains(leaf.path) {
-                if places[leaf.path] == nil { places[leaf.path] = place }
-            } else {
-                addUnknown(leaf.path, at: place, names: SettingNames.keys)
-            }
+            if places[leaf.path] == nil { places[leaf.path] = place }
+        }
+        for (leaf, nearest) in file.unknownKeys {
+            addUnknown(leaf.path, at: Finding.Place(file.path, line: leaf.line), nearest: nearest)
         }
     }
 
@@ -154,9 +151,9 @@ struct SettingsCheck: Sendable {
     ///
     /// - Parameter isShared: Whether the application may have names of that form of its own.
     private mutating func addUnknown(
-        _ name: String, at place: Finding.Place, names: some Sequence<String>, isShared: Bool = false
+        _ name: String, at place: Finding.Place, nearest: String?, isShared: Bool = false
     ) {
-        if let nearest = NearestName.find(name, among: names) {
+        if let nearest {
             findings.append(Finding(.warning, place, "'\(name)' is not a setting; did you mean '\(nearest)'?"))
         } else if isShared {
             findings.append(
@@ -175,122 +172,4 @@ enum SettingNames {
 
     /// Variables with the prefix that are not settings: those of the demo and of this program.
     static let otherVariables: Set<String> = ["MUSTER_BACKEND", "MUSTER_URL", "MUSTER_PASSWORD"]
-}
-
-/// The keys of a JSON document with the lines they stand in, which decoders do not tell.
-struct JSONOutline: Hashable, Sendable {
-    /// A key that has a value other than an object.
-    struct Leaf: Hashable, Sendable {
-        /// The keys from the outermost object down, joined by dots.
-        let path: String
-        /// The line of the key, from 1 on.
-        let line: Int
-    }
-
-    /// Where a document is no JSON.
-    struct Problem: Error, Hashable, Sendable {
-        /// The line, from 1 on.
-        let line: Int
-        /// What was expected there.
-        let expected: String
-    }
-
-    /// The leaves in the document's order.
-    private(set) var leaves: [Leaf] = []
-
-    private let bytes: [UInt8]
-    private var position = 0
-    private var line = 1
-    private static let deepest = 128
-
-    /// Reads a document, whose outermost value has to be an object.
-    init(_ text: String) throws(Problem) {
-        bytes = Array(text.utf8)
-        skipSpace()
-        guard next == UInt8(ascii: "{") else { throw problem("'{', as settings are an object") }
-        try object([])
-        skipSpace()
-        guard next == nil else { throw problem("nothing more after the object") }
-    }
-
-    private var next: UInt8? { position < bytes.count ? bytes[position] : nil }
-
-    private func problem(_ expected: String) -> Problem { Problem(line: line, expected: expected) }
-
-    private mutating func skipSpace() {
-        while let byte = next, [0x20, 0x09, 0x0A, 0x0D].contains(byte) {
-            if byte == 0x0A { line += 1 }
-            position += 1
-        }
-    }
-
-    private mutating func take(_ character: Character) -> Bool {
-        skipSpace()
-        guard next == character.asciiValue else { return false }
-        position += 1
-        return true
-    }
-
-    private mutating func object(_ path: [String]) throws(Problem) {
-        guard path.count < Self.deepest else { throw problem("fewer levels than \(Self.deepest)") }
-        _ = take("{")
-        if take("}") { return }
-        repeat {
-            skipSpace()
-            let start = line
-            let key = try string("a key in double quotes")
-            guard take(":") else { throw problem("':' after the key '\(key)'") }
-            skipSpace()
-            if next == UInt8(ascii: "{") {
-                try object(path + [key])
-            } else {
-                leaves.append(Leaf(path: (path + [key]).joined(separator: "."), line: start))
-                try value(depth: path.count + 1)
-            }
-        } while take(",")
-        guard take("}") else { throw problem("',' or '}'") }
-    }
-
-    private mutating func value(depth: Int) throws(Problem) {
-        skipSpace()
-        guard depth < Self.deepest else { throw problem("fewer levels than \(Self.deepest)") }
-        switch next {
-        case UInt8(ascii: "\""):
-            _ = try string("a text")
-        case UInt8(ascii: "["):
-            position += 1
-            if take("]") { return }
-            repeat { try value(depth: depth + 1) } while take(",")
-            guard take("]") else { throw problem("',' or ']'") }
-        case UInt8(ascii: "{"):
-            // In an array: its keys are nobody's settings.
-            let outer = leaves
-            try object(Array(repeating: "", count: depth))
-            leaves = outer
-        default:
-            try word()
-        }
-    }
-
-    private mutating func word() throws(Problem) {
-        let start = position
-        while let byte = next, byte > 0x20, ![UInt8(ascii: ","), 0x5D, 0x7D].contains(byte) { position += 1 }
-        let text = String(decoding: bytes[start..<position], as: UTF8.self)
-        let isNumber =
-            Double(text) != nil && text.utf8.allSatisfy { (0x30...0x39).contains($0) || "+-.eE".utf8.contains($0) }
-        guard ["true", "false", "null"].contains(text) || isNumber else { throw problem("a value") }
-    }
-
-    private mutating func string(_ expected: String) throws(Problem) -> String {
-        guard next == UInt8(ascii: "\"") else { throw problem(expected) }
-        position += 1
-        let start = position
-        while let byte = next, byte != UInt8(ascii: "\"") {
-            guard byte != 0x0A else { break }
-            position += byte == UInt8(ascii: "\\") ? 2 : 1
-        }
-        guard next == UInt8(ascii: "\"") else { throw problem("a '\"' at the text's end") }
-        defer { position += 1 }
-        return String(decoding: bytes[start..<position], as: UTF8.self)
-    }
 }

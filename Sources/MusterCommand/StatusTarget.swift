@@ -24,6 +24,9 @@ public struct StatusTarget: Hashable, Sendable {
     public let socketPath: String?
     /// Whether it is asked under TLS.
     public let isEncrypted: Bool
+    /// Whether it is on this machine, so that no proxy leads there.
+    public let isLocal: Bool
+    private let host: String
 
     /// Reads a target as people write it.
     ///
@@ -41,6 +44,8 @@ public struct StatusTarget: Hashable, Sendable {
             url = "\(scheme)://localhost/status"
             socketPath = path
             isEncrypted = scheme == "https"
+            isLocal = true
+            host = "localhost"
             return
         }
         guard !text.isEmpty, text.utf8.allSatisfy({ $0 > 0x20 && $0 < 0x7F }) else {
@@ -80,6 +85,41 @@ public struct StatusTarget: Hashable, Sendable {
         url = shown + "/status"
         socketPath = nil
         isEncrypted = scheme == "https"
+        let name = Self.name(of: host)
+        self.host = name
+        isLocal = name == "localhost" || name.hasSuffix(".localhost") || name == "::1" || name.hasPrefix("127.")
+    }
+
+    /// A host without its port and brackets.
+    private static func name(of host: String) -> String {
+        if host.hasPrefix("[") { return String(host.dropFirst().prefix { $0 != "]" }).lowercased() }
+        return String(host.prefix { $0 != ":" }).lowercased()
+    }
+
+    /// The proxy that the environment names for this target, with the variable's name, as libcurl reads them: not for what
+    /// is on this machine, nor for what `NO_PROXY` names.
+    public func proxy(environment: (String) -> String?) -> (variable: String, url: String)? {
+        guard !isLocal, !isExcepted(environment("no_proxy") ?? environment("NO_PROXY") ?? "") else { return nil }
+        let variables = isEncrypted ? ["https_proxy", "HTTPS_PROXY"] : ["http_proxy"]
+        for variable in variables + ["all_proxy", "ALL_PROXY"] {
+            if let url = environment(variable), !url.isEmpty { return (variable, url) }
+        }
+        return nil
+    }
+
+    /// A proxy's URL as it may be shown.
+    public static func withoutPassword(_ url: String) -> String {
+        guard let at = url.lastIndex(of: "@") else { return url }
+        let scheme = url.firstRange(of: "://").map { String(url[..<$0.upperBound]) } ?? ""
+        return scheme + url[url.index(after: at)...]
+    }
+
+    private func isExcepted(_ names: String) -> Bool {
+        names.split(whereSeparator: { $0 == "," || $0 == " " }).contains { name in
+            let name = name.lowercased()
+            let domain = name.hasPrefix(".") ? String(name.dropFirst()) : name
+            return name == "*" || host == domain || host.hasSuffix("." + domain)
+        }
     }
 }
 

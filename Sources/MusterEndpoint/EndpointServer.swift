@@ -21,6 +21,8 @@ final class EndpointServer: HTTPHandler, @unchecked Sendable {
     /// `nil` when every request is answered.
     private let access: AccessControl?
     private let logger: Logger
+    /// When too many connections are told of again.
+    private var nextWarning = MonotonicInstant(nanoseconds: 0)
 
     /// By the raw values of ``FixedResponse``.
     private var fixed: [HTTPResponse] = []
@@ -78,6 +80,7 @@ final class EndpointServer: HTTPHandler, @unchecked Sendable {
     // MARK: Requests
 
     func respond(to request: HTTPRequest) -> HTTPReply {
+        if request.isMalformed { return reply(.other, .badRequest) }
         if request.hasBody { return reply(.other, request.isRead ? .bodyRefused : .methodNotAllowed) }
         let route = Route(path: request.path)
         if let access, let refusal = refusal(of: request, route, by: access) { return refusal }
@@ -94,6 +97,14 @@ final class EndpointServer: HTTPHandler, @unchecked Sendable {
 
     func didClose(_ reason: HTTPServer.ClosingReason) {
         metrics?.countClosing(reason)
+        guard reason == .evicted || reason == .refused, MonotonicInstant.now >= nextWarning else { return }
+        nextWarning = .now.advanced(by: .seconds(10))
+        logger.warning(
+            "too many connections to the endpoint; closing the one that has been silent for longest",
+            metadata: [
+                "limit": "\(configuration.connectionLimit)",
+                "limit_per_address": "\(configuration.perAddressConnectionLimit)", "reason": "\(reason.rawValue)",
+            ])
     }
 
     private func serve(_ request: HTTPRequest, _ route: Route) -> HTTPReply {

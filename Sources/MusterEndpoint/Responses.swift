@@ -19,6 +19,7 @@ enum FixedResponse: Int, CaseIterable {
     case unauthorized
     case tooManyRequests
     case tooManyLogins
+    case badRequest
 
     var status: Int {
         switch self {
@@ -26,7 +27,7 @@ enum FixedResponse: Int, CaseIterable {
         case .notFound: 404
         case .methodNotAllowed: 405
         case .bodyRefused: 413
-        case .tooManyExclusions: 400
+        case .tooManyExclusions, .badRequest: 400
         case .tooManyScrapes, .stopping, .tooManyLogins: 503
         case .noStatus: 500
         case .unauthorized: 401
@@ -43,6 +44,7 @@ enum FixedResponse: Int, CaseIterable {
             Self.plain + [("Cache-Control", "no-cache"), ("Retry-After", "1")]
         case .unauthorized:
             Self.plain + [("WWW-Authenticate", #"Basic realm="Muster", charset="UTF-8""#)]
+        case .badRequest: Self.plain + [("Connection", "close")]
         case .notFound, .bodyRefused, .tooManyExclusions, .noStatus: Self.plain
         }
     }
@@ -63,6 +65,7 @@ enum FixedResponse: Int, CaseIterable {
         case .unauthorized: "user name and password required\n"
         case .tooManyRequests: "too many requests; try again\n"
         case .tooManyLogins: "too many logins in progress; try again\n"
+        case .badRequest: "bad request\n"
         }
     }
 }

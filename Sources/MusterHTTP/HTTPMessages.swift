@@ -8,6 +8,7 @@ package struct HTTPRequest {
     let pointer: OpaquePointer
     fileprivate let pathBytes: UnsafePointer<CChar>
     fileprivate let method: UnsafePointer<CChar>
+    private let version: UnsafePointer<CChar>
     let mark: UnsafeMutablePointer<UnsafeMutableRawPointer?>
     /// Where it came from.
     package let connection: HTTPConnection
@@ -16,17 +17,47 @@ package struct HTTPRequest {
 
     init(
         pointer: OpaquePointer, pathBytes: UnsafePointer<CChar>, method: UnsafePointer<CChar>,
-        mark: UnsafeMutablePointer<UnsafeMutableRawPointer?>, connection: HTTPConnection
+        version: UnsafePointer<CChar>, mark: UnsafeMutablePointer<UnsafeMutableRawPointer?>, connection: HTTPConnection
     ) {
         self.pointer = pointer
         self.pathBytes = pathBytes
         self.method = method
+        self.version = version
         self.mark = mark
         self.connection = connection
     }
 
-    /// The path, unescaped, without the query.
-    package var path: String { String(cString: pathBytes) }
+    /// The path, unescaped, without the query; also that of a target in absolute form (RFC 9112, 3.2.2).
+    package var path: String {
+        let target = String(cString: pathBytes)
+        guard pathBytes.pointee != 0x2F, let authority = target.firstRange(of: "://") else { return target }
+        let rest = target[authority.upperBound...]
+        return rest.firstIndex(of: "/").map { String(rest[$0...]) } ?? "/"
+    }
+
+    /// Whether it has to be answered with 400 and the end of its connection: it could mean something else to somebody in
+    /// between (RFC 9112, 3.2, 6.3, 11.2).
+    package var isMalformed: Bool {
+        if connection.hasBadTarget { return true }
+        if isRead, pathBytes.pointee != 0x2F {
+            let target = String(cString: pathBytes).lowercased()
+            guard target.hasPrefix("http://") || target.hasPrefix("https://") else { return true }
+        }
+        var framing = HeaderFraming()
+        withUnsafeMutablePointer(to: &framing) { framing in
+            cmicrohttpd_each_header(
+                pointer,
+                { context, _, name, _ in
+                    if let context, let name {
+                        context.assumingMemoryBound(to: HeaderFraming.self).pointee.add(name)
+                    }
+                    return .YES
+                }, framing)
+        }
+        let needsHost = strcmp(version, "HTTP/1.1") == 0
+        return framing.hasBadName || framing.hosts > 1 || (needsHost && framing.hosts == 0)
+            || framing.lengths > 1 || (framing.lengths > 0 && framing.encodings > 0)
+    }
 
     /// Whether the method is GET or HEAD.
     package var isRead: Bool { strcmp(method, "GET") == 0 || strcmp(method, "HEAD") == 0 }
@@ -56,6 +87,22 @@ package struct HTTPRequest {
                 }, list)
         }
         return arguments
+    }
+}
+
+/// What a request's headers say of where it ends and whom it is for.
+private struct HeaderFraming {
+    var hosts = 0
+    var lengths = 0
+    var encodings = 0
+    var hasBadName = false
+
+    mutating func add(_ name: UnsafePointer<CChar>) {
+        if strcasecmp(name, "Host") == 0 { hosts += 1 }
+        if strcasecmp(name, "Content-Length") == 0 { lengths += 1 }
+        if strcasecmp(name, "Transfer-Encoding") == 0 { encodings += 1 }
+        // White space before the colon is part of the name here.
+        if name.pointee == 0 || strpbrk(name, " \t\"(),/:;<=>?@[\\]{}") != nil { hasBadName = true }
     }
 }
 
@@ -206,11 +253,35 @@ final class HTTPConnectionList {
     }
 }
 
+/// An IP address.
+struct ClientAddress: Hashable {
+    private let high: UInt64
+    private let low: UInt64
+
+    /// `nil` for an address of another family, as those of Unix sockets.
+    init?(_ address: UnsafePointer<sockaddr>) {
+        switch Int32(address.pointee.sa_family) {
+        case AF_INET:
+            high = 0
+            low = address.withMemoryRebound(to: sockaddr_in.self, capacity: 1) { UInt64($0.pointee.sin_addr.s_addr) }
+        case AF_INET6:
+            (high, low) = address.withMemoryRebound(to: sockaddr_in6.self, capacity: 1) { pointer in
+                withUnsafeBytes(of: pointer.pointee.sin6_addr) { bytes in
+                    (bytes.loadUnaligned(as: UInt64.self), bytes.loadUnaligned(fromByteOffset: 8, as: UInt64.self))
+                }
+            }
+        default: return nil
+        }
+    }
+}
+
 /// A client's connection: whether it is silent or being answered, and since when.
 ///
 /// Belongs to the server's thread.
 package final class HTTPConnection {
     private let descriptor: Int32
+    /// Where it comes from; `nil` for a Unix socket.
+    let address: ClientAddress?
     /// When the present phase began, in monotonic nanoseconds.
     fileprivate(set) var since: Int64 = 0
     fileprivate var list: HTTPConnectionList?
@@ -218,13 +289,16 @@ package final class HTTPConnection {
     fileprivate unowned(unsafe) var previous: HTTPConnection?
     /// What its TLS works with; `nil` for a connection without.
     var tls: TLSCredentials?
+    /// Whether no path is to be made of the present request's target.
+    var hasBadTarget = false
     /// What the handshake has found out about the client.
     package internal(set) var certificate = ClientCertificate.missing
     /// Whether the handshake succeeds whatever the client's certificate, so that each request is to be checked.
     var isLenient = false
 
-    init(descriptor: Int32) {
+    init(descriptor: Int32, address: ClientAddress?) {
         self.descriptor = descriptor
+        self.address = address
     }
 
     /// Ends the connection: the library sees a hang-up and closes it.

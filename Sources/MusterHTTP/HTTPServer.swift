@@ -47,7 +47,8 @@ package final class HTTPServer: @unchecked Sendable {
     package struct Limits {
         /// With as many connections the one that has been silent for longest makes room for a new one.
         package var connections: Int
-        /// How many of them one IP address may have; 0 for no such limit.
+        /// How many of them one IP address may have; 0 for no such limit. With as many, the one of these that has been
+        /// silent for longest makes room for a new one, which is refused when none of them is silent.
         package var connectionsPerAddress: Int
         /// The memory of one connection in bytes. The request's line and headers have to fit in.
         package var requestSize: Int
@@ -73,15 +74,18 @@ package final class HTTPServer: @unchecked Sendable {
         case idle
         case slowReader = "slow_reader"
         case evicted
+        case refused
     }
 
     /// What the library keeps for a request between two calls; a pointer to an ``HTTPSuspension`` otherwise.
     private enum Mark {
         static var seen: UnsafeMutableRawPointer? { UnsafeMutableRawPointer(bitPattern: 1) }
         static var bulk: UnsafeMutableRawPointer? { UnsafeMutableRawPointer(bitPattern: 2) }
+        /// The request has a target that no path is to be made of.
+        static var badTarget: UnsafeMutableRawPointer? { UnsafeMutableRawPointer(bitPattern: 3) }
 
         static func suspension(_ mark: UnsafeMutableRawPointer?) -> Unmanaged<HTTPSuspension>? {
-            guard let mark, mark != seen, mark != bulk else { return nil }
+            guard let mark, mark != seen, mark != bulk, mark != badTarget else { return nil }
             return Unmanaged.fromOpaque(mark)
         }
     }
@@ -110,6 +114,7 @@ package final class HTTPServer: @unchecked Sendable {
     private let silent = HTTPConnectionList()
     private let answering = HTTPConnectionList()
     private var connectionCount = 0
+    private var connectionCounts: [ClientAddress: Int] = [:]
     private var suspended: [ObjectIdentifier: HTTPSuspension] = [:]
     /// How many bulk responses are being sent.
     package private(set) var bulkResponseCount = 0
@@ -256,16 +261,19 @@ package final class HTTPServer: @unchecked Sendable {
 
     fileprivate func handle(
         _ connection: OpaquePointer, path: UnsafePointer<CChar>, method: UnsafePointer<CChar>,
-        bodySize: UnsafeMutablePointer<Int>, mark: UnsafeMutablePointer<UnsafeMutableRawPointer?>
+        version: UnsafePointer<CChar>, bodySize: UnsafeMutablePointer<Int>,
+        mark: UnsafeMutablePointer<UnsafeMutableRawPointer?>
     ) -> MHD_Result {
         guard let handler, let client = client(of: connection) else { return .NO }
-        var request = HTTPRequest(pointer: connection, pathBytes: path, method: method, mark: mark, connection: client)
+        var request = HTTPRequest(
+            pointer: connection, pathBytes: path, method: method, version: version, mark: mark, connection: client)
         if let pointer = Mark.suspension(mark.pointee) {
             let suspension = pointer.takeRetainedValue()
             mark.pointee = Mark.seen
             return send(suspension.respond?(request) ?? handler.respond(stopping: request), to: request)
         }
-        if mark.pointee == nil {
+        if mark.pointee == nil || mark.pointee == Mark.badTarget {
+            client.hasBadTarget = mark.pointee == Mark.badTarget
             // All headers are here. The library wants to be called again before it is given a response, except for one
             // that ends the connection.
             mark.pointee = Mark.seen
@@ -290,6 +298,11 @@ package final class HTTPServer: @unchecked Sendable {
             }
             return result
         }
+    }
+
+    /// A NUL would end the path for whoever takes it for C's string: another one than that asked for.
+    fileprivate func began(_ target: UnsafePointer<CChar>) -> UnsafeMutableRawPointer? {
+        strstr(target, "%00") == nil ? nil : Mark.badTarget
     }
 
     fileprivate func completed(
@@ -362,12 +375,33 @@ package final class HTTPServer: @unchecked Sendable {
         runPass()
     }
 
+    /// Ends the longest-silent connection of an address that has as many as allowed; returns whether there is room. It is
+    /// not left to the library, which would refuse the new one: a probe behind the same address as idle clients.
+    private func makeRoom(for address: ClientAddress?) -> Bool {
+        guard limits.connectionsPerAddress > 0, let address,
+            connectionCounts[address, default: 0] >= limits.connectionsPerAddress
+        else { return true }
+        // Those that have sent a request already do not count as silent.
+        runPass()
+        var connection = silent.head
+        while let present = connection, present.address != address { connection = present.next }
+        guard let connection else { return false }
+        close(connection, .evicted)
+        runPass()
+        return true
+    }
+
     /// Accepts one connection. Returns whether there is no other one to be had now.
     private func accept(
         _ daemon: OpaquePointer, _ address: UnsafeMutablePointer<sockaddr>, _ length: inout socklen_t
     ) -> Bool {
         let descriptor = cmicrohttpd_accept(socket.descriptor, address, &length)
         if descriptor >= 0 {
+            guard makeRoom(for: ClientAddress(address)) else {
+                Glibc.close(descriptor)
+                handler?.didClose(.refused)
+                return false
+            }
             // Should it fail, the library has closed the connection.
             _ = MHD_add_connection(daemon, descriptor, address, length)
             return false
@@ -449,7 +483,10 @@ package final class HTTPServer: @unchecked Sendable {
     // MARK: Connections
 
     fileprivate func connectionStarted(_ connection: OpaquePointer) -> HTTPConnection {
-        let client = HTTPConnection(descriptor: cmicrohttpd_connection_descriptor(connection))
+        let client = HTTPConnection(
+            descriptor: cmicrohttpd_connection_descriptor(connection),
+            address: cmicrohttpd_client_address(connection).flatMap { ClientAddress($0) })
+        if let address = client.address { connectionCounts[address, default: 0] += 1 }
         if let tls, let session = cmicrohttpd_tls_session(connection) {
             client.tls = tls
             tls.prepare(session, for: client, isLenient: admitsAllClients)
@@ -462,6 +499,10 @@ package final class HTTPServer: @unchecked Sendable {
     fileprivate func connectionEnded(_ connection: HTTPConnection) {
         connection.leave()
         connectionCount -= 1
+        if let address = connection.address {
+            let left = connectionCounts[address, default: 1] - 1
+            connectionCounts[address] = left > 0 ? left : nil
+        }
         isShortOfDescriptors = false
     }
 
@@ -484,8 +525,8 @@ private final class HTTPDaemon {
         isSecure = tls != nil
         func start(_ certificate: UnsafePointer<CChar>?, _ key: UnsafePointer<CChar>?) -> OpaquePointer? {
             cmicrohttpd_start(
-                UInt32(limits.connections), UInt32(limits.connectionsPerAddress), limits.requestSize, certificate, key,
-                handleRequest, completedRequest, changedConnection, context)
+                UInt32(limits.connections), limits.requestSize, certificate, key,
+                handleRequest, completedRequest, changedConnection, beganRequest, context)
         }
         let started =
             if let tls {
@@ -521,8 +562,18 @@ private func handleRequest(
     _ method: UnsafePointer<CChar>?, _ version: UnsafePointer<CChar>?, _ body: UnsafePointer<CChar>?,
     _ bodySize: UnsafeMutablePointer<Int>?, _ mark: UnsafeMutablePointer<UnsafeMutableRawPointer?>?
 ) -> MHD_Result {
-    guard let server = server(context), let connection, let path, let method, let bodySize, let mark else { return .NO }
-    return server.handle(connection, path: path, method: method, bodySize: bodySize, mark: mark)
+    guard let server = server(context), let connection, let path, let method, let version, let bodySize, let mark else {
+        return .NO
+    }
+    return server.handle(
+        connection, path: path, method: method, version: version, bodySize: bodySize, mark: mark)
+}
+
+private func beganRequest(
+    _ context: UnsafeMutableRawPointer?, _ target: UnsafePointer<CChar>?, _ connection: OpaquePointer?
+) -> UnsafeMutableRawPointer? {
+    guard let server = server(context), let target else { return nil }
+    return server.began(target)
 }
 
 private func completedRequest(

@@ -134,6 +134,8 @@ package enum ListenError: Error, Hashable, Sendable, CustomStringConvertible {
     case notASocket(path: String, setting: String)
     /// An inherited descriptor is not a listening stream socket. `setting` names what to change.
     case notListening(descriptor: Int32, setting: String)
+    /// The inherited socket is used already, for another purpose, which has been set by `by`.
+    case taken(ListenAddress, by: String, setting: String)
     /// systemd has handed over no socket of this name. `given` are the names there are, `setting` what to change.
     case notGiven(name: String, given: [String], setting: String)
     /// systemd has handed over several sockets of this name. `setting` names what to change.
@@ -171,6 +173,8 @@ package enum ListenError: Error, Hashable, Sendable, CustomStringConvertible {
             cannot use descriptor \(descriptor): it is not a listening stream socket; check what hands it over, or set \
             \(setting) to an address
             """
+        case .taken(let address, let other, let setting):
+            "cannot listen at \(address): \(other) has named the same socket; set \(setting) to another one"
         case .notGiven(let name, let given, let setting):
             """
             cannot listen at systemd:\(name): \(Self.list(given)); set FileDescriptorName=\(name) in the socket unit, \

@@ -40,15 +40,34 @@ public struct ListeningSocket: Sendable {
         case .descriptor(let number):
             descriptor = try Self.duplicate(number, setting)
             self.address = Self.name(of: descriptor) ?? address
+            try claim(as: address, setting)
         case .systemd(let name):
             descriptor = try Self.duplicate(activation().descriptor(named: name, setting: setting), setting)
             self.address = Self.name(of: descriptor) ?? address
+            try claim(as: address, setting)
         }
     }
 
     /// Stops listening; to be called once.
     package func closeDescriptor() {
+        if let identity = try? FileIdentity(of: descriptor) { Self.claims.withLock { $0[identity] = nil } }
         close(descriptor)
+    }
+
+    /// The inherited sockets in use, with the settings that have named them.
+    private static let claims = Locked<[FileIdentity: String]>([:])
+
+    /// Two servers at one inherited socket would take each other's connections, now one, now the other.
+    private func claim(as inherited: ListenAddress, _ setting: String) throws(ListenError) {
+        guard let identity = try? FileIdentity(of: descriptor) else { return }
+        let other = Self.claims.withLock { claims -> String? in
+            if let other = claims[identity], other != setting { return other }
+            claims[identity] = setting
+            return nil
+        }
+        guard let other else { return }
+        close(descriptor)
+        throw .taken(inherited, by: other, setting: setting)
     }
 
     /// Removes a Unix socket's file, unless another one stands in its place by now.

@@ -201,6 +201,18 @@ package struct ProcessEnvironment: Sendable {
         return environment
     }
 
+    /// The variables; of one that is there twice, the first value.
+    package var variables: [String: String] {
+        let pairs = entries.compactMap { entry -> (String, String)? in
+            guard let equals = entry.firstIndex(of: UInt8(ascii: "=")) else { return nil }
+            return (
+                String(decoding: entry[..<equals], as: UTF8.self),
+                String(decoding: entry[(equals + 1)...], as: UTF8.self)
+            )
+        }
+        return Dictionary(pairs, uniquingKeysWith: { first, _ in first })
+    }
+
     /// The value of a variable; `nil` when it is not set, and set to `nil` to remove it.
     package subscript(name: String) -> String? {
         get {

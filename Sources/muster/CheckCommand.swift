@@ -61,7 +61,7 @@ struct CheckCommand: ParsableCommand {
     func run() throws {
         let report = CheckRun(
             settingsFile: settingsFile, webConfigFile: webConfig, arguments: arguments,
-            environment: Environment.all, isBinding: bind, read: TextFile.read
+            environment: Environment.all, isBinding: bind
         ).report()
         let style = Style(
             isTerminal: Terminal.isOutput, isRefused: noColor, environment: { Environment.value($0) })
@@ -71,6 +71,6 @@ struct CheckCommand: ParsableCommand {
             let lines = report.lines(style: style, isQuiet: quiet) + (quiet ? [] : [report.summary])
             for line in lines { Terminal.write(line + "\n") }
         }
-        throw ExitCode(report.exit(isStrict: strict).rawValue)
+        throw ExitCode(Terminal.end(report.exit(isStrict: strict)).rawValue)
     }
 }

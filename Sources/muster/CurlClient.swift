@@ -63,6 +63,8 @@ final class CurlClient {
         ccurl_set_number(easy, CURLOPT_NOSIGNAL, 1)
         let (seconds, attoseconds) = limit.components
         ccurl_set_number(easy, CURLOPT_TIMEOUT_MS, Int(seconds) * 1000 + Int(attoseconds / 1_000_000_000_000_000))
+        // What is on this machine is asked directly, whatever the environment says: a proxy would see the password.
+        if target.isLocal { ccurl_set_text(easy, CURLOPT_PROXY, "") }
         if let path = target.socketPath { ccurl_set_text(easy, CURLOPT_UNIX_SOCKET_PATH, path) }
         if let user = access.user {
             ccurl_use_basic_auth(easy)

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import ArgumentParser
+import CMuster
 import Glibc
 import Muster
 import MusterCommand
@@ -20,6 +21,16 @@ struct MusterCommandLine: ParsableCommand {
             """,
         version: "muster \(MusterVersion.current)",
         subcommands: [StatusCommand.self, CheckCommand.self])
+
+    static func main() {
+        // Help and completions are printed by the library, which does not look whether they were written.
+        atexit {
+            guard fflush(nil) != 0 || cmuster_take_stream_failure() else { return }
+            Terminal.complain("muster: cannot write to standard output")
+            _exit(CommandExit.failure.rawValue)
+        }
+        main(nil)
+    }
 }
 
 /// The credentials for an endpoint.

@@ -5,6 +5,7 @@ import CMuster
 import Glibc
 import Muster
 import MusterCommand
+import MusterPlatform
 
 /// `muster status`
 struct StatusCommand: ParsableCommand {
@@ -93,7 +94,7 @@ struct StatusCommand: ParsableCommand {
         let style = Style(
             isTerminal: Terminal.isOutput, isRefused: noColor, environment: { Environment.value($0) })
         let exit = watch ? runAgainAndAgain(target, client, style) : runOnce(target, client, style)
-        throw ExitCode(exit.rawValue)
+        throw ExitCode(Terminal.end(exit).rawValue)
     }
 
     private func runOnce(_ target: StatusTarget, _ client: CurlClient, _ style: Style) -> CommandExit {
@@ -109,9 +110,14 @@ struct StatusCommand: ParsableCommand {
             }
             return answer.exit
         case .failure(let failure):
-            Terminal.complain("muster: " + failure.message(for: target))
+            Terminal.complain("muster: " + failure.message(for: target) + proxyNote(target))
             return .failure
         }
+    }
+
+    private func proxyNote(_ target: StatusTarget) -> String {
+        guard let proxy = target.proxy(environment: { Environment.value($0) }) else { return "" }
+        return " (by the proxy \(StatusTarget.withoutPassword(proxy.url)), which \(proxy.variable) names)"
     }
 
     private func runAgainAndAgain(_ target: StatusTarget, _ client: CurlClient, _ style: Style) -> CommandExit {
@@ -121,8 +127,8 @@ struct StatusCommand: ParsableCommand {
             target, form: form, style: style, interval: interval.duration,
             in: Watch.Surroundings(
                 fetch: { client.fetch(interruptedBy: signals.descriptor) },
-                wait: { signals.wait(for: $0) }, suspend: { _ = kill(getpid(), SIGSTOP) },
-                write: { Terminal.write($0) }, complain: { Terminal.complain("muster: " + $0) },
+                wait: { Terminal.hasFailed ? .ended : signals.wait(for: $0) }, suspend: { _ = kill(getpid(), SIGSTOP) },
+                write: { Terminal.write($0) }, complain: { Terminal.complain("muster: " + $0 + proxyNote(target)) },
                 size: { Terminal.size }, time: { Terminal.time }))
         return watch.run(limit: count)
     }
@@ -192,13 +198,28 @@ enum Terminal {
         return "\(two(parts.tm_hour)):\(two(parts.tm_min)):\(two(parts.tm_sec))"
     }
 
+    private static let failure = Locked<SystemError?>(nil)
+
+    /// Whether standard output has refused something.
+    static var hasFailed: Bool { failure.withLock { $0 != nil } }
+
+    /// The exit code of a command, which has failed if its output could not be written.
+    static func end(_ exit: CommandExit) -> CommandExit {
+        guard let error = failure.withLock({ $0 }) else { return exit }
+        complain("muster: cannot write to standard output: \(error)")
+        return .failure
+    }
+
     /// Writes to standard output at once.
-    static func write(_ text: String) { write(text, to: STDOUT_FILENO) }
+    static func write(_ text: String) {
+        guard let error = write(text, to: STDOUT_FILENO) else { return }
+        failure.withLock { $0 = $0 ?? error }
+    }
 
     /// Writes a line to standard error.
-    static func complain(_ line: String) { write(line + "\n", to: STDERR_FILENO) }
+    static func complain(_ line: String) { _ = write(line + "\n", to: STDERR_FILENO) }
 
-    private static func write(_ text: String, to descriptor: Int32) {
+    private static func write(_ text: String, to descriptor: Int32) -> SystemError? {
         var bytes = Array(text.utf8)[...]
         while !bytes.isEmpty {
             let count = bytes.withUnsafeBytes { Glibc.write(descriptor, $0.baseAddress, $0.count) }
@@ -208,9 +229,9 @@ enum Terminal {
                 var wait = pollfd(fd: descriptor, events: Int16(POLLOUT), revents: 0)
                 _ = poll(&wait, 1, -1)
             } else if count < 0, errno != EINTR {
-                // Nobody reads it any more.
-                return
+                return SystemError("write")
             }
         }
+        return nil
     }
 }

@@ -163,14 +163,32 @@ struct EndpointLimitTests {
         #expect(try late.response().text == "ok")
     }
 
-    @Test("One address has its share of connections and no more")
+    @Test("Silent connections of one address, up to its share, do not keep a probe from there out")
     func perAddress() throws {
         let bench = try EndpointBench { $0.perAddressConnectionLimit = 3 }
-        let clients = try (0..<3).map { _ in try bench.client() }
-        for client in clients { #expect(try client.get("/livez").text == "ok") }
-        let excess = try bench.client()
-        #expect(try excess.rest() == "")
-        for client in clients { #expect(try client.get("/livez").text == "ok") }
+        var clients: [TestClient] = []
+        for number in 0..<30 {
+            let client = try bench.client()
+            if number.isMultiple(of: 2) { client.send("GET /liv") }
+            clients.append(client)
+        }
+        #expect(try bench.get("/livez").text == "ok")
+        #expect(try clients[0].rest() == "")
+        #expect(try clients[29].get("/livez").text == "ok")
+        #expect(bench.log.messages.count { $0.contains("too many connections to the endpoint") } == 1)
+    }
+
+    @Test("One whose connections are all being answered gets no more")
+    func perAddressBusy() throws {
+        let bench = try EndpointBench { $0.perAddressConnectionLimit = 2 }
+        let door = Door()
+        try bench.health.register(.asynchronous("db", .ready, timeout: .seconds(600)) { await door.pass() })
+        let waiting = try (0..<2).map { _ in try bench.client() }
+        for client in waiting { client.request("GET", "/readyz") }
+        #expect(door.arrival.wait())
+        #expect(try bench.client().rest() == "")
+        door.open()
+        for client in waiting { #expect(try client.response().text == "ok") }
     }
 
     @Test(

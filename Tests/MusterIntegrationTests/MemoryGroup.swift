@@ -10,6 +10,9 @@ final class MemoryGroup: Sendable {
     /// Whether one can be made here.
     static let isPermitted: Bool = (try? MemoryGroup(limit: 1 << 30)) != nil
 
+    /// Whether the kernel can be told to kill one as a whole, which it can in the second version of control groups.
+    static let canKillWhole: Bool = (try? MemoryGroup(limit: 1 << 30).killWhole()) != nil
+
     /// Makes one.
     ///
     /// - Parameter limit: The most bytes that its processes may use.
@@ -34,6 +37,13 @@ final class MemoryGroup: Sendable {
 
     /// Where a process writes its number to join.
     var processes: String { "\(folder)/cgroup.procs" }
+
+    /// Has the kernel kill all of its processes when it kills one.
+    func killWhole() throws {
+        let file = "\(folder)/memory.oom.group"
+        guard FileManager.default.fileExists(atPath: file) else { throw Program.Ended(description: "no \(file)") }
+        try "1".write(toFile: file, atomically: false, encoding: .utf8)
+    }
 
     deinit { rmdir(folder) }
 }

@@ -192,6 +192,49 @@ struct StatusCommandTests {
     }
 
     @Test(
+        "fails when its output cannot be written", .enabled(if: Demo.isBuilt, "build the demo first: make demo"),
+        arguments: [">/dev/full", ">&-"])
+    func unwritable(redirection: String) async throws {
+        let demo = try await Demo(backend: nil, options: [])
+        let url = demo.ready.endpoint
+        let binary = try #require(MusterCommandLine.binary)
+        for arguments in [
+            "status \(url)", "status --json \(url)", "status --watch --count 3 --interval 100ms \(url)", "check",
+            "check --json", "--help", "status --help", "--version", "--generate-completion-script bash",
+        ] {
+            let program = try Program("/bin/bash", ["-c", "'\(binary)' \(arguments) \(redirection)"])
+            #expect(try await program.status() == 2, "\(arguments)")
+            #expect(program.errors.contains("cannot write to standard output"), "\(arguments)")
+        }
+    }
+
+    @Test(
+        "asks what is on this machine without a proxy, and names the proxy that it has asked otherwise",
+        .enabled(if: Demo.isBuilt, "build the demo first: make demo"))
+    func proxies() async throws {
+        let demo = try await Demo(backend: nil, options: [])
+        let proxy = try CannedServer(nil)
+        for variable in ["http_proxy", "all_proxy", "ALL_PROXY"] {
+            let run = try await MusterCommandLine.run(
+                "status", demo.ready.endpoint, "--user", "ops",
+                environment: [variable: proxy.url, "MUSTER_PASSWORD": "secret"])
+            #expect(run.status == 0, "\(run)")
+            let failure = try await MusterCommandLine.run(
+                "status", "mailer.invalid:9917", "--timeout", "200ms",
+                environment: [variable: proxy.url.replacing("://", with: "://me:secret@")])
+            #expect(failure.status == 2)
+            #expect(failure.errors.contains("(by the proxy \(proxy.url), which \(variable) names)"), "\(failure)")
+            #expect(!failure.errors.contains("secret"))
+            let excepted = try await MusterCommandLine.run(
+                "status", "mailer.invalid:9917", environment: [variable: proxy.url, "NO_PROXY": ".invalid"])
+            #expect(excepted.status == 2)
+            #expect(!excepted.errors.contains("proxy"), "\(excepted)")
+        }
+        #expect(proxy.requests.count == 3)
+        #expect(!proxy.requests.contains { $0.contains("/status") && $0.contains("127.0.0.1") })
+    }
+
+    @Test(
         "refuses a command line that makes no sense",
         arguments: [
             (["--interval", "1ms"], "'--interval' must be 100ms or more"), (["--count", "1"], "'--count' requires"),

@@ -45,4 +45,15 @@ struct SupervisedTroubleTests {
         await #expect(throws: (any Error).self) { try await demo.get("/leak?mb=600", from: demo.ready.http) }
         try await expectRestart(demo, reason: "oom")
     }
+
+    @Test(
+        "a control group that the kernel kills as a whole is warned of",
+        .enabled(if: MemoryGroup.canKillWhole, "no memory.oom.group can be set"))
+    func wholeGroup() async throws {
+        let group = try MemoryGroup(limit: 300 << 20)
+        try group.killWhole()
+        let demo = try await Demo(
+            backend: nil, options: ["--workers", "2"], preparation: "echo $$ > '\(group.processes)'")
+        #expect(demo.log.contains("memory.oom.group is set"))
+    }
 }

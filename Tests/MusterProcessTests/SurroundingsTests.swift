@@ -57,6 +57,18 @@ struct SurroundingsTests {
         }
     }
 
+    @Test("a system without /proc is refused", .enabled(if: Namespace.isPermitted, "takes a namespace of its own"))
+    func noProc() async throws {
+        // The program's arguments come from there, too: it has none.
+        let command = "mount -t tmpfs none /proc && exec \"$@\""
+        let wrapper = ["/usr/bin/unshare", "--mount"] + Self.shell(command)
+        try await TestProgram.run(["--workers=2"], wrapper: wrapper) { program in
+            let status = try await program.status()
+            #expect(status == 1)
+            #expect(program.log("cannot run", "mount /proc").count == 1)
+        }
+    }
+
     @Test("too few descriptors for the first workers end it, with the limit's name")
     func descriptors() async throws {
         try await TestProgram.run(["--workers=8"], wrapper: Self.shell("ulimit -n 24; exec \"$@\"")) { program in

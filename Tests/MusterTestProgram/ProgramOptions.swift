@@ -20,7 +20,7 @@ struct ProgramOptions: Sendable {
 
     var workers: Int { value("workers").flatMap { Int($0) } ?? 2 }
     var socket: ListenAddress {
-        get throws { try ListenAddress(parsing: value("socket") ?? "") }
+        get throws { try ListenAddress(parsing: value("socket") ?? "127.0.0.1:0") }
     }
     var services: [String] { (value("services") ?? "test").split(separator: ",").map(String.init) }
     var inProcess: Bool { values["--in-process"] != nil }

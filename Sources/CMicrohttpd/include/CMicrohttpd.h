@@ -37,6 +37,12 @@ static inline int cmicrohttpd_connection_descriptor(struct MHD_Connection *conne
     return info ? info->connect_fd : -1;
 }
 
+// Where the connection comes from, or NULL.
+static inline const struct sockaddr *cmicrohttpd_client_address(struct MHD_Connection *connection) {
+    const union MHD_ConnectionInfo *info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
+    return info ? info->client_addr : NULL;
+}
+
 // What the connection callback has stored for the connection, or NULL.
 static inline void *cmicrohttpd_socket_context(struct MHD_Connection *connection) {
     const union MHD_ConnectionInfo *info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
@@ -53,22 +59,30 @@ static inline struct gnutls_session_int *cmicrohttpd_tls_session(struct MHD_Conn
 // driven by MHD_run() whenever its epoll descriptor is ready. With a certificate and a key in PEM form its connections
 // have TLS. NULL when it cannot be started.
 static inline struct MHD_Daemon *cmicrohttpd_start(
-    unsigned int connection_limit, unsigned int per_address_limit, size_t memory_limit,
+    unsigned int connection_limit, size_t memory_limit,
     const char *certificate, const char *key, MHD_AccessHandlerCallback handler,
-    MHD_RequestCompletedCallback completed, MHD_NotifyConnectionCallback connected, void *context) {
+    MHD_RequestCompletedCallback completed, MHD_NotifyConnectionCallback connected,
+    void *(*began)(void *context, const char *target, struct MHD_Connection *connection), void *context) {
     // The end of the list, when there is no certificate.
     enum MHD_OPTION tls = certificate ? MHD_OPTION_HTTPS_MEM_CERT : MHD_OPTION_END;
     return MHD_start_daemon(
         MHD_USE_EPOLL | MHD_USE_NO_LISTEN_SOCKET | MHD_ALLOW_SUSPEND_RESUME | (certificate ? MHD_USE_TLS : 0), 0, NULL, NULL, handler, context,
         MHD_OPTION_CONNECTION_LIMIT, connection_limit,
-        MHD_OPTION_PER_IP_CONNECTION_LIMIT, per_address_limit,
         MHD_OPTION_CONNECTION_MEMORY_LIMIT, memory_limit,
-        MHD_OPTION_STRICT_FOR_CLIENT, 1,
+        // Its own error for a missing Host sends the headers twice; the caller looks after that.
+        MHD_OPTION_STRICT_FOR_CLIENT, 0,
+        MHD_OPTION_URI_LOG_CALLBACK, began, context,
         MHD_OPTION_NOTIFY_COMPLETED, completed, context,
         MHD_OPTION_NOTIFY_CONNECTION, connected, context,
         tls, certificate,
         MHD_OPTION_HTTPS_MEM_KEY, key,
         MHD_OPTION_END);
+}
+
+// The request's headers.
+static inline void cmicrohttpd_each_header(
+    struct MHD_Connection *connection, MHD_KeyValueIterator iterator, void *context) {
+    MHD_get_connection_values(connection, MHD_HEADER_KIND, iterator, context);
 }
 
 // The iterator's key and value kinds are the same for all kinds of values; query arguments are what Muster reads.

@@ -70,7 +70,7 @@ struct CheckReportTests {
     ) -> CheckReport {
         CheckRun(
             settingsFile: nil, webConfigFile: nil, arguments: arguments, environment: environment,
-            isBinding: isBinding, read: TextFile.read
+            isBinding: isBinding
         ).report()
     }
 

@@ -2,7 +2,7 @@
 
 import Testing
 
-@testable import MusterCommand
+@testable import Muster
 
 @Suite("The keys of a JSON document")
 struct JSONOutlineTests {

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import Glibc
 import Muster
 import MusterPlatform
 import MusterTestSupport
@@ -12,7 +13,7 @@ struct SettingsCheckTests {
     private func check(
         environment: [String: String] = [:], arguments: [String] = [], file: String? = nil
     ) -> (check: SettingsCheck, lines: [String]) {
-        let check = SettingsCheck(arguments: arguments, environment: environment, file: file, read: TextFile.read)
+        let check = SettingsCheck(arguments: arguments, environment: environment, file: file)
         return (check, check.findings.map(\.description))
     }
 
@@ -95,9 +96,9 @@ struct SettingsCheckTests {
                 "note: environment: 'MUSTER_MY_OWN' is not a setting of Muster; only the application may read it",
                 "warning: arguments: '--muster-liveness-limits' is not a setting; did you mean '--muster-liveness-limit'?",
                 "note: arguments: '--muster-mine' is not a setting of Muster; only the application may read it",
+                "warning: \(file):5: 'muster.abort-grace' appears twice, first in line 4; keep one of them",
                 "warning: \(file):2: 'muster.livenes-limit' is not a setting; did you mean 'muster.liveness-limit'?",
                 "warning: \(file):3: 'muster.something.else' is not a setting of Muster",
-                "warning: \(file):5: 'muster.abort-grace' appears twice, first in line 4; keep one of them",
             ])
     }
 
@@ -108,11 +109,48 @@ struct SettingsCheckTests {
             check(file: folder.path("none")).lines == [
                 "error: \(folder.path("none")): cannot be read: No such file or directory; check the path of the settings file"
             ])
+        let pipe = folder.path("pipe")
+        #expect(mkfifo(pipe, 0o600) == 0)
+        #expect(
+            check(file: pipe).lines == [
+                "error: \(pipe): cannot be read: not a regular file; check the path of the settings file"
+            ])
         let file = try folder.write("{\n\"muster\": ]\n}", to: "a.json")
         #expect(
             check(environment: ["MUSTER_SETTINGS_FILE": file]).lines == [
                 "error: \(file):2: is not JSON: expected a value"
             ])
+    }
+
+    @Test("tells of values of another type, of groups that are lost, and of names in other letters")
+    func types() throws {
+        let folder = try TemporaryFolder()
+        let file = try folder.write(
+            """
+            {"muster": {"liveness-limit": true, "shutdown-delay": 5, "abort-grace": false,
+              "log-options": true, "restart-method": 1, "startup-timeout": null, "arena-capacity": [65536]},
+             "Muster": {"Liveness-Limit": "5s"},
+             "muster": {"endpoint": {"address": "off"}}}
+            """, to: "a.json")
+        let (check, lines) = check(file: file)
+        #expect(
+            lines.map { $0.replacing(#/\(environment [^)]*\) /#, with: "") } == [
+                "error: \(file):4: 'muster' appears twice, first in line 1, of which nothing would be read; join them",
+                "error: \(file):1: setting 'muster.liveness-limit' is 'true': expected duration above zero",
+                "error: \(file):1: setting 'muster.abort-grace' is 'false': expected duration above zero",
+                "error: \(file):2: setting 'muster.restart-method' is '1': expected `reload` or `mutate`",
+                "error: \(file):2: setting 'muster.startup-timeout' is 'null': expected duration; 0 for no limit",
+                "error: \(file):2: setting 'muster.arena-capacity' is '[65536]': expected bytes, 4096 to 1073741824",
+                "warning: \(file):3: 'Muster.Liveness-Limit' is not a setting; did you mean 'muster.liveness-limit'?",
+                "note: \(file):4: the endpoint is off: there are no metrics and no probes",
+            ])
+        #expect(check.settings.livenessLimit == .seconds(10))
+    }
+
+    @Test("An empty variable is as good as none")
+    func emptyVariable() {
+        let environment = ["MUSTER_LIVENESS_LIMIT": "", "MUSTER_ENDPOINT_ADDRESS": "", "MUSTER_LOG_OPTIONS": ""]
+        #expect(check(environment: environment).lines == [])
     }
 
     @Test(

@@ -11,8 +11,7 @@ struct WebConfigCheckTests {
         let folder = try TemporaryFolder()
         let file = try folder.write(text, to: "web.yml")
         let report = CheckRun(
-            settingsFile: nil, webConfigFile: file, arguments: [], environment: [:], isBinding: false,
-            read: TextFile.read
+            settingsFile: nil, webConfigFile: file, arguments: [], environment: [:], isBinding: false
         ).report()
         #expect(report.subjects == ["settings", file])
         return report.findings.map { $0.description.replacing(file, with: "web.yml") }

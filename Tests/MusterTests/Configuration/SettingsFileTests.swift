@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Configuration
+import Foundation
+import MusterTestSupport
+import Testing
+
+@testable import Muster
+
+@Suite("A settings file")
+struct SettingsFileTests {
+    private func load(
+        _ text: String, environment: [String: String] = [:], folder: TemporaryFolder
+    ) throws -> MusterSettings {
+        let path = try folder.write(text, to: "settings.json")
+        return try MusterSettings.load(
+            arguments: CommandLineArgumentsProvider(arguments: ["program"]),
+            environment: EnvironmentVariablesProvider(environmentVariables: environment), file: path)
+    }
+
+    private func error(of text: String, environment: [String: String] = [:]) throws -> String {
+        let folder = try TemporaryFolder()
+        let error = #expect(throws: (any Error).self) { try load(text, environment: environment, folder: folder) }
+        return "\(error.map { "\($0)" } ?? "")".replacing(folder.path("settings.json"), with: "FILE")
+    }
+
+    @Test("is refused with file, line, setting, value and what it should be")
+    func errors() throws {
+        let names = "(environment MUSTER_LIVENESS_LIMIT, argument --muster-liveness-limit)"
+        #expect(
+            try error(of: "{\n\"muster\": {\n\"liveness-limit\": \"soon\"}}")
+                == "FILE:3: setting 'muster.liveness-limit' \(names) is 'soon': expected a duration such as 500ms, 10s or 2m"
+        )
+        for value in ["true", "false", "null", "[]", "[1]"] {
+            #expect(
+                try error(of: "{\"muster\": {\"liveness-limit\": \(value)}}")
+                    == "FILE:1: setting 'muster.liveness-limit' \(names) is '\(value)': expected duration above zero")
+        }
+        #expect(try error(of: "{\"muster\": {\"log-options\": 1}}").hasPrefix("FILE:1: setting 'muster.log-options'"))
+        #expect(try error(of: "{\"muster\": {},\n\"muster\": {}}").hasPrefix("FILE:2: 'muster' appears twice"))
+        #expect(
+            try error(of: "{\"muster\": {\"liveness-limit\": 5,}}").hasPrefix("FILE:1: is not JSON: expected a key"))
+        #expect(try error(of: "\u{FEFF}{}").hasPrefix("FILE:1: begins with a byte order mark"))
+        #expect(try error(of: "").hasPrefix("FILE:1: is not JSON: expected '{'"))
+        #expect(try error(of: "{\0}").hasPrefix("FILE: is not UTF-8"))
+    }
+
+    @Test("that is not there, or no file, is refused without waiting")
+    func noFile() throws {
+        let folder = try TemporaryFolder()
+        let pipe = folder.path("pipe")
+        #expect(mkfifo(pipe, 0o600) == 0)
+        for path in [folder.path("none"), pipe, folder.url.path] {
+            let error = #expect(throws: SettingsFileError.self) { try SettingsFile(reading: path) }
+            #expect(error?.description.hasPrefix("\(path): cannot be read: ") == true)
+        }
+    }
+
+    @Test("is not blamed for a value of the environment")
+    func environment() throws {
+        let text = "{\"muster\": {\"liveness-limit\": \"5s\"}}"
+        #expect(
+            try error(of: text, environment: ["MUSTER_LIVENESS_LIMIT": "x"]).hasPrefix(
+                "setting 'muster.liveness-limit'"))
+    }
+
+    @Test("gives numbers, texts and booleans to the settings that take them, and keeps other keys to the application")
+    func values() throws {
+        let folder = try TemporaryFolder()
+        let settings = try load(
+            """
+            {"muster": {"liveness-limit": 5, "abort-grace": "3s", "log-options": false, "arena-capacity": 65536},
+             "mailer": {"liveness-limit": true, "x": null}, "mailer": {}}
+            """, folder: folder)
+        #expect(settings.livenessLimit == .seconds(5))
+        #expect(settings.abortGrace == .seconds(3))
+        #expect(!settings.logOptions)
+        #expect(settings.arenaCapacity == 65536)
+    }
+}
