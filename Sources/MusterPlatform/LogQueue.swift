@@ -103,34 +103,44 @@ package final class LogQueue: Sendable {
         }
         switch place {
         case .caller: write(event, to: handler)
-        case .nowhere: drop(1)
+        case .nowhere: drop()
         case .queue:
             loop.submit { [self] in
                 // A terminal would otherwise stop a program in its background that writes to it (stty tostop).
                 cmuster_signal_block(SIGTTOU)
                 state.withLock { $0.thread = NativeThread.currentIdentifier }
-                write(event, to: handler)
-                if state.withLock({
-                    $0.waiting -= 1; return $0.waiting < Self.capacity / 2
-                }) {
-                    tellDropped(to: handler)
+                let isWritten = write(event, to: handler)
+                let hasRoom = state.withLock { state in
+                    state.waiting -= 1
+                    return state.waiting < Self.capacity / 2
                 }
+                if isWritten, hasRoom { tellDropped(to: handler) }
             }
         }
     }
 
-    private func write(_ event: LogEvent, to handler: any LogHandler) {
-        handler.log(event: event)
-        if hasWriteFailed() { drop(1) }
+    /// Returns whether it was written.
+    @discardableResult
+    private func write(_ event: LogEvent, to handler: any LogHandler) -> Bool {
+        let isWritten = isWritten(event, to: handler)
+        if !isWritten { drop() }
+        return isWritten
     }
 
-    private func drop(_ number: Int) {
+    private func isWritten(_ event: LogEvent, to handler: any LogHandler) -> Bool {
+        // What others have written to the same streams does not count.
+        _ = hasWriteFailed()
+        handler.log(event: event)
+        return !hasWriteFailed()
+    }
+
+    private func drop() {
         let count = state.withLock { state in
-            state.dropped += number
-            if state.count == nil { state.uncounted += number }
+            state.dropped += 1
+            if state.count == nil { state.uncounted += 1 }
             return state.count
         }
-        count?(number)
+        count?(1)
     }
 
     private func tellDropped(to handler: any LogHandler) {
@@ -139,11 +149,10 @@ package final class LogQueue: Sendable {
             return state.dropped
         }
         guard dropped > 0, handler.logLevel <= .warning else { return }
-        handler.log(
-            event: LogEvent(
-                level: .warning, message: "log messages dropped: nobody read the log, or it could not be written",
-                metadata: ["count": "\(dropped)"], source: "Muster", file: #fileID, function: #function, line: #line))
-        if hasWriteFailed() { drop(dropped) }
+        let event = LogEvent(
+            level: .warning, message: "log messages dropped: nobody read the log, or it could not be written",
+            metadata: ["count": "\(dropped)"], source: "Muster", file: #fileID, function: #function, line: #line)
+        if !isWritten(event, to: handler) { state.withLock { $0.dropped += dropped } }
     }
 }
 
