@@ -236,6 +236,8 @@ private func announce(store: String, workers: Int, launcher: any MainLauncher, f
         } else {
             "no backend"
         }
+    // In the foreground of a terminal SIGHUP ends it, as it ends any program.
+    let reloads = workers > 0 && tcgetpgrp(STDOUT_FILENO) != getpgrp()
     print(
         """
         muster-demo is ready, pid \(getpid()), \(who)
@@ -244,7 +246,7 @@ private func announce(store: String, workers: Int, launcher: any MainLauncher, f
           metrics   \(endpoint)/metrics
           liveness  \(endpoint)/livez?verbose
           readiness \(endpoint)/readyz?verbose
-        Ctrl-C ends it at once, SIGTERM gracefully\(workers > 0 ? ", SIGHUP replaces the workers one by one" : "").
+        Ctrl-C ends it at once, SIGTERM gracefully\(reloads ? ", SIGHUP replaces the workers one by one" : "").
         """)
     fflush(nil)
     guard let file else { return }
