@@ -148,7 +148,7 @@ public struct MusterSettings: Sendable {
             return (providers, nil)
         }
         let file = try SettingsFile(reading: path)
-        providers.append(try SettingsReader.jsonFile(path))
+        providers.append(file.provider)
         return (providers, file)
     }
 

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import Configuration
+import FoundationEssentials
 import MusterPlatform
 
 /// A JSON file with settings: what stands where in it, and what is wrong with it. The program and `muster check` judge it
@@ -64,6 +66,15 @@ package struct SettingsFile: Sendable {
             }
     }
 
+    /// Its settings, as they were when it was read.
+    var provider: any ConfigProvider {
+        let keys = Set(MusterSettings.table.map(\.key))
+        let pairs = outline.leaves.filter { keys.contains($0.path) }.map { leaf in
+            (AbsoluteConfigKey(ConfigKey(leaf.path)), ConfigValue(.string(leaf.value), isSecret: false))
+        }
+        return InMemoryProvider(name: path, values: Dictionary(pairs, uniquingKeysWith: { $1 }))
+    }
+
     /// What nobody reads although it looks like a setting, with the one that may have been meant.
     package var unknownKeys: [(leaf: JSONOutline.Leaf, nearest: String?)] {
         let keys = MusterSettings.table.map(\.key)
@@ -111,7 +122,7 @@ package struct JSONOutline: Sendable {
         /// The line of the key, from 1 on.
         package let line: Int
         package let kind: Kind
-        /// The value as it stands there.
+        /// A text without its quotes and escapes, a number in its plainest form, anything else as it stands there.
         package let value: String
     }
 
@@ -186,11 +197,24 @@ package struct JSONOutline: Sendable {
             } else {
                 let begin = position
                 let kind = try value(depth: path.count + 1)
-                let text = String(decoding: bytes[begin..<position], as: UTF8.self)
-                leaves.append(Leaf(path: name, line: start, kind: kind, value: text))
+                let value = Self.plain(String(decoding: bytes[begin..<position], as: UTF8.self), kind)
+                leaves.append(Leaf(path: name, line: start, kind: kind, value: value))
             }
         } while take(",")
         guard take("}") else { throw problem("',' or '}'") }
+    }
+
+    private static func plain(_ text: String, _ kind: Kind) -> String {
+        switch kind {
+        case .text: text.contains("\\") ? unescaped(text) : String(text.dropFirst().dropLast())
+        case .number: Double(text).flatMap { Int(exactly: $0) }.map(String.init) ?? text
+        case .boolean, .null, .array: text
+        }
+    }
+
+    /// A text in quotes; as it stands there if its escapes are none.
+    private static func unescaped(_ text: String) -> String {
+        (try? JSONDecoder().decode(String.self, from: Data(text.utf8))) ?? text
     }
 
     private mutating func value(depth: Int) throws(Problem) -> Kind {

@@ -2,10 +2,8 @@
 
 import Configuration
 import MusterEndpoint
-import MusterExecution
 import MusterHealth
 import MusterPlatform
-import SystemPackage
 
 /// Reads single values, with an error that says what was expected.
 struct SettingsReader {
@@ -110,23 +108,6 @@ struct SettingsReader {
             throw SettingsError(
                 key: key, value: text, expected: "HOST:PORT, unix:PATH, systemd:NAME, fd:N or off (\(error))")
         }
-    }
-
-    /// Reads a JSON file before anything else runs.
-    static func jsonFile(_ path: String) throws -> any ConfigProvider {
-        let provider = Completion<Result<FileProvider<JSONSnapshot>, any Error>>()
-        let loop = try EventLoop(name: "muster-settings")
-        Task(executorPreference: loop) {
-            do {
-                provider.complete(with: .success(try await FileProvider(filePath: FilePath(path))))
-            } catch {
-                provider.complete(with: .failure(error))
-            }
-            loop.stop()
-        }
-        try loop.run()
-        guard let result = provider.value else { throw CancellationError() }
-        return try result.get()
     }
 }
 

@@ -127,10 +127,13 @@ struct EndpointLimitTests {
         #expect(try client.response().text == "ok")
     }
 
-    @Test("Silent connections up to the limit do not keep a probe out")
-    func halfOpen() throws {
+    @Test(
+        "Silent connections up to the limit, of all or of one address, do not keep a probe out",
+        arguments: [\.connectionLimit, \.perAddressConnectionLimit]
+            as [WritableKeyPath<EndpointConfiguration, Int> & Sendable])
+    func halfOpen(limit: WritableKeyPath<EndpointConfiguration, Int> & Sendable) throws {
         let bench = try EndpointBench {
-            $0.connectionLimit = 10
+            $0[keyPath: limit] = 10
             $0.concurrentScrapeLimit = 5
         }
         var clients: [TestClient] = []
@@ -143,6 +146,7 @@ struct EndpointLimitTests {
         // The oldest ones had to go, the youngest are still there.
         #expect(try clients[0].rest() == "")
         #expect(try clients[29].get("/livez").text == "ok")
+        #expect(bench.log.messages.count { $0.contains("too many connections to the endpoint") } == 1)
     }
 
     @Test("Requests that are being answered are not ended for others, who wait for their turn")
@@ -161,21 +165,6 @@ struct EndpointLimitTests {
         door.open()
         for client in waiting { #expect(try client.response().text == "ok") }
         #expect(try late.response().text == "ok")
-    }
-
-    @Test("Silent connections of one address, up to its share, do not keep a probe from there out")
-    func perAddress() throws {
-        let bench = try EndpointBench { $0.perAddressConnectionLimit = 3 }
-        var clients: [TestClient] = []
-        for number in 0..<30 {
-            let client = try bench.client()
-            if number.isMultiple(of: 2) { client.send("GET /liv") }
-            clients.append(client)
-        }
-        #expect(try bench.get("/livez").text == "ok")
-        #expect(try clients[0].rest() == "")
-        #expect(try clients[29].get("/livez").text == "ok")
-        #expect(bench.log.messages.count { $0.contains("too many connections to the endpoint") } == 1)
     }
 
     @Test("One whose connections are all being answered gets no more")

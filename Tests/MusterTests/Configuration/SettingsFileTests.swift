@@ -76,5 +76,11 @@ struct SettingsFileTests {
         #expect(settings.abortGrace == .seconds(3))
         #expect(!settings.logOptions)
         #expect(settings.arenaCapacity == 65536)
+        let other = try load(
+            #"{"muster": {"liveness-limit": 1.2e1, "abort-grace": "\u0033s", "arena-capacity": 6.5536e4}}"#,
+            folder: folder)
+        #expect(other.livenessLimit == .seconds(12))
+        #expect(other.abortGrace == .seconds(3))
+        #expect(other.arenaCapacity == 65536)
     }
 }
