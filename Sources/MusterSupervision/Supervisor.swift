@@ -356,7 +356,8 @@ extension Supervisor {
 
     private func hung(_ child: WorkerChild, reason: String, canAbort: Bool) {
         let pid = child.process.pid
-        // SIGABRT would cut a crash's backtraces off; that has a deadline of its own.
+        // SIGABRT would cut a crash's backtraces off; that has a deadline of its own. It may not have been able to tell.
+        if canAbort, child.crashSince == nil, ProcessInspection.isWritingBacktraces(pid) { crashed(child) }
         guard child.crashSince == nil else { return }
         var details: Logger.Metadata = [
             "worker": "\(name(of: child.target))", "pid": "\(pid)", "reason": "\(reason)",

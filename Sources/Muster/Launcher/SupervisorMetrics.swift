@@ -37,13 +37,12 @@ final class SupervisorMetrics: MetricSource {
 
     private static func families(_ report: SupervisorReport) -> [CollectedFamily] {
         var families = WorkerFamilies()
+        let processes = Dictionary(grouping: report.processes.values, by: \.target)
         for group in report.snapshot.groups {
             for slot in group.slots {
                 let process = slot.incarnation.flatMap { report.processes[$0] }
                 // Those that come up for the slot, and those that it has left and that still stop.
-                let others = report.processes.values.filter {
-                    $0.target == .slot(slot.worker) && $0.incarnation != slot.incarnation
-                }
+                let others = processes[.slot(slot.worker)]?.filter { $0.incarnation != slot.incarnation } ?? []
                 families.add(
                     slot, group: group.configuration.name, process: process, others: others,
                     kept: report.slots[slot.worker])
