@@ -13,6 +13,7 @@
 #include <dlfcn.h>
 #include <pthread.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 #define FUNCTIONS(F) \
     F(gnutls_strerror) \
@@ -34,6 +35,11 @@
     F(gnutls_x509_crt_init) \
     F(gnutls_x509_crt_deinit) \
     F(gnutls_x509_crt_import) \
+    F(gnutls_x509_crt_list_import2) \
+    F(gnutls_x509_crt_get_activation_time) \
+    F(gnutls_x509_crt_get_expiration_time) \
+    F(gnutls_handshake_set_hook_function) \
+    F(gnutls_record_get_direction) \
     F(gnutls_x509_crt_get_subject_alt_name)
 
 // As in CMicrohttpd: modules of this floor share nothing, so that each of them can be read, and left out, by itself.
@@ -133,6 +139,30 @@ int gnutls_x509_crt_import(
     gnutls_x509_crt_t certificate, const gnutls_datum_t *data, gnutls_x509_crt_fmt_t format) {
     return library.gnutls_x509_crt_import(certificate, data, format);
 }
+
+int gnutls_x509_crt_list_import2(
+    gnutls_x509_crt_t **certificates, unsigned int *count, const gnutls_datum_t *data, gnutls_x509_crt_fmt_t format,
+    unsigned int flags) {
+    return library.gnutls_x509_crt_list_import2(certificates, count, data, format, flags);
+}
+
+// gnutls_free() is a variable of the library's, which is free(3) unless somebody has replaced it.
+void cgnutls_free(void *memory) { free(memory); }
+
+time_t gnutls_x509_crt_get_activation_time(gnutls_x509_crt_t certificate) {
+    return library.gnutls_x509_crt_get_activation_time(certificate);
+}
+
+time_t gnutls_x509_crt_get_expiration_time(gnutls_x509_crt_t certificate) {
+    return library.gnutls_x509_crt_get_expiration_time(certificate);
+}
+
+void gnutls_handshake_set_hook_function(
+    gnutls_session_t session, unsigned int message, int when, gnutls_handshake_hook_func hook) {
+    library.gnutls_handshake_set_hook_function(session, message, when, hook);
+}
+
+int gnutls_record_get_direction(gnutls_session_t session) { return library.gnutls_record_get_direction(session); }
 
 int gnutls_x509_crt_get_subject_alt_name(
     gnutls_x509_crt_t certificate, unsigned int sequence, void *name, size_t *length, unsigned int *critical) {

@@ -156,7 +156,10 @@ enum WebConfigCheck {
     static func findings(file: String) -> [Finding] {
         do throws(WebConfigError) {
             let config = try WebConfig.load(file: file)
-            return [Finding(.note, Finding.Place(file), config.summary)]
+            let problems = config.certificateProblems(at: Int64(time(nil))).map {
+                Finding(.warning, Finding.Place($0.file, line: $0.line), $0.reason)
+            }
+            return problems + [Finding(.note, Finding.Place(file), config.summary)]
         } catch {
             return [Finding(.error, Finding.Place(error.file, line: error.line), error.reason)]
         }

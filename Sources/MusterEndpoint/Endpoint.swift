@@ -69,7 +69,7 @@ package final class Endpoint: Sendable {
         var webConfig: WebConfigSource?
         if let file = configuration.webConfigFile {
             do {
-                webConfig = try WebConfigSource(file: file)
+                webConfig = try WebConfigSource(file: file, settlingTime: configuration.webConfigSettlingTime)
             } catch {
                 throw .invalidWebConfig(error, setting: configuration.webConfigFileSetting)
             }
@@ -157,6 +157,10 @@ public struct EndpointConfiguration: Sendable {
     package var connectionLimit = 256
     /// How many connections one IP address may have at once; 0 for no such limit. Unix sockets are exempt.
     package var perAddressConnectionLimit = 64
+    /// How many more are accepted when nobody makes room. Only probes are answered on them.
+    static let reservedConnections = 16
+    /// How long a TLS handshake may take.
+    package var handshakeTimeout: Duration = .seconds(10)
     /// How long a connection may take to send a whole request, from its start or the response before.
     public var idleTimeout: Duration = .seconds(90)
     /// How long an answer may take, until the client has read it.
@@ -176,6 +180,9 @@ public struct EndpointConfiguration: Sendable {
     /// Whether `/livez`, `/readyz`, `/startupz` and `/healthz` are answered for everybody, whatever the web config
     /// file demands of clients. Encryption stays.
     public var opensProbes = false
+    /// How long the web config file, and those that it names, have to be left alone before a change is taken up: what
+    /// is still being written is not judged.
+    var webConfigSettlingTime: Duration = .seconds(1)
     /// Compares passwords with hashes; tests put in their own.
     var passwordCheck: @Sendable (_ password: [UInt8], _ hash: BcryptHash) -> Bool = Bcrypt.matches
 
@@ -203,6 +210,7 @@ public struct EndpointConfiguration: Sendable {
         try check("compressionLevel", compressionLevel, 0...9)
         // A scrape that is not read occupies its connection, so they must not be able to take all of them.
         try check("concurrentScrapeLimit", concurrentScrapeLimit, 1...connectionLimit - 1)
+        try check("handshakeTimeout", handshakeTimeout)
         try check("idleTimeout", idleTimeout)
         try check("responseTimeout", responseTimeout)
     }
@@ -211,7 +219,8 @@ public struct EndpointConfiguration: Sendable {
     var limits: HTTPServer.Limits {
         HTTPServer.Limits(
             connections: connectionLimit, connectionsPerAddress: perAddressConnectionLimit,
-            requestSize: requestSizeLimit, idleTimeout: idleTimeout, responseTimeout: responseTimeout)
+            reservedConnections: Self.reservedConnections, requestSize: requestSizeLimit,
+            handshakeTimeout: handshakeTimeout, idleTimeout: idleTimeout, responseTimeout: responseTimeout)
     }
 
     private func check(_ setting: String, _ value: Int, _ range: ClosedRange<Int>) throws(EndpointError) {
@@ -269,7 +278,7 @@ package enum EndpointError: Error, Hashable, Sendable, CustomStringConvertible {
 
 /// Writes the metrics that the endpoint serves.
 package protocol MetricsRenderer: Sendable {
-    /// Renders all metrics as they are now. Called on the endpoint's thread; it must not wait for anything.
+    /// Renders all metrics as they are now. Called on a thread of the endpoint's; it must not wait for anything.
     ///
     /// - Parameters:
     ///   - format: The format of the text.

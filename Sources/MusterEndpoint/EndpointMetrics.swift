@@ -17,6 +17,7 @@ final class EndpointMetrics {
     private let scrapes: HistogramMetric
     private let webConfigLoads: CounterFamily
     private let webConfigValid: GaugeMetric
+    private let certificateExpiry: GaugeMetric
     private var requestCounters: [Int: CounterMetric] = [:]
     private var healthGauges: [HealthKey: GaugeMetric] = [:]
 
@@ -43,6 +44,9 @@ final class EndpointMetrics {
             "muster_endpoint_web_config_valid",
             help: "Whether the newest version of web config file loaded (1), or an older one because "
                 + "the newest is bad (0). 1 without such a file.")
+        certificateExpiry = try registry.gauge(
+            "muster_endpoint_certificate_expiry_timestamp_seconds",
+            help: "Unix time at which the first of the endpoint's TLS certificates expires.", unit: .seconds)
         for outcome in ["success", "failure"] { _ = webConfigLoads.labels(outcome) }
         webConfigValid.set(1)
         for reason in HTTPServer.ClosingReason.allCases { _ = closings.labels(reason.rawValue) }
@@ -77,6 +81,11 @@ final class EndpointMetrics {
     func countWebConfig(isValid: Bool) {
         webConfigLoads.labels(isValid ? "success" : "failure").increment()
         webConfigValid.set(isValid ? 1 : 0)
+    }
+
+    /// Shows when the endpoint's certificates expire; `nil` without TLS.
+    func setCertificateExpiry(_ seconds: Int64?) {
+        if let seconds { certificateExpiry.set(Double(seconds)) } else { certificateExpiry.clear() }
     }
 
     func record(_ report: HealthReport) {

@@ -11,15 +11,19 @@ import MusterPlatform
 /// Sound as `@unchecked Sendable`: after ``start(whenDone:)`` everything is touched on the server's thread only.
 final class EndpointServer: HTTPHandler, @unchecked Sendable {
     static let threadName = "muster-http"
+    /// A client that reads its scrape for longer loses it to another one when there are as many as allowed.
+    private static let readingPatience: Duration = .milliseconds(250)
 
     let http: HTTPServer
     private let configuration: EndpointConfiguration
     private let health: HealthRegistry
     private let status: StatusResponses
-    private let scrapes: ScrapeResponses
+    private var scrapes: ScrapeResponses?
     private let metrics: EndpointMetrics?
     /// `nil` when every request is answered.
     private let access: AccessControl?
+    /// Whether a look at a change of the web config file is scheduled.
+    private var isRefreshPending = false
     private let logger: Logger
     /// When too many connections are told of again.
     private var nextWarning = MonotonicInstant(nanoseconds: 0)
@@ -42,8 +46,6 @@ final class EndpointServer: HTTPHandler, @unchecked Sendable {
         self.status = StatusResponses(status)
         self.metrics = metrics
         self.logger = logger
-        scrapes = ScrapeResponses(
-            renderer: renderer, metrics: metrics, compressionLevel: configuration.compressionLevel)
         let http: HTTPServer
         do {
             http = try HTTPServer(
@@ -58,6 +60,9 @@ final class EndpointServer: HTTPHandler, @unchecked Sendable {
                 source: source, verifier: PasswordVerifier(loop: http.loop, check: configuration.passwordCheck),
                 opensProbes: configuration.opensProbes, logger: logger, metrics: metrics)
         }
+        scrapes = ScrapeResponses(
+            renderer: renderer, loop: http.loop, metrics: metrics, compressionLevel: configuration.compressionLevel
+        ) { [weak self] in self?.complete($0) ?? $0 }
         guard makeFixedResponses() else {
             throw .noResources(SystemError("MHD_create_response_from_buffer", code: ENOMEM))
         }
@@ -66,8 +71,13 @@ final class EndpointServer: HTTPHandler, @unchecked Sendable {
     /// Starts to listen, on a thread of its own, which calls `whenDone` when it ends.
     func start(whenDone: @escaping @Sendable () -> Void) throws(EndpointError) {
         access?.verifier.resume = { [weak self] suspension, isGranted in
-            self?.http.resume(suspension) { [weak self] request in
+            self?.http.resume([suspension]) { [weak self] request in
                 self?.answer(request, isGranted: isGranted) ?? .disconnect
+            }
+        }
+        scrapes?.respond = { [weak self] requests, response in
+            self?.http.resume(requests) { [weak self] _ in
+                self?.reply(.metrics, response, isBulk: true) ?? .disconnect
             }
         }
         do {
@@ -83,6 +93,7 @@ final class EndpointServer: HTTPHandler, @unchecked Sendable {
         if request.isMalformed { return reply(.other, .badRequest) }
         if request.hasBody { return reply(.other, request.isRead ? .bodyRefused : .methodNotAllowed) }
         let route = Route(path: request.path)
+        if request.connection.isReserved, !route.isProbe { return reply(route.label, .tooManyConnections) }
         if let access, let refusal = refusal(of: request, route, by: access) { return refusal }
         return serve(request, route)
     }
@@ -92,7 +103,7 @@ final class EndpointServer: HTTPHandler, @unchecked Sendable {
     }
 
     func didFinishPass() {
-        scrapes.endPass()
+        scrapes?.start()
     }
 
     func didClose(_ reason: HTTPServer.ClosingReason) {
@@ -100,7 +111,9 @@ final class EndpointServer: HTTPHandler, @unchecked Sendable {
         guard reason == .evicted || reason == .refused, MonotonicInstant.now >= nextWarning else { return }
         nextWarning = .now.advanced(by: .seconds(10))
         logger.warning(
-            "too many connections to the endpoint; closing the one that has been silent for longest",
+            reason == .evicted
+                ? "too many connections to the endpoint; closing the one that has been silent for longest"
+                : "too many connections to the endpoint; refusing a new one",
             metadata: [
                 "limit": "\(configuration.connectionLimit)",
                 "limit_per_address": "\(configuration.perAddressConnectionLimit)", "reason": "\(reason.rawValue)",
@@ -125,7 +138,20 @@ final class EndpointServer: HTTPHandler, @unchecked Sendable {
 
     /// Applies a new version of the web config file.
     private func refreshAccess() {
-        guard let access, access.refresh() else { return }
+        guard let access else { return }
+        switch access.refresh() {
+        case .none: return
+        case .pending(let wait):
+            guard !isRefreshPending else { return }
+            isRefreshPending = true
+            // Nobody may ask for a long time.
+            http.loop.schedule(at: .now.advanced(by: wait + .milliseconds(1))) { [weak self] in
+                self?.isRefreshPending = false
+                self?.refreshAccess()
+            }
+            return
+        case .newVersion: break
+        }
         if !makeFixedResponses() { logger.error("out of memory for the endpoint's responses") }
         // Their headers may be other ones now.
         status.removeAll()
@@ -218,7 +244,7 @@ final class EndpointServer: HTTPHandler, @unchecked Sendable {
 
     private func finish(_ pending: HealthRequest, with report: HealthReport) {
         guard let suspension = pending.suspension else { return }
-        http.resume(suspension) { [weak self] _ in self?.answer(pending, with: report) ?? .disconnect }
+        http.resume([suspension]) { [weak self] _ in self?.answer(pending, with: report) ?? .disconnect }
     }
 
     private func answer(_ request: HealthRequest, with report: HealthReport) -> HTTPReply {
@@ -242,9 +268,7 @@ final class EndpointServer: HTTPHandler, @unchecked Sendable {
     // MARK: Metrics and status
 
     private func serveMetrics(_ request: HTTPRequest) -> HTTPReply {
-        guard http.bulkResponseCount < configuration.concurrentScrapeLimit else {
-            return reply(.metrics, .tooManyScrapes)
-        }
+        guard let scrapes, hasScrapeSlot else { return reply(.metrics, .tooManyScrapes) }
         let negotiation =
             request.header("Accept").map {
                 acceptedMetrics.value(of: $0) { MetricsNegotiation(accept: $0) }
@@ -254,18 +278,24 @@ final class EndpointServer: HTTPHandler, @unchecked Sendable {
             && request.header("Accept-Encoding").map {
                 acceptedCodings.value(of: $0) { CodingNegotiation.prefersGzip($0) }
             } ?? false
-        let response = scrapes.response(
-            for: negotiation, Query(request).names, isCompressed: isCompressed, complete: complete)
-        // The history gets its point once the scrape has its answer.
-        if response != nil, status.isPointDue { http.loop.submit { [self] in status.takePoint() } }
-        return reply(.metrics, response, isBulk: true)
+        scrapes.add(
+            http.suspend(request),
+            for: .init(negotiation: negotiation, names: Query(request).names, isCompressed: isCompressed))
+        // The history gets its point beside it.
+        if status.isPointDue { http.loop.submit { [self] in status.takePoint() } }
+        return .suspended
+    }
+
+    /// Whether another scrape may be under way. When there are as many as allowed, one that is being read slowly makes
+    /// room.
+    private var hasScrapeSlot: Bool {
+        http.bulkResponseCount + (scrapes?.waitingCount ?? 0) < configuration.concurrentScrapeLimit
+            || http.displaceBulkResponse(olderThan: Self.readingPatience)
     }
 
     /// Pages count as scrapes, so that clients that read slowly cannot make them fill the memory.
     private func serveStatus(_ request: HTTPRequest, _ route: Route) -> HTTPReply {
-        guard http.bulkResponseCount < configuration.concurrentScrapeLimit else {
-            return reply(route.label, .tooManyScrapes)
-        }
+        guard hasScrapeSlot else { return reply(route.label, .tooManyScrapes) }
         let format =
             route == .status
             ? .json

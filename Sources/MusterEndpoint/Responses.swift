@@ -19,6 +19,7 @@ enum FixedResponse: Int, CaseIterable {
     case unauthorized
     case tooManyRequests
     case tooManyLogins
+    case tooManyConnections
     case badRequest
 
     var status: Int {
@@ -28,7 +29,7 @@ enum FixedResponse: Int, CaseIterable {
         case .methodNotAllowed: 405
         case .bodyRefused: 413
         case .tooManyExclusions, .badRequest: 400
-        case .tooManyScrapes, .stopping, .tooManyLogins: 503
+        case .tooManyScrapes, .stopping, .tooManyLogins, .tooManyConnections: 503
         case .noStatus: 500
         case .unauthorized: 401
         case .tooManyRequests: 429
@@ -42,6 +43,8 @@ enum FixedResponse: Int, CaseIterable {
         case .methodNotAllowed: Self.plain + [("Allow", "GET, HEAD")]
         case .tooManyScrapes, .stopping, .tooManyLogins, .tooManyRequests:
             Self.plain + [("Cache-Control", "no-cache"), ("Retry-After", "1")]
+        case .tooManyConnections:
+            Self.plain + [("Cache-Control", "no-cache"), ("Retry-After", "1"), ("Connection", "close")]
         case .unauthorized:
             Self.plain + [("WWW-Authenticate", #"Basic realm="Muster", charset="UTF-8""#)]
         case .badRequest: Self.plain + [("Connection", "close")]
@@ -65,84 +68,170 @@ enum FixedResponse: Int, CaseIterable {
         case .unauthorized: "user name and password required\n"
         case .tooManyRequests: "too many requests; try again\n"
         case .tooManyLogins: "too many logins in progress; try again\n"
+        case .tooManyConnections:
+            "too many connections (the limit is \(configuration.connectionLimit), and "
+                + "\(configuration.perAddressConnectionLimit) for each address); only probes are answered\n"
         case .badRequest: "bad request\n"
         }
     }
 }
 
-/// The responses to scrapes. Requests that one pass of the loop finds share them: all of them had begun to arrive when
-/// they were rendered.
+/// The responses to scrapes. They are rendered and compressed on a thread that is there only while there are some to make:
+/// many series take long, and the endpoint's own thread has probes to answer meanwhile. Requests that come before a
+/// rendering starts share it, so however many come, there is at most one under way and one to follow.
 ///
-/// Belongs to the endpoint's thread.
-final class ScrapeResponses {
+/// Sound as `@unchecked Sendable`: everything is touched on the endpoint's thread only, but the press, which belongs to
+/// the other thread.
+final class ScrapeResponses: @unchecked Sendable {
     /// Completes a response's headers with those that all responses have.
     typealias Complete = (_ headers: [(name: String, value: String)]) -> [(name: String, value: String)]
 
-    private struct Scrape {
+    /// What a scrape asks for.
+    struct Order: Equatable {
         var negotiation: MetricsNegotiation
+        /// The families to show; all of them when empty.
         var names: Set<String>
         var isCompressed: Bool
-        var response: HTTPResponse
     }
 
-    private let renderer: any MetricsRenderer
-    private let metrics: EndpointMetrics?
-    private let compressor: GzipCompressor?
-    private let pool = HTTPBodyPool()
-    /// What has been rendered in the present pass, and the responses made of it.
-    private var rendering: (format: ExpositionFormat, names: Set<String>)?
-    private var buffer: [UInt8] = []
-    private var scrapes: [Scrape] = []
-
-    /// - Parameter compressionLevel: 1 to 9, or 0 for no compression.
-    init(renderer: any MetricsRenderer, metrics: EndpointMetrics?, compressionLevel: Int) {
-        self.renderer = renderer
-        self.metrics = metrics
-        compressor = compressionLevel > 0 ? GzipCompressor(level: Int32(compressionLevel)) : nil
-    }
+    private typealias Waiting = (order: Order, requests: [HTTPSuspension])
 
     /// Whether responses can be compressed.
-    var canCompress: Bool { compressor != nil }
+    let canCompress: Bool
+    /// Called on the endpoint's loop with the requests that a response is for; `nil` for want of memory.
+    var respond: ([HTTPSuspension], HTTPResponse?) -> Void = { _, _ in }
+    private let loop: EventLoop
+    private let press: Press
+    private let metrics: EndpointMetrics?
+    private let complete: Complete
+    private let pool = HTTPBodyPool()
+    private var waiting: [Waiting] = []
+    private var helper: EventLoop?
+    private var isPrinting = false
+    /// How many requests wait for their response.
+    private(set) var waitingCount = 0
 
-    /// The response to a scrape of the named families, or of all; `nil` for want of memory.
-    func response(
-        for negotiation: MetricsNegotiation, _ names: Set<String>, isCompressed: Bool, complete: Complete
-    ) -> HTTPResponse? {
-        for scrape in scrapes
-        where scrape.negotiation == negotiation && scrape.isCompressed == isCompressed && scrape.names == names {
-            return scrape.response
+    /// - Parameter compressionLevel: 1 to 9, or 0 for no compression.
+    init(
+        renderer: any MetricsRenderer, loop: EventLoop, metrics: EndpointMetrics?, compressionLevel: Int,
+        complete: @escaping Complete
+    ) {
+        let compressor = compressionLevel > 0 ? GzipCompressor(level: Int32(compressionLevel)) : nil
+        canCompress = compressor != nil
+        press = Press(renderer, compressor)
+        self.loop = loop
+        self.metrics = metrics
+        self.complete = complete
+    }
+
+    /// Adds a suspended request; ``start()`` begins to make its response.
+    func add(_ request: HTTPSuspension, for order: Order) {
+        waitingCount += 1
+        if let known = waiting.firstIndex(where: { $0.order == order }) {
+            waiting[known].requests.append(request)
+        } else {
+            waiting.append((order, [request]))
         }
-        if rendering?.format != negotiation.format || rendering?.names != names {
-            let start = MonotonicInstant.now
-            renderer.render(negotiation.format, names: names, into: &buffer)
-            metrics?.recordScrape(start.duration(to: .now))
-            rendering = (negotiation.format, names)
+    }
+
+    /// Begins to make the responses that are waited for, unless others are being made.
+    func start() {
+        guard !isPrinting, !waiting.isEmpty else { return }
+        if helper == nil { helper = try? EventLoop.helper(name: "muster-scrape", keepAlive: .seconds(30), or: loop) }
+        guard let helper else { return refuse() }
+        isPrinting = true
+        // Those of one text follow each other, so that it is rendered once.
+        let batch = waiting.sorted { one, other in one.order.isBefore(other.order) }
+        waiting = []
+        let sheets = batch.map { Sheet($0.order, pool.makeBody()) }
+        helper.submit { [self] in
+            let durations = press.print(sheets)
+            loop.submit { [self] in finish(batch, sheets, durations) }
         }
-        guard let body = makeBody(isCompressed: isCompressed) else { return nil }
+    }
+
+    private func finish(_ batch: [Waiting], _ sheets: [Sheet], _ durations: [Duration]) {
+        isPrinting = false
+        for duration in durations { metrics?.recordScrape(duration) }
+        for (entry, sheet) in zip(batch, sheets) {
+            waitingCount -= entry.requests.count
+            respond(entry.requests, sheet.isPrinted ? response(to: entry.order, sheet.body) : nil)
+        }
+        start()
+    }
+
+    private func refuse() {
+        for entry in waiting { respond(entry.requests, nil) }
+        waiting = []
+        waitingCount = 0
+    }
+
+    private func response(to order: Order, _ body: HTTPBody) -> HTTPResponse? {
         var headers = [
-            (name: "Content-Type", value: negotiation.contentType),
+            (name: "Content-Type", value: order.negotiation.contentType),
             (name: "Vary", value: "Accept, Accept-Encoding"), (name: "Cache-Control", value: "no-cache"),
         ]
-        if isCompressed { headers.append((name: "Content-Encoding", value: "gzip")) }
-        guard let made = HTTPResponse(status: 200, headers: complete(headers), body: body) else { return nil }
-        scrapes.append(Scrape(negotiation: negotiation, names: names, isCompressed: isCompressed, response: made))
-        return made
+        if order.isCompressed { headers.append((name: "Content-Encoding", value: "gzip")) }
+        return HTTPResponse(status: 200, headers: complete(headers), body: body)
     }
 
-    private func makeBody(isCompressed: Bool) -> HTTPBody? {
-        let body = pool.makeBody()
-        return buffer.withUnsafeBufferPointer { bytes in
-            if isCompressed, let compressor { return compressor.compress(bytes, into: body) ? body : nil }
-            body.fill(bytes)
-            return body
+    /// A response's body on its way to the other thread and back.
+    ///
+    /// Sound as `@unchecked Sendable`: one thread has it at a time.
+    private final class Sheet: @unchecked Sendable {
+        let order: Order
+        let body: HTTPBody
+        var isPrinted = false
+
+        init(_ order: Order, _ body: HTTPBody) {
+            self.order = order
+            self.body = body
         }
     }
 
-    /// Forgets what the pass has rendered.
-    func endPass() {
-        guard rendering != nil else { return }
-        rendering = nil
-        scrapes.removeAll(keepingCapacity: true)
+    /// What renders and compresses; its memory is reused.
+    ///
+    /// Sound as `@unchecked Sendable`: it is used by the helper's loop only.
+    private final class Press: @unchecked Sendable {
+        private let renderer: any MetricsRenderer
+        private let compressor: GzipCompressor?
+        private var text: [UInt8] = []
+
+        init(_ renderer: any MetricsRenderer, _ compressor: GzipCompressor?) {
+            self.renderer = renderer
+            self.compressor = compressor
+        }
+
+        /// Fills the bodies. Returns how long each rendering took.
+        func print(_ sheets: [Sheet]) -> [Duration] {
+            var durations: [Duration] = []
+            var before: Order?
+            for sheet in sheets {
+                let order = sheet.order
+                if before?.negotiation.format != order.negotiation.format || before?.names != order.names {
+                    let start = MonotonicInstant.now
+                    renderer.render(order.negotiation.format, names: order.names, into: &text)
+                    durations.append(start.duration(to: .now))
+                }
+                before = order
+                sheet.isPrinted = text.withUnsafeBufferPointer { bytes in
+                    if order.isCompressed, let compressor { return compressor.compress(bytes, into: sheet.body) }
+                    sheet.body.fill(bytes)
+                    return true
+                }
+            }
+            return durations
+        }
+    }
+}
+
+extension ScrapeResponses.Order {
+    /// An order in which those of the same text are neighbours.
+    fileprivate func isBefore(_ other: Self) -> Bool {
+        func key(_ order: Self) -> (Int, String) {
+            (order.negotiation.format == .text ? 0 : 1, order.names.sorted().joined(separator: ","))
+        }
+        return key(self) < key(other)
     }
 }
 

@@ -48,6 +48,9 @@ enum Route: Equatable {
         }
     }
 
+    /// Whether it is a probe of health.
+    var isProbe: Bool { if case .health = self { true } else { false } }
+
     /// A level's route in metrics.
     static func label(of level: HealthLevel) -> RouteLabel {
         switch level {

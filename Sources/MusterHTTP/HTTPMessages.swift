@@ -2,6 +2,7 @@
 
 import CMicrohttpd
 import Glibc
+import MusterPlatform
 
 /// A request whose headers have arrived. It is the library's: valid during the call that it is handed to.
 package struct HTTPRequest {
@@ -242,6 +243,22 @@ final class HTTPConnectionList {
         tail = connection
     }
 
+    /// The connection that has been here for longest, of one address or of all.
+    func first(of address: ClientAddress?) -> HTTPConnection? {
+        var connection = head
+        while let address, let present = connection, present.address != address { connection = present.next }
+        return connection
+    }
+
+    /// Calls a function with each connection, which may leave the list.
+    func forEach(_ body: (HTTPConnection) -> Void) {
+        var connection = head
+        while let present = connection {
+            connection = present.next
+            body(present)
+        }
+    }
+
     fileprivate func remove(_ connection: HTTPConnection) {
         let next = connection.next
         let previous = connection.previous
@@ -277,16 +294,40 @@ struct ClientAddress: Hashable {
 
 /// A client's connection: whether it is silent or being answered, and since when.
 ///
-/// Belongs to the server's thread.
-package final class HTTPConnection {
-    private let descriptor: Int32
+/// Sound as `@unchecked Sendable`: it is read and written on the server's thread only; watches merely carry it.
+package final class HTTPConnection: @unchecked Sendable {
+    /// Where an unfinished TLS handshake is.
+    enum Handshake {
+        /// There is none.
+        case none
+        /// Suspended, until the client has sent, or read, more.
+        case waiting(EventLoop.Watch)
+        /// Suspended, in the queue for its next step.
+        case ready
+        /// In the library's hands for this pass.
+        case stepping
+    }
+
+    let pointer: OpaquePointer
+    let descriptor: Int32
     /// Where it comes from; `nil` for a Unix socket.
     let address: ClientAddress?
     /// When the present phase began, in monotonic nanoseconds.
     fileprivate(set) var since: Int64 = 0
-    fileprivate var list: HTTPConnectionList?
+    fileprivate(set) var list: HTTPConnectionList?
     fileprivate(set) var next: HTTPConnection?
     fileprivate unowned(unsafe) var previous: HTTPConnection?
+    /// Whether it is one of those that are kept for what must not be kept out.
+    package let isReserved: Bool
+    /// Whether a bulk response is being sent on it.
+    var isBulk = false
+    /// Whether ``hangUp()`` has been called.
+    private(set) var isEnding = false
+    var handshake = Handshake.none
+    var hasFinishedHandshake = false
+    var isHandshaking: Bool { if case .none = handshake { false } else { true } }
+    /// GnuTLS' part of it, while the library has it.
+    var session: OpaquePointer?
     /// What its TLS works with; `nil` for a connection without.
     var tls: TLSCredentials?
     /// Whether no path is to be made of the present request's target.
@@ -296,15 +337,18 @@ package final class HTTPConnection {
     /// Whether the handshake succeeds whatever the client's certificate, so that each request is to be checked.
     var isLenient = false
 
-    init(descriptor: Int32, address: ClientAddress?) {
+    init(pointer: OpaquePointer, descriptor: Int32, address: ClientAddress?, isReserved: Bool) {
+        self.pointer = pointer
         self.descriptor = descriptor
         self.address = address
+        self.isReserved = isReserved
     }
 
     /// Ends the connection: the library sees a hang-up and closes it.
     ///
     /// The descriptor is the library's, and open as long as this object is in a list.
     func hangUp() {
+        isEnding = true
         shutdown(descriptor, Int32(SHUT_RDWR))
     }
 

@@ -48,22 +48,29 @@ package final class HTTPServer: @unchecked Sendable {
         /// With as many connections the one that has been silent for longest makes room for a new one.
         package var connections: Int
         /// How many of them one IP address may have; 0 for no such limit. With as many, the one of these that has been
-        /// silent for longest makes room for a new one, which is refused when none of them is silent.
+        /// silent for longest makes room for a new one.
         package var connectionsPerAddress: Int
+        /// How many more there may be when nobody makes room. ``HTTPConnection/isReserved`` tells the handler, which
+        /// answers on these only what must not be kept out; they end with their first response.
+        package var reservedConnections: Int
         /// The memory of one connection in bytes. The request's line and headers have to fit in.
         package var requestSize: Int
+        /// How long a TLS handshake may take.
+        package var handshakeTimeout: Duration
         /// How long a connection may take to send a whole request, from its start or the response before.
         package var idleTimeout: Duration
         /// How long an answer may take, until the client has read it.
         package var responseTimeout: Duration
 
         package init(
-            connections: Int, connectionsPerAddress: Int, requestSize: Int, idleTimeout: Duration,
-            responseTimeout: Duration
+            connections: Int, connectionsPerAddress: Int, reservedConnections: Int, requestSize: Int,
+            handshakeTimeout: Duration, idleTimeout: Duration, responseTimeout: Duration
         ) {
             self.connections = connections
             self.connectionsPerAddress = connectionsPerAddress
+            self.reservedConnections = reservedConnections
             self.requestSize = requestSize
+            self.handshakeTimeout = handshakeTimeout
             self.idleTimeout = idleTimeout
             self.responseTimeout = responseTimeout
         }
@@ -71,6 +78,7 @@ package final class HTTPServer: @unchecked Sendable {
 
     /// Why the server ended a connection.
     package enum ClosingReason: String, CaseIterable {
+        case handshake
         case idle
         case slowReader = "slow_reader"
         case evicted
@@ -80,17 +88,20 @@ package final class HTTPServer: @unchecked Sendable {
     /// What the library keeps for a request between two calls; a pointer to an ``HTTPSuspension`` otherwise.
     private enum Mark {
         static var seen: UnsafeMutableRawPointer? { UnsafeMutableRawPointer(bitPattern: 1) }
-        static var bulk: UnsafeMutableRawPointer? { UnsafeMutableRawPointer(bitPattern: 2) }
         /// The request has a target that no path is to be made of.
-        static var badTarget: UnsafeMutableRawPointer? { UnsafeMutableRawPointer(bitPattern: 3) }
+        static var badTarget: UnsafeMutableRawPointer? { UnsafeMutableRawPointer(bitPattern: 2) }
 
         static func suspension(_ mark: UnsafeMutableRawPointer?) -> Unmanaged<HTTPSuspension>? {
-            guard let mark, mark != seen, mark != bulk, mark != badTarget else { return nil }
+            guard let mark, mark != seen, mark != badTarget else { return nil }
             return Unmanaged.fromOpaque(mark)
         }
     }
 
     private static let longestBatch = 64
+    /// How many handshakes take a step between two looks at everything else: each may cost a signature.
+    private static let handshakeBatch = 4
+    /// A handshake that takes longer makes room for a new connection before one that is merely silent does.
+    private static let handshakePatience: Duration = .seconds(1)
     /// How long to wait when the system has no descriptor for a connection.
     private static let shortagePause: Duration = .milliseconds(100)
 
@@ -111,10 +122,22 @@ package final class HTTPServer: @unchecked Sendable {
     /// When the present pass began, in monotonic nanoseconds.
     private var passStart: Int64 = 0
 
+    private let handshaking = HTTPConnectionList()
     private let silent = HTTPConnectionList()
     private let answering = HTTPConnectionList()
+    /// The handshakes whose next bytes have come, the last one on top: of many that arrive together, the oldest may
+    /// have been given up.
+    private var readyHandshakes: [HTTPConnection] = []
+    /// Those that take a step in this pass.
+    private var steppingHandshakes: [HTTPConnection] = []
     private var connectionCount = 0
+    private var reservedCount = 0
+    /// Of those that are not reserved.
     private var connectionCounts: [ClientAddress: Int] = [:]
+    /// The connection that the library has just been given.
+    private var accepted: HTTPConnection?
+    /// Whether it is one of the reserved ones.
+    private var acceptsReserved = false
     private var suspended: [ObjectIdentifier: HTTPSuspension] = [:]
     /// How many bulk responses are being sent.
     package private(set) var bulkResponseCount = 0
@@ -183,6 +206,9 @@ package final class HTTPServer: @unchecked Sendable {
             MHD_resume_connection(suspension.connection)
         }
         suspended = [:]
+        // The library ends the process when connections are suspended at its end.
+        handshaking.forEach(proceed)
+        steppingHandshakes = []
         // Sends the refusals to the clients that have been waiting.
         for daemon in daemons { MHD_run(daemon.pointer) }
         tearDown()
@@ -211,10 +237,8 @@ package final class HTTPServer: @unchecked Sendable {
     package func setTLS(_ credentials: TLSCredentials?) throws {
         tls = credentials
         defer {
-            var connection = silent.head
-            while let present = connection {
-                connection = present.next
-                if !isCurrent(present) { present.hangUp() }
+            for list in [handshaking, silent] {
+                list.forEach { if !isCurrent($0) { end($0) } }
             }
         }
         try openDaemon()
@@ -249,6 +273,7 @@ package final class HTTPServer: @unchecked Sendable {
             passStart = MonotonicInstant.now.nanoseconds
             isUnfinished = false
             for daemon in daemons { MHD_run(daemon.pointer) }
+            parkHandshakes()
             handler?.didFinishPass()
             for daemon in daemons where daemon.isUnfinished { isUnfinished = true }
         }
@@ -294,7 +319,9 @@ package final class HTTPServer: @unchecked Sendable {
             let result = MHD_queue_response(request.pointer, UInt32(response.status), response.pointer)
             if isBulk, result == .YES {
                 bulkResponseCount += 1
-                request.mark.pointee = Mark.bulk
+                request.connection.isBulk = true
+                // From here on it is up to the client.
+                answering.append(request.connection, at: MonotonicInstant.now.nanoseconds)
             }
             return result
         }
@@ -309,18 +336,38 @@ package final class HTTPServer: @unchecked Sendable {
         _ connection: OpaquePointer, mark: UnsafeMutablePointer<UnsafeMutableRawPointer?>,
         reason: MHD_RequestTerminationCode
     ) {
-        if mark.pointee == Mark.bulk {
-            bulkResponseCount -= 1
-        } else if let suspension = Mark.suspension(mark.pointee)?.takeRetainedValue() {
+        if let suspension = Mark.suspension(mark.pointee)?.takeRetainedValue() {
             suspended[ObjectIdentifier(suspension)] = nil
             suspension.cancel()
         }
         mark.pointee = nil
         guard let client = client(of: connection) else { return }
+        endBulk(client)
         silent.append(client, at: passStart)
-        if !isCurrent(client) { return client.hangUp() }
+        if !isCurrent(client) || client.isReserved { return client.hangUp() }
         // The library overlooks an end of the stream that comes together with the request.
         if reason == .REQUEST_TERMINATED_COMPLETED_OK { client.noticeEnd() }
+    }
+
+    /// Ends the bulk response that its client has been reading for longest, if it has been for longer than a limit.
+    /// Returns whether there was one.
+    package func displaceBulkResponse(olderThan limit: Duration) -> Bool {
+        let latest = MonotonicInstant.now.nanoseconds - limit.clampedNanoseconds
+        var connection = answering.head
+        while let present = connection, present.since <= latest {
+            if present.isBulk {
+                endBulk(present)
+                close(present, .slowReader)
+                return true
+            }
+            connection = present.next
+        }
+        return false
+    }
+
+    private func endBulk(_ connection: HTTPConnection) {
+        if connection.isBulk { bulkResponseCount -= 1 }
+        connection.isBulk = false
     }
 
     /// Suspends a request until ``resume(_:with:)``; its handler then returns ``HTTPReply/suspended``.
@@ -332,12 +379,14 @@ package final class HTTPServer: @unchecked Sendable {
         return suspension
     }
 
-    /// Answers a suspended request, unless it has ended meanwhile. To be called on the loop's thread.
-    package func resume(_ suspension: HTTPSuspension, with respond: @escaping (HTTPRequest) -> HTTPReply) {
-        guard !isStopping, suspended.removeValue(forKey: ObjectIdentifier(suspension)) != nil else { return }
-        suspension.onCancel = nil
-        suspension.respond = respond
-        MHD_resume_connection(suspension.connection)
+    /// Answers suspended requests, unless they have ended meanwhile. To be called on the loop's thread.
+    package func resume(_ suspensions: [HTTPSuspension], with respond: @escaping (HTTPRequest) -> HTTPReply) {
+        guard !isStopping else { return }
+        for suspension in suspensions where suspended.removeValue(forKey: ObjectIdentifier(suspension)) != nil {
+            suspension.onCancel = nil
+            suspension.respond = respond
+            MHD_resume_connection(suspension.connection)
+        }
         // The library takes notice of it in its next pass only.
         runPass()
     }
@@ -350,11 +399,12 @@ package final class HTTPServer: @unchecked Sendable {
         guard !isStopping else { return }
         handler?.willAccept()
         guard let daemon = try? openDaemon() else { return }
-        if connectionCount >= limits.connections { makeRoom() }
-        let room = limits.connections - connectionCount
-        if room <= 0 { return pauseAccepting() }
         passStart = MonotonicInstant.now.nanoseconds
-        for _ in 0..<min(room, Self.longestBatch) {
+        for _ in 0..<Self.longestBatch {
+            guard canAccept else {
+                pauseAccepting()
+                break
+            }
             var address = sockaddr_storage()
             var length = socklen_t(MemoryLayout<sockaddr_storage>.size)
             let isLast = withUnsafeMutablePointer(to: &address) { pointer in
@@ -365,30 +415,53 @@ package final class HTTPServer: @unchecked Sendable {
         runPass()
     }
 
-    /// A client waits for a connection and there are as many as allowed: the one that has been silent for longest has
-    /// to go, so that idle clients cannot keep a probe out.
-    private func makeRoom() {
-        // Those that have sent a request already do not count as silent.
-        runPass()
-        guard connectionCount >= limits.connections else { return }
-        evictLongestSilent()
-        runPass()
+    /// Whether there is room for a connection, or one that can make room.
+    private var canAccept: Bool {
+        connectionCount < limits.connections + limits.reservedConnections || silent.head != nil
+            || handshaking.head != nil
     }
 
-    /// Ends the longest-silent connection of an address that has as many as allowed; returns whether there is room. It is
-    /// not left to the library, which would refuse the new one: a probe behind the same address as idle clients.
-    private func makeRoom(for address: ClientAddress?) -> Bool {
-        guard limits.connectionsPerAddress > 0, let address,
-            connectionCounts[address, default: 0] >= limits.connectionsPerAddress
-        else { return true }
+    /// What a new connection may be used for.
+    private enum Admission {
+        case everything
+        /// It is one of the reserved ones.
+        case reserved
+    }
+
+    /// Finds room for a connection; `nil` if there is none. It is not left to the library, which would refuse the new
+    /// one: a probe behind the same address as idle clients.
+    private func admit(_ address: ClientAddress?) -> Admission? {
+        if !isFull, !isFull(address) { return .everything }
         // Those that have sent a request already do not count as silent.
         runPass()
-        var connection = silent.head
-        while let present = connection, present.address != address { connection = present.next }
-        guard let connection else { return false }
-        close(connection, .evicted)
-        runPass()
-        return true
+        let isAddressFull = isFull(address)
+        if !isFull, !isAddressFull { return .everything }
+        if let victim = longestWaiting(of: isAddressFull ? address : nil) {
+            let wasReserved = victim.isReserved
+            close(victim, .evicted)
+            runPass()
+            return wasReserved ? .reserved : .everything
+        }
+        return reservedCount < limits.reservedConnections ? .reserved : nil
+    }
+
+    private var isFull: Bool { connectionCount - reservedCount >= limits.connections }
+
+    private func isFull(_ address: ClientAddress?) -> Bool {
+        guard limits.connectionsPerAddress > 0, let address else { return false }
+        return connectionCounts[address, default: 0] >= limits.connectionsPerAddress
+    }
+
+    /// The connection that has to go when room is needed, of one address or of all: a handshake that has stalled, or
+    /// else the one that has been silent for longest, or else the oldest handshake.
+    private func longestWaiting(of address: ClientAddress? = nil) -> HTTPConnection? {
+        let stalled = handshaking.first(of: address)
+        if let stalled,
+            MonotonicInstant(nanoseconds: stalled.since).advanced(by: Self.handshakePatience) <= .now
+        {
+            return stalled
+        }
+        return silent.first(of: address) ?? stalled
     }
 
     /// Accepts one connection. Returns whether there is no other one to be had now.
@@ -397,13 +470,16 @@ package final class HTTPServer: @unchecked Sendable {
     ) -> Bool {
         let descriptor = cmicrohttpd_accept(socket.descriptor, address, &length)
         if descriptor >= 0 {
-            guard makeRoom(for: ClientAddress(address)) else {
+            guard let admission = admit(ClientAddress(address)) else {
                 Glibc.close(descriptor)
                 handler?.didClose(.refused)
                 return false
             }
+            acceptsReserved = admission == .reserved
             // Should it fail, the library has closed the connection.
             _ = MHD_add_connection(daemon, descriptor, address, length)
+            if let connection = accepted, connection.tls != nil { park(connection) }
+            accepted = nil
             return false
         }
         switch errno {
@@ -411,7 +487,7 @@ package final class HTTPServer: @unchecked Sendable {
             // The kernel reports this even when no client waits.
             var waiting = pollfd(fd: socket.descriptor, events: Int16(POLLIN), revents: 0)
             guard poll(&waiting, 1, 0) > 0 else { return true }
-            evictLongestSilent()
+            if let victim = longestWaiting() { close(victim, .evicted) }
             pauseAccepting()
             isShortOfDescriptors = true
             loop.schedule(at: .now.advanced(by: Self.shortagePause)) { [weak self] in
@@ -435,10 +511,69 @@ package final class HTTPServer: @unchecked Sendable {
 
     /// The descriptor is watched for its state, not for changes, so clients that wait already are seen.
     private func resumeAccepting() {
-        guard !isStopping, listening == nil, !isShortOfDescriptors,
-            connectionCount < limits.connections || silent.head != nil
-        else { return }
+        guard !isStopping, listening == nil, !isShortOfDescriptors, canAccept else { return }
         listening = try? loop.watch(socket.descriptor, for: .readable) { [self] _ in acceptConnections() }
+    }
+
+    // MARK: Handshakes
+
+    /// Keeps a connection whose handshake is not finished away from the library until its next bytes are there: the
+    /// library would try again and again meanwhile (up to 1.0.1, with epoll), at the cost of a whole processor.
+    private func park(_ connection: HTTPConnection) {
+        MHD_suspend_connection(connection.pointer)
+        let events: DescriptorEvents = TLSCredentials.isSending(connection.session) ? .writable : .readable
+        do {
+            let watch = try loop.watch(connection.descriptor, for: events) { [self] _ in
+                guard case .waiting(let watch) = connection.handshake else { return }
+                loop.unwatch(watch)
+                connection.handshake = .ready
+                if readyHandshakes.isEmpty { loop.submit { [self] in stepHandshakes() } }
+                readyHandshakes.append(connection)
+            }
+            connection.handshake = .waiting(watch)
+        } catch {
+            connection.handshake = .ready
+            close(connection, .handshake)
+        }
+    }
+
+    private func stepHandshakes() {
+        guard !isStopping else { return }
+        for _ in 0..<Self.handshakeBatch {
+            guard let connection = readyHandshakes.popLast() else { break }
+            proceed(connection)
+        }
+        runPass()
+        if !readyHandshakes.isEmpty { loop.submit { [self] in stepHandshakes() } }
+    }
+
+    /// Gives a connection back to the library, for the next step of its handshake or for its end.
+    private func proceed(_ connection: HTTPConnection) {
+        switch connection.handshake {
+        case .none, .stepping: return
+        case .waiting(let watch): loop.unwatch(watch)
+        case .ready: break
+        }
+        connection.handshake = .stepping
+        steppingHandshakes.append(connection)
+        MHD_resume_connection(connection.pointer)
+    }
+
+    /// Takes the connections back whose handshake was not finished in this pass.
+    private func parkHandshakes() {
+        guard !steppingHandshakes.isEmpty else { return }
+        let connections = steppingHandshakes
+        steppingHandshakes = []
+        for connection in connections {
+            guard case .stepping = connection.handshake else { continue }
+            if connection.hasFinishedHandshake || connection.isEnding {
+                connection.handshake = .none
+                // Unless its first request is there already.
+                if connection.list === handshaking { silent.append(connection, at: passStart) }
+            } else {
+                park(connection)
+            }
+        }
     }
 
     // MARK: Timeouts
@@ -446,9 +581,10 @@ package final class HTTPServer: @unchecked Sendable {
     /// Ends the connections whose time is over, and sets the timer for the next.
     private func expire() {
         let now = MonotonicInstant.now
-        let idle = end(silent, after: limits.idleTimeout, at: now, .idle)
-        let slow = end(answering, after: limits.responseTimeout, at: now, .slowReader)
-        let deadline = min(idle, slow)
+        let deadline = min(
+            end(handshaking, after: limits.handshakeTimeout, at: now, .handshake),
+            end(silent, after: limits.idleTimeout, at: now, .idle),
+            end(answering, after: limits.responseTimeout, at: now, .slowReader))
         // A timer that fires too early does no harm; so requests do not move it.
         guard deadline < timer?.deadline ?? .max else { return }
         if let timer { loop.cancel(timer.action) }
@@ -470,36 +606,55 @@ package final class HTTPServer: @unchecked Sendable {
         return .max
     }
 
-    private func evictLongestSilent() {
-        if let longest = silent.head { close(longest, .evicted) }
-    }
-
     private func close(_ connection: HTTPConnection, _ reason: ClosingReason) {
         connection.leave()
-        connection.hangUp()
+        end(connection)
         handler?.didClose(reason)
+    }
+
+    /// Ends a connection: the library closes it in the next pass.
+    private func end(_ connection: HTTPConnection) {
+        connection.hangUp()
+        guard connection.isHandshaking else { return }
+        // The library does not watch it.
+        proceed(connection)
+        loop.submit { [self] in runPass() }
     }
 
     // MARK: Connections
 
     fileprivate func connectionStarted(_ connection: OpaquePointer) -> HTTPConnection {
         let client = HTTPConnection(
-            descriptor: cmicrohttpd_connection_descriptor(connection),
-            address: cmicrohttpd_client_address(connection).flatMap { ClientAddress($0) })
-        if let address = client.address { connectionCounts[address, default: 0] += 1 }
+            pointer: connection, descriptor: cmicrohttpd_connection_descriptor(connection),
+            address: cmicrohttpd_client_address(connection).flatMap { ClientAddress($0) },
+            isReserved: acceptsReserved)
+        connectionCount += 1
+        if client.isReserved {
+            reservedCount += 1
+        } else if let address = client.address {
+            connectionCounts[address, default: 0] += 1
+        }
         if let tls, let session = cmicrohttpd_tls_session(connection) {
             client.tls = tls
+            client.session = session
             tls.prepare(session, for: client, isLenient: admitsAllClients)
+            handshaking.append(client, at: passStart)
+        } else {
+            silent.append(client, at: passStart)
         }
-        connectionCount += 1
-        silent.append(client, at: passStart)
+        accepted = client
         return client
     }
 
     fileprivate func connectionEnded(_ connection: HTTPConnection) {
         connection.leave()
+        connection.handshake = .none
+        connection.session = nil
+        endBulk(connection)
         connectionCount -= 1
-        if let address = connection.address {
+        if connection.isReserved {
+            reservedCount -= 1
+        } else if let address = connection.address {
             let left = connectionCounts[address, default: 1] - 1
             connectionCounts[address] = left > 0 ? left : nil
         }
@@ -525,7 +680,7 @@ private final class HTTPDaemon {
         isSecure = tls != nil
         func start(_ certificate: UnsafePointer<CChar>?, _ key: UnsafePointer<CChar>?) -> OpaquePointer? {
             cmicrohttpd_start(
-                UInt32(limits.connections), limits.requestSize, certificate, key,
+                UInt32(limits.connections + limits.reservedConnections), limits.requestSize, certificate, key,
                 handleRequest, completedRequest, changedConnection, beganRequest, context)
         }
         let started =

@@ -58,6 +58,11 @@ package enum ClientAuthentication: String, CaseIterable, Hashable, Sendable {
     package var isRequired: Bool { self == .requireAny || self == .requireAndVerify }
     /// Whether a certificate is verified against the authorities.
     package var isVerified: Bool { self == .verifyIfGiven || self == .requireAndVerify }
+
+    /// Whether this keeps out clients that the other one lets in.
+    package func isStricter(than other: ClientAuthentication) -> Bool {
+        (isRequired && !other.isRequired) || (isVerified && !other.isVerified)
+    }
 }
 
 /// Why a TLS configuration cannot be used.
@@ -80,6 +85,8 @@ package enum TLSError: Error, Equatable {
 /// Belongs to the server's thread, apart from its creation.
 package final class TLSCredentials {
     package let configuration: TLSConfiguration
+    /// When the server's own certificates are valid.
+    package let validity: CertificateValidity?
     private let credentials: gnutls_certificate_credentials_t
     private let priorities: gnutls_priority_t
 
@@ -107,6 +114,7 @@ package final class TLSCredentials {
         guard code == 0, let priorities else { throw .unsupportedPriorities(reason: Self.text(code)) }
         isComplete = true
         self.configuration = configuration
+        validity = CertificateValidity(pem: configuration.certificate)
         self.credentials = credentials
         self.priorities = priorities
     }
@@ -129,7 +137,7 @@ package final class TLSCredentials {
         return key.contains(" PRIVATE KEY-----") ? .rejected(reason: text(code)) : .noKey
     }
 
-    private static func withDatum<Result>(
+    fileprivate static func withDatum<Result>(
         _ bytes: [UInt8], _ use: (UnsafePointer<gnutls_datum_t>) -> Result
     ) -> Result {
         var bytes = bytes
@@ -148,12 +156,19 @@ package final class TLSCredentials {
     func prepare(_ session: gnutls_session_t, for connection: HTTPConnection, isLenient: Bool) {
         gnutls_credentials_set(session, GNUTLS_CRD_CERTIFICATE, UnsafeMutableRawPointer(credentials))
         gnutls_priority_set(session, priorities)
+        // The session's place for a cache, of which there is none.
+        gnutls_db_set_ptr(session, Unmanaged.passUnretained(connection).toOpaque())
+        gnutls_handshake_set_hook_function(session, UInt32(GNUTLS_HANDSHAKE_FINISHED.rawValue), GNUTLS_HOOK_POST) {
+            session, _, _, isIncoming, _ in
+            if isIncoming != 0, let session, let pointer = gnutls_db_get_ptr(session) {
+                Unmanaged<HTTPConnection>.fromOpaque(pointer).takeUnretainedValue().hasFinishedHandshake = true
+            }
+            return 0
+        }
         let policy = configuration.clientAuthentication
         guard policy != .none else { return gnutls_certificate_server_set_request(session, GNUTLS_CERT_IGNORE) }
         gnutls_certificate_server_set_request(
             session, policy.isRequired && !isLenient ? GNUTLS_CERT_REQUIRE : GNUTLS_CERT_REQUEST)
-        // The session's place for a cache, of which there is none.
-        gnutls_db_set_ptr(session, Unmanaged.passUnretained(connection).toOpaque())
         connection.certificate = .missing
         connection.isLenient = isLenient
         gnutls_session_set_verify_function(session) { session in
@@ -164,6 +179,61 @@ package final class TLSCredentials {
             connection.certificate = certificate
             return connection.isLenient || certificate.isAdmitted(by: configuration.clientAuthentication) ? 0 : -1
         }
+    }
+}
+
+/// When certificates are valid, in seconds since 1970: from the latest of their beginnings to the earliest of their ends.
+package struct CertificateValidity: Hashable, Sendable {
+    package var start: Int64
+    package var end: Int64
+
+    package init(start: Int64, end: Int64) {
+        self.start = start
+        self.end = end
+    }
+
+    /// Reads certificates in PEM form; `nil` when there is none that can be read.
+    package init?(pem: [UInt8]) {
+        guard cgnutls_load() == nil else { return nil }
+        var made: UnsafeMutablePointer<gnutls_x509_crt_t?>?
+        var count: UInt32 = 0
+        let code = TLSCredentials.withDatum(pem) {
+            gnutls_x509_crt_list_import2(&made, &count, $0, GNUTLS_X509_FMT_PEM, 0)
+        }
+        guard code >= 0, let made else { return nil }
+        defer { cgnutls_free(made) }
+        var start = Int64.min
+        var end = Int64.max
+        for index in 0..<Int(count) {
+            guard let certificate = made[index] else { continue }
+            start = max(start, Int64(gnutls_x509_crt_get_activation_time(certificate)))
+            end = min(end, Int64(gnutls_x509_crt_get_expiration_time(certificate)))
+            gnutls_x509_crt_deinit(certificate)
+        }
+        guard count > 0 else { return nil }
+        self.init(start: start, end: end)
+    }
+
+    /// What is wrong with them at an instant, as the end of a sentence; `nil` while they are valid.
+    package func problem(at now: Int64) -> String? {
+        if now < start { return "is not valid before \(Self.text(start))" }
+        return now > end ? "expired on \(Self.text(end))" : nil
+    }
+
+    private static func text(_ instant: Int64) -> String {
+        var seconds = time_t(instant)
+        var parts = tm()
+        guard gmtime_r(&seconds, &parts) != nil else { return "\(instant) s after 1970" }
+        var text = [CChar](repeating: 0, count: 64)
+        let count = strftime(&text, text.count, "%Y-%m-%d %H:%M:%S UTC", &parts)
+        return String(decoding: text.prefix(count).map { UInt8(bitPattern: $0) }, as: UTF8.self)
+    }
+}
+
+extension TLSCredentials {
+    /// Whether a handshake waits for the client to read, rather than to send.
+    static func isSending(_ session: gnutls_session_t?) -> Bool {
+        session.map { gnutls_record_get_direction($0) == 1 } ?? false
     }
 }
 

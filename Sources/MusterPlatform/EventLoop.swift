@@ -148,6 +148,24 @@ package final class EventLoop: TaskExecutor, @unchecked Sendable {
         }
     }
 
+    /// A loop with a thread that is there only while there is something to do.
+    ///
+    /// - Parameters:
+    ///   - keepAlive: How long the thread stays without anything to do.
+    ///   - other: Does the work itself where the system refuses a thread, and all that it has to do waits meanwhile.
+    package static func helper(
+        name: String, keepAlive: Duration, or other: EventLoop
+    ) throws(SystemError) -> EventLoop {
+        try EventLoop(name: name) { helper in
+            do {
+                try helper.attachThread(name: name, keepAlive: keepAlive)
+            } catch {
+                // Another one may run it by then.
+                other.submit { try? helper.run(keepAlive: .zero) }
+            }
+        }
+    }
+
     // MARK: Handing work in
 
     /// Queues a step of a task; called by the Swift runtime.

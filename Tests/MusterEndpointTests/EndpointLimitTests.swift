@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Glibc
+import MusterMetrics
 import MusterPlatform
 import Testing
 
@@ -167,17 +168,45 @@ struct EndpointLimitTests {
         #expect(try late.response().text == "ok")
     }
 
-    @Test("One whose connections are all being answered gets no more")
-    func perAddressBusy() throws {
-        let bench = try EndpointBench { $0.perAddressConnectionLimit = 2 }
+    @Test(
+        "When all connections are being answered, some more are there for probes, and for nothing else",
+        arguments: [\.connectionLimit, \.perAddressConnectionLimit]
+            as [WritableKeyPath<EndpointConfiguration, Int> & Sendable])
+    func busy(limit: WritableKeyPath<EndpointConfiguration, Int> & Sendable) throws {
+        let bench = try EndpointBench {
+            $0[keyPath: limit] = 2
+            $0.concurrentScrapeLimit = 1
+        }
         let door = Door()
         try bench.health.register(.asynchronous("db", .ready, timeout: .seconds(600)) { await door.pass() })
         let waiting = try (0..<2).map { _ in try bench.client() }
         for client in waiting { client.request("GET", "/readyz") }
         #expect(door.arrival.wait())
-        #expect(try bench.client().rest() == "")
+        for _ in 0..<2 * EndpointConfiguration.reservedConnections {
+            let probe = try bench.client()
+            #expect(try probe.get("/livez").text == "ok")
+            #expect(try probe.rest() == "")
+            let scrape = try bench.client()
+            let refusal = try scrape.get("/metrics")
+            #expect(refusal.status == 503)
+            #expect(refusal.text.hasPrefix("too many connections (the limit is "))
+            #expect(refusal.header("connection") == "close")
+            #expect(try scrape.rest() == "")
+        }
+        // Those who are silent on them make room, too.
+        let silent = try (0..<2 * EndpointConfiguration.reservedConnections).map { _ in try bench.client() }
+        #expect(try bench.get("/livez").text == "ok")
+        #expect(try silent[0].rest() == "")
+        // Until they all wait for something.
+        let others = try (0..<EndpointConfiguration.reservedConnections).map { _ in
+            let client = try bench.client()
+            client.request("GET", "/readyz")
+            return client
+        }
+        #expect(try silent[silent.count - 1].rest() == "")
         door.open()
-        for client in waiting { #expect(try client.response().text == "ok") }
+        for client in waiting + others { #expect(try client.response().text == "ok") }
+        #expect(try bench.get("/metrics").status == 200)
     }
 
     @Test(
@@ -193,29 +222,49 @@ struct EndpointLimitTests {
         #expect(try bench.get("/livez").text == "ok")
     }
 
-    @Test("A slow reader keeps no probe waiting, takes no more than its share, and is ended")
+    @Test("Slow readers keep no probe and no scrape out, and are ended")
     func slowReader() throws {
-        let bench = try EndpointBench(padding: 30_000_000) {
-            $0.concurrentScrapeLimit = 2
-            $0.responseTimeout = .seconds(2)
-        }
+        let bench = try EndpointBench(padding: 30_000_000) { $0.concurrentScrapeLimit = 2 }
         let slow = try (0..<2).map { _ in try bench.client(receiveBuffer: 4096) }
-        for client in slow { client.request("GET", "/metrics") }
-        // The first bytes have come, so the scrapes are under way.
         for client in slow {
+            client.request("GET", "/metrics")
+            // The first bytes have come, so the scrape is under way.
             var byte: UInt8 = 0
             #expect(recv(client.descriptor, &byte, 1, Int32(MSG_PEEK)) == 1)
         }
         #expect(try bench.get("/livez").text == "ok")
-        let refused = try bench.get("/metrics")
-        #expect(refused.status == 503)
-        #expect(refused.text == "too many scrapes in progress (the limit is 2); try again\n")
-        #expect(refused.header("retry-after") == "1")
-        // Their places are free when their time is over.
-        var status = 503
-        while status == 503 { status = try bench.get("/metrics").status }
-        #expect(status == 200)
-        for client in slow { #expect(throws: TestClient.Failure.self) { try client.response() } }
+        var answers: [TestClient.Response] = []
+        while answers.last?.status != 200 { answers.append(try bench.get("/metrics")) }
+        // None had been reading for long, at first.
+        for refused in answers.dropLast() {
+            #expect(refused.status == 503)
+            #expect(refused.text == "too many scrapes in progress (the limit is 2); try again\n")
+            #expect(refused.header("retry-after") == "1")
+        }
+        // The one that had been reading for longest had to go, the other one goes on.
+        #expect(throws: TestClient.Failure.self) { try slow[0].response() }
+        #expect(try slow[1].response().body.count > 30_000_000)
+    }
+
+    @Test("A slow reader is ended when its time is over")
+    func slowReaderAlone() throws {
+        let writer = try ArenaWriter.create(name: "test", capacity: 1 << 20)
+        let registry = MetricRegistry(arena: writer, logger: RecordedLog().logger)
+        let bench = try EndpointBench(padding: 30_000_000, registry: registry) {
+            $0.responseTimeout = .milliseconds(500)
+        }
+        let slow = try bench.client(receiveBuffer: 4096)
+        slow.request("GET", "/metrics")
+        let exposition = Exposition(sources: [
+            ArenaSource(reader: try ArenaReader(descriptor: writer.descriptor.rawValue), constantLabels: [])
+        ])
+        let line = "muster_endpoint_connections_closed_total{reason=\"slow_reader\"} 1\n"
+        var bytes: [UInt8] = []
+        while !String(decoding: bytes, as: UTF8.self).contains(line) {
+            #expect(try bench.get("/livez").text == "ok")
+            exposition.render(.text, names: [], into: &bytes)
+        }
+        #expect(throws: TestClient.Failure.self) { try slow.response() }
     }
 
     @Test("Many clients at once all get their own answers")

@@ -81,8 +81,8 @@ private final class Bench: HTTPHandler, @unchecked Sendable {
         server = try HTTPServer(
             socket: socket,
             limits: HTTPServer.Limits(
-                connections: 10, connectionsPerAddress: 0, requestSize: 8192, idleTimeout: idleTimeout,
-                responseTimeout: .seconds(30)),
+                connections: 10, connectionsPerAddress: 0, reservedConnections: 0, requestSize: 8192,
+                handshakeTimeout: .seconds(10), idleTimeout: idleTimeout, responseTimeout: .seconds(30)),
             threadName: "http-test")
         try server.start(Weak(self)) {}
     }
@@ -145,7 +145,7 @@ private final class Bench: HTTPHandler, @unchecked Sendable {
         let suspension = server.suspend(request)
         suspension.onCancel = { self.cancelled.wrappingAdd(1, ordering: .relaxed) }
         server.loop.submit { [self] in
-            server.resume(suspension) { [self] request in
+            server.resume([suspension]) { [self] request in
                 guard times < 2 else { return text("\(request.path) after \(times)") }
                 wait(request, times: times + 1)
                 return .suspended

@@ -13,6 +13,9 @@
 // functions may be called.
 const char *cgnutls_load(void);
 
+// Frees what the library has allocated for its caller.
+void cgnutls_free(void *memory);
+
 // Verifies the peer's certificate against the session's trust anchors as one made for clients. Returns 0 and the
 // status, or a negative code.
 static inline int cgnutls_verify_client(gnutls_session_t session, unsigned int *status) {

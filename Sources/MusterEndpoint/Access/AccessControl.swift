@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import Glibc
 import Logging
 import MusterHTTP
 import MusterPlatform
@@ -23,6 +24,8 @@ final class AccessControl {
     private let logger: Logger
     private let metrics: EndpointMetrics?
     private var bucket: TokenBucket?
+    /// When the certificates' state changes next, in seconds since 1970.
+    private var nextCertificateCheck = Int64.max
 
     init(
         source: WebConfigSource, verifier: PasswordVerifier, opensProbes: Bool, logger: Logger,
@@ -44,31 +47,56 @@ final class AccessControl {
     /// Its part for TLS.
     var credentials: TLSCredentials? { source.current.credentials }
 
-    /// Reloads the file if it has changed. Returns whether there is a new version.
-    func refresh() -> Bool {
+    /// What a look at the file has brought.
+    enum Change {
+        case none
+        /// There will be something to see after this time.
+        case pending(Duration)
+        case newVersion
+    }
+
+    /// Reloads the file if it has changed.
+    func refresh() -> Change {
         let limit = config.rateLimit
+        if Self.now >= nextCertificateCheck { checkCertificates() }
         switch source.refresh() {
         case .none:
-            return false
+            return .none
+        case .pending(let wait):
+            return .pending(wait)
         case .failed(let error):
             metrics?.countWebConfig(isValid: false)
             logger.warning(
                 "invalid web config file; keeping the previous version",
                 metadata: ["reason": "\(error)"])
-            return false
+            return .none
         case .loaded:
             metrics?.countWebConfig(isValid: true)
             log("web config file reloaded")
             verifier.setUsers(config.users)
             if config.rateLimit != limit { bucket = config.rateLimit.map { TokenBucket($0) } }
-            return true
+            return .newVersion
         }
+    }
+
+    private static var now: Int64 { Int64(time(nil)) }
+
+    /// Tells of certificates that are not valid, now and whenever that changes.
+    private func checkCertificates() {
+        let now = Self.now
+        for problem in config.certificateProblems(at: now) {
+            logger.warning("certificate of web config file not valid", metadata: ["reason": "\(problem)"])
+        }
+        let validity = credentials?.validity
+        metrics?.setCertificateExpiry(validity?.end)
+        nextCertificateCheck = [validity?.start, validity?.end].compactMap { $0.map { $0 + 1 } }.filter { $0 > now }.min() ?? .max
     }
 
     private func log(_ message: Logger.Message) {
         var metadata: Logger.Metadata = ["file": "\(source.file)", "content": "\(config.summary)"]
         if config.asksForHTTP2 { metadata["http2"] = "not supported; serving HTTP/1.1" }
         logger.info(message, metadata: metadata)
+        checkCertificates()
     }
 
     /// Decides about a request; `authorization` is the header of that name.

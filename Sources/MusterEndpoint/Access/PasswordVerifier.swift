@@ -88,9 +88,7 @@ final class PasswordVerifier: @unchecked Sendable {
 
     private func openHelper() -> EventLoop? {
         if let helper { return helper }
-        helper = try? EventLoop(
-            name: "muster-login",
-            starter: { loop in loop.startThread(name: "muster-login", keepAlive: Self.keepAlive) })
+        helper = try? EventLoop.helper(name: "muster-login", keepAlive: Self.keepAlive, or: loop)
         return helper
     }
 

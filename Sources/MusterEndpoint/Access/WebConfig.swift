@@ -16,6 +16,42 @@ package struct WebConfig: Sendable {
     let rateLimit: RateLimit?
     /// Whether HTTP/2 is asked for by name, which is not served.
     let asksForHTTP2: Bool
+    /// What the file says in so many words that it does not demand.
+    let waivers: Set<Demand>
+
+    /// What a file can demand of clients.
+    enum Demand: Hashable {
+        case tls
+        case clientCertificates
+        case users
+    }
+
+    /// What the file before demanded of clients and this one neither demands nor waives: it may have been truncated, or
+    /// not be whole yet. `nil` if there is nothing of the kind.
+    func loss(since before: WebConfig) -> WebConfigError? {
+        func fail(_ key: String, _ remedy: String) -> WebConfigError {
+            WebConfigError(
+                file: file, line: nil,
+                reason: "\(key) is gone, and access would be open to more clients than before; if that is intended, "
+                    + "\(remedy) or restart the program")
+        }
+        if !before.users.isEmpty, users.isEmpty, !waivers.contains(.users) {
+            return fail("basic_auth_users", "write 'basic_auth_users: {}'")
+        }
+        guard let old = before.tls else { return nil }
+        guard let tls else {
+            return waivers.contains(.tls) ? nil : fail("tls_server_config", "write 'tls_server_config: {}'")
+        }
+        if old.clientAuthentication.isStricter(than: tls.clientAuthentication),
+            !waivers.contains(.clientCertificates)
+        {
+            return fail("tls_server_config: client_auth_type", "write it with the new value")
+        }
+        if old.allowedNames != nil, tls.allowedNames == nil, tls.clientAuthentication == old.clientAuthentication {
+            return fail("tls_server_config: client_allowed_sans", "list the names")
+        }
+        return nil
+    }
 
     /// Loads and checks a file.
     ///
@@ -25,6 +61,20 @@ package struct WebConfig: Sendable {
         let config = try WebConfigReader.read(file: file)
         _ = try config.tlsCredentials()
         return config
+    }
+
+    /// What is wrong with the certificates' validity at an instant (in seconds since 1970), each with its line.
+    package func certificateProblems(at now: Int64) -> [WebConfigError] {
+        guard let tls else { return [] }
+        return [tls.certificate, tls.authorities].compactMap { material in
+            guard let material, let validity = CertificateValidity(pem: material.bytes) else { return nil }
+            return validity.problem(at: now).map {
+                WebConfigError(
+                    file: file, line: material.line,
+                    reason: "tls_server_config: a certificate of \(material.origin) \($0); clients will refuse it, or be "
+                        + "refused; renew it")
+            }
+        }
     }
 
     /// What it demands and offers, in one line for people.

@@ -38,11 +38,20 @@ struct WebConfigReader {
         var users: [String: BcryptHash] = [:]
         var rateLimit: RateLimit?
         var asksForHTTP2 = false
+        var waivers: Set<WebConfig.Demand> = []
         for entry in try root.map({ root throws(WebConfigError) in try keys(of: root, in: nil) }) ?? [] {
             switch entry.name {
-            case "tls_server_config": tls = try self.tls(entry.value)
+            case "tls_server_config":
+                tls = try self.tls(entry.value)
+                // A key without a value may be the last thing that has been written so far; `{}` is meant.
+                if tls == nil, !entry.value.isNull { waivers.insert(.tls) }
+                if try keys(of: entry.value, in: entry.name).contains(where: { $0.name == "client_auth_type" }) {
+                    waivers.insert(.clientCertificates)
+                }
             case "http_server_config": (headers, asksForHTTP2) = try http(entry.value)
-            case "basic_auth_users": users = try self.users(entry.value)
+            case "basic_auth_users":
+                users = try self.users(entry.value)
+                if users.isEmpty, !entry.value.isNull { waivers.insert(.users) }
             case "rate_limit": rateLimit = try self.rateLimit(entry.value)
             default:
                 throw unknown(
@@ -50,7 +59,8 @@ struct WebConfigReader {
             }
         }
         return WebConfig(
-            file: file, tls: tls, headers: headers, users: users, rateLimit: rateLimit, asksForHTTP2: asksForHTTP2)
+            file: file, tls: tls, headers: headers, users: users, rateLimit: rateLimit, asksForHTTP2: asksForHTTP2,
+            waivers: waivers)
     }
 
     // MARK: Users

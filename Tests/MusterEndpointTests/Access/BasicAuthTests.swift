@@ -38,7 +38,9 @@ struct BasicAuthTests {
     ) throws -> EndpointBench {
         try EndpointBench(registry: registry) {
             $0.webConfigFile = config.file
+            $0.webConfigSettlingTime = .zero
             $0.opensProbes = opensProbes
+            $0.webConfigSettlingTime = .zero
             $0.passwordCheck = check
         }
     }
@@ -190,7 +192,10 @@ struct BasicAuthTests {
                 X-Frame-Options: deny
                 X-Content-Type-Options: nosniff
             """)
-        let bench = try EndpointBench { $0.webConfigFile = config.file }
+        let bench = try EndpointBench {
+            $0.webConfigFile = config.file
+            $0.webConfigSettlingTime = .zero
+        }
         for path in ["/", "/status", "/metrics", "/livez", "/livez?verbose", "/nothing"] {
             let response = try bench.get(path)
             for (name, value) in [
@@ -253,9 +258,12 @@ struct BasicAuthTests {
         #expect(warnings().count == 3)
         #expect(warnings().last?.contains("cannot be read: No such file or directory") == true)
         try config.write("")
+        #expect(try status() == 401)
+        #expect(shows("muster_endpoint_web_config_valid 0"))
+        try config.write("basic_auth_users: {}")
         #expect(try status() == 200)
         #expect(shows("muster_endpoint_web_config_valid 1"))
-        #expect(shows("muster_endpoint_web_config_loads_total{outcome=\"failure\"} 3"))
+        #expect(shows("muster_endpoint_web_config_loads_total{outcome=\"failure\"} 4"))
         #expect(shows("muster_endpoint_web_config_loads_total{outcome=\"success\"} 2"))
     }
 
@@ -264,7 +272,10 @@ struct BasicAuthTests {
         let config = try WebConfigFolder("")
         _ = try config.folder.write(Self.users, to: "strict.yml")
         try config.folder.link("now.yml", to: "web.yml")
-        let bench = try EndpointBench { $0.webConfigFile = config.folder.path("now.yml") }
+        let bench = try EndpointBench {
+            $0.webConfigFile = config.folder.path("now.yml")
+            $0.webConfigSettlingTime = .zero
+        }
         #expect(try bench.get("/livez").status == 200)
         try config.folder.link("now.yml", to: "strict.yml")
         #expect(try bench.get("/livez").status == 401)
