@@ -98,6 +98,9 @@ package final class HTTPServer: @unchecked Sendable {
     }
 
     private static let longestBatch = 64
+    /// How much of a response the kernel takes at once: with its own limit (some megabytes), copying for many clients would
+    /// keep others waiting.
+    private static let sendBuffer: Int32 = 256 << 10
     /// How many handshakes take a step between two looks at everything else: each may cost a signature.
     private static let handshakeBatch = 4
     /// A handshake that takes longer makes room for a new connection before one that is merely silent does.
@@ -182,6 +185,7 @@ package final class HTTPServer: @unchecked Sendable {
         self.handler = handler
         do {
             try openDaemon()
+            limitWrites()
             listening = try loop.watch(socket.descriptor, for: .readable) { [self] _ in acceptConnections() }
             try loop.attachThread(name: threadName, whenDone: whenDone)
         } catch let error as DescriptorError {
@@ -213,6 +217,12 @@ package final class HTTPServer: @unchecked Sendable {
         for daemon in daemons { MHD_run(daemon.pointer) }
         tearDown()
         loop.stop()
+    }
+
+    private func limitWrites() {
+        var size = Self.sendBuffer
+        // Accepted connections inherit it. Where it is refused, there is no limit.
+        setsockopt(socket.descriptor, SOL_SOCKET, SO_SNDBUF, &size, socklen_t(MemoryLayout<Int32>.size))
     }
 
     private func tearDown() {

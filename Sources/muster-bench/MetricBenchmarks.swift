@@ -378,7 +378,7 @@ enum LoadGenerator {
     }
 
     /// Runs a program to its end and returns what it wrote to its standard output.
-    private static func output(_ command: [String]) throws -> String {
+    static func output(_ command: [String]) throws -> String {
         var ends: [Int32] = [0, 0]
         guard cmusterbench_pipe(&ends) else { throw BenchmarkError("no pipe for \(command[0]): errno \(errno)") }
         var actions = posix_spawn_file_actions_t()

@@ -89,7 +89,8 @@ final class AccessControl {
         }
         let validity = credentials?.validity
         metrics?.setCertificateExpiry(validity?.end)
-        nextCertificateCheck = [validity?.start, validity?.end].compactMap { $0.map { $0 + 1 } }.filter { $0 > now }.min() ?? .max
+        nextCertificateCheck =
+            [validity?.start, validity?.end].compactMap { $0.map { $0 + 1 } }.filter { $0 > now }.min() ?? .max
     }
 
     private func log(_ message: Logger.Message) {

@@ -71,7 +71,8 @@ package struct WebConfig: Sendable {
             return validity.problem(at: now).map {
                 WebConfigError(
                     file: file, line: material.line,
-                    reason: "tls_server_config: a certificate of \(material.origin) \($0); clients will refuse it, or be "
+                    reason:
+                        "tls_server_config: a certificate of \(material.origin) \($0); clients will refuse it, or be "
                         + "refused; renew it")
             }
         }

@@ -31,6 +31,28 @@ struct WebConfigCheckTests {
         #expect(!found.joined().contains("secret"))
     }
 
+    @Test(
+        "warns of certificates that are not valid, the server's and the authorities'",
+        .enabled(if: TestCertificates.areAvailable, "install openssl"))
+    func certificates() throws {
+        let made = try TestCertificates()
+        func config(_ name: String, _ more: String = "") -> String {
+            "tls_server_config:\n  cert_file: \(made.certificate(name))\n  key_file: \(made.key(name))\n\(more)"
+        }
+        #expect(try lines(config("server")).map { $0.prefix(5) } == ["note:"])
+        let expired = try lines(config("expired"))
+        #expect(expired.count == 2)
+        #expect(
+            expired[0].hasPrefix(
+                "warning: web.yml:2: tls_server_config: a certificate of cert_file ('\(made.certificate("expired"))') "
+                    + "expired on "))
+        #expect(expired[0].contains(" UTC; "))
+        let authorities = config(
+            "server",
+            "  client_auth_type: RequireAndVerifyClientCert\n  client_ca_file: \(made.certificate("expired"))\n")
+        #expect(try lines(authorities).first?.hasPrefix("warning: web.yml:5: ") == true)
+    }
+
     @Test("tells of one that is not there")
     func missing() {
         #expect(WebConfigCheck.findings(file: "/nonexistent/web.yml").map(\.severity) == [.error])

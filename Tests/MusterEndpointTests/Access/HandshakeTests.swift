@@ -22,7 +22,8 @@ struct HandshakeTests {
     init() throws {
         certificates = try Self.made.get()
         config = try WebConfigFolder(
-            "tls_server_config: {cert_file: \(certificates.certificate("server")), key_file: \(certificates.key("server"))}")
+            "tls_server_config: {cert_file: \(certificates.certificate("server")), key_file: \(certificates.key("server"))}"
+        )
     }
 
     private func bench(
@@ -37,7 +38,10 @@ struct HandshakeTests {
     private func curl(_ bench: EndpointBench, _ options: [String] = []) async throws -> String {
         let program = try Program(
             find("curl") ?? "curl",
-            ["-sS", "--max-time", "30", "--cacert", certificates.certificate("ca"), (bench.endpoint.url ?? "") + "/livez"]
+            [
+                "-sS", "--max-time", "30", "--cacert", certificates.certificate("ca"),
+                (bench.endpoint.url ?? "") + "/livez",
+            ]
                 + options)
         _ = try await program.status()
         return program.output + program.errors
@@ -56,7 +60,9 @@ struct HandshakeTests {
         var bytes = [UInt8](repeating: 0, count: 4096)
         var count = 0
         while count < 5 || count < 5 + Int(bytes[3]) << 8 + Int(bytes[4]) {
-            let read = bytes.withUnsafeMutableBytes { recv(connection, $0.baseAddress?.advanced(by: count), 4096 - count, 0) }
+            let read = bytes.withUnsafeMutableBytes {
+                recv(connection, $0.baseAddress?.advanced(by: count), 4096 - count, 0)
+            }
             guard read > 0 else { break }
             count += read
         }
@@ -70,7 +76,9 @@ struct HandshakeTests {
         return used.value
     }
 
-    @Test("Waiting for the rest of one costs no processor time, and ends after a time of its own", arguments: [0, 1, 5, 100, 10_000])
+    @Test(
+        "Waiting for the rest of one costs no processor time, and ends after a time of its own",
+        arguments: [0, 1, 5, 100, 10_000])
     func stalled(length: Int) async throws {
         let bench = try bench { $0.handshakeTimeout = .seconds(1) }
         try bench.health.register(
@@ -118,7 +126,11 @@ struct HandshakeTests {
         #expect(bench.log.messages.contains { $0.contains("too many connections to the endpoint; closing") })
         _ = try clients[0].rest()
         // Two requests on one connection: it has not been ended between them.
-        #expect(try await curl(bench, ["--next", "--cacert", certificates.certificate("ca"), "-sS", (bench.endpoint.url ?? "") + "/livez"]) == "okok")
+        #expect(
+            try await curl(
+                bench,
+                ["--next", "--cacert", certificates.certificate("ca"), "-sS", (bench.endpoint.url ?? "") + "/livez"])
+                == "okok")
     }
 
     @Test("A client that is silent after its handshake is silent, not stalled")

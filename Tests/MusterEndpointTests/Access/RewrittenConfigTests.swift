@@ -112,7 +112,9 @@ struct RewrittenConfigTests {
         let config = try WebConfigFolder(Self.users)
         let bench = try EndpointBench { $0.webConfigFile = config.file }
         func date(_ name: String, _ seconds: Int) {
-            var times = [timespec(tv_sec: time(nil) + seconds, tv_nsec: 0), timespec(tv_sec: time(nil) + seconds, tv_nsec: 0)]
+            var times = [
+                timespec(tv_sec: time(nil) + seconds, tv_nsec: 0), timespec(tv_sec: time(nil) + seconds, tv_nsec: 0),
+            ]
             #expect(utimensat(AT_FDCWD, config.folder.path(name), &times, 0) == 0)
         }
         _ = try config.folder.write("basic_auth_users: {}\n", to: "next.yml")

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Foundation
+import MusterHTTP
+import MusterMetrics
 import MusterPlatform
 import MusterTestSupport
 import Testing
@@ -203,6 +205,50 @@ struct TLSTests {
         let warnings = bench.log.messages.filter { $0.hasPrefix("warning") }
         #expect(warnings.contains { $0.contains("contains no PEM certificate") })
         #expect(warnings.last?.contains("cannot be read: No such file or directory") == true)
+    }
+
+    @Test("When certificates expire is exported, and one that is not valid is told of")
+    func expiry() async throws {
+        let writer = try ArenaWriter.create(name: "test", capacity: 1 << 20)
+        let registry = MetricRegistry(arena: writer, logger: RecordedLog().logger)
+        let exposition = Exposition(sources: [
+            ArenaSource(reader: try ArenaReader(descriptor: writer.descriptor.rawValue), constantLabels: [])
+        ])
+        func expiry() -> Double? {
+            var bytes: [UInt8] = []
+            exposition.render(.text, names: [], into: &bytes)
+            return String(decoding: bytes, as: UTF8.self).split(separator: "\n").first {
+                $0.hasPrefix("muster_endpoint_certificate_expiry_timestamp_seconds ")
+            }.flatMap { Double($0.split(separator: " ")[1]) }
+        }
+        let config = try WebConfigFolder(config("expired"))
+        let bench = try EndpointBench(registry: registry) {
+            $0.webConfigFile = config.file
+            $0.webConfigSettlingTime = .zero
+        }
+        let now = Date().timeIntervalSince1970
+        #expect(expiry().map { $0 < now } == true)
+        #expect(
+            bench.log.messages.contains {
+                $0.contains("certificate of web config file not valid") && $0.contains("expired on")
+            })
+        try config.write(self.config())
+        #expect(try await curl(bench).code == 200)
+        // Two days, for which the test's are made.
+        #expect(expiry().map { abs($0 - now - 2 * 86_400) < 3600 } == true)
+        try config.write("tls_server_config: {}")
+        #expect(try bench.get("/livez").text == "ok")
+        #expect(expiry() == nil)
+    }
+
+    @Test("A certificate is not valid before its time and after it, in words")
+    func validity() {
+        let validity = CertificateValidity(start: 1_000_000_000, end: 2_000_000_000)
+        #expect(validity.problem(at: 999_999_999) == "is not valid before 2001-09-09 01:46:40 UTC")
+        #expect(validity.problem(at: 1_000_000_000) == nil)
+        #expect(validity.problem(at: 2_000_000_000) == nil)
+        #expect(validity.problem(at: 2_000_000_001) == "expired on 2033-05-18 03:33:20 UTC")
+        #expect(CertificateValidity(pem: Array("nothing".utf8)) == nil)
     }
 
     @Test("When TLS is switched on, off, or asks for certificates, those who came before have to come again")
