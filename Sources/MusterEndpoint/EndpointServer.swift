@@ -103,7 +103,7 @@ final class EndpointServer: HTTPHandler, @unchecked Sendable {
     }
 
     func didFinishPass() {
-        scrapes?.start()
+        scrapes?.endPass()
     }
 
     func didClose(_ reason: HTTPServer.ClosingReason) {
@@ -278,11 +278,12 @@ final class EndpointServer: HTTPHandler, @unchecked Sendable {
             && request.header("Accept-Encoding").map {
                 acceptedCodings.value(of: $0) { CodingNegotiation.prefersGzip($0) }
             } ?? false
-        scrapes.add(
-            http.suspend(request),
-            for: .init(negotiation: negotiation, names: Query(request).names, isCompressed: isCompressed))
-        // The history gets its point beside it.
+        let order = ScrapeResponses.Order(
+            negotiation: negotiation, names: Query(request).names, isCompressed: isCompressed)
+        // The history gets its point once the scrape is under way.
         if status.isPointDue { http.loop.submit { [self] in status.takePoint() } }
+        if let response = scrapes.shortResponse(to: order) { return reply(.metrics, response, isBulk: true) }
+        scrapes.add(http.suspend(request), for: order)
         return .suspended
     }
 

@@ -76,9 +76,9 @@ enum FixedResponse: Int, CaseIterable {
     }
 }
 
-/// The responses to scrapes. They are rendered and compressed on a thread that is there only while there are some to make:
-/// many series take long, and the endpoint's own thread has probes to answer meanwhile. Requests that come before a
-/// rendering starts share it, so however many come, there is at most one under way and one to follow.
+/// The responses to scrapes. Those that take long are rendered and compressed on a thread that is there only while there
+/// are some to make, as the endpoint's own thread has probes to answer meanwhile. Requests that come before a rendering
+/// starts share it, so however many come, there is at most one under way and one to follow.
 ///
 /// Sound as `@unchecked Sendable`: everything is touched on the endpoint's thread only, but the press, which belongs to
 /// the other thread.
@@ -96,6 +96,10 @@ final class ScrapeResponses: @unchecked Sendable {
 
     private typealias Waiting = (order: Order, requests: [HTTPSuspension])
 
+    /// What takes no longer is made on the endpoint's own thread: handing it over would take as long.
+    private static let shortCost: Duration = .milliseconds(1)
+    private static let knownCostLimit = 8
+
     /// Whether responses can be compressed.
     let canCompress: Bool
     /// Called on the endpoint's loop with the requests that a response is for; `nil` for want of memory.
@@ -108,6 +112,10 @@ final class ScrapeResponses: @unchecked Sendable {
     private var waiting: [Waiting] = []
     private var helper: EventLoop?
     private var isPrinting = false
+    /// What the last responses of some kinds have cost, the latest kind last.
+    private var costs: [(order: Order, cost: Duration)] = []
+    /// What this pass has made.
+    private var made: [(order: Order, response: HTTPResponse)] = []
     /// How many requests wait for their response.
     private(set) var waitingCount = 0
 
@@ -124,7 +132,7 @@ final class ScrapeResponses: @unchecked Sendable {
         self.complete = complete
     }
 
-    /// Adds a suspended request; ``start()`` begins to make its response.
+    /// Adds a suspended request; the making of its response begins at the pass' end.
     func add(_ request: HTTPSuspension, for order: Order) {
         waitingCount += 1
         if let known = waiting.firstIndex(where: { $0.order == order }) {
@@ -135,7 +143,7 @@ final class ScrapeResponses: @unchecked Sendable {
     }
 
     /// Begins to make the responses that are waited for, unless others are being made.
-    func start() {
+    private func start() {
         guard !isPrinting, !waiting.isEmpty else { return }
         if helper == nil { helper = try? EventLoop.helper(name: "muster-scrape", keepAlive: .seconds(30), or: loop) }
         guard let helper else { return refuse() }
@@ -145,15 +153,43 @@ final class ScrapeResponses: @unchecked Sendable {
         waiting = []
         let sheets = batch.map { Sheet($0.order, pool.makeBody()) }
         helper.submit { [self] in
-            let durations = press.print(sheets)
-            loop.submit { [self] in finish(batch, sheets, durations) }
+            press.print(sheets)
+            loop.submit { [self] in finish(batch, sheets) }
         }
     }
 
-    private func finish(_ batch: [Waiting], _ sheets: [Sheet], _ durations: [Duration]) {
+    /// The response to a scrape that takes so little time that it is made here and now, for all requests of a pass:
+    /// all of them had begun to arrive by then. `nil` for another scrape.
+    func shortResponse(to order: Order) -> HTTPResponse? {
+        if let made = made.last(where: { $0.order == order }) { return made.response }
+        guard !isPrinting, let cost = costs.last(where: { $0.order == order })?.cost, cost <= Self.shortCost else {
+            return nil
+        }
+        let sheet = Sheet(order, pool.makeBody())
+        press.print([sheet])
+        note(sheet)
+        guard sheet.isPrinted, let response = response(to: order, sheet.body) else { return nil }
+        made.append((order, response))
+        return response
+    }
+
+    /// To be called at a pass' end.
+    func endPass() {
+        made.removeAll(keepingCapacity: true)
+        start()
+    }
+
+    private func note(_ sheet: Sheet) {
+        if let duration = sheet.rendering { metrics?.recordScrape(duration) }
+        costs.removeAll { $0.order == sheet.order }
+        costs.append((sheet.order, sheet.cost))
+        if costs.count > Self.knownCostLimit { costs.removeFirst() }
+    }
+
+    private func finish(_ batch: [Waiting], _ sheets: [Sheet]) {
         isPrinting = false
-        for duration in durations { metrics?.recordScrape(duration) }
         for (entry, sheet) in zip(batch, sheets) {
+            note(sheet)
             waitingCount -= entry.requests.count
             respond(entry.requests, sheet.isPrinted ? response(to: entry.order, sheet.body) : nil)
         }
@@ -182,6 +218,10 @@ final class ScrapeResponses: @unchecked Sendable {
         let order: Order
         let body: HTTPBody
         var isPrinted = false
+        /// How long rendering took; `nil` if it shares the text of the one before.
+        var rendering: Duration?
+        /// How long all of it took.
+        var cost = Duration.zero
 
         init(_ order: Order, _ body: HTTPBody) {
             self.order = order
@@ -191,7 +231,7 @@ final class ScrapeResponses: @unchecked Sendable {
 
     /// What renders and compresses; its memory is reused.
     ///
-    /// Sound as `@unchecked Sendable`: it is used by the helper's loop only.
+    /// Sound as `@unchecked Sendable`: it is used by one thread at a time.
     private final class Press: @unchecked Sendable {
         private let renderer: any MetricsRenderer
         private let compressor: GzipCompressor?
@@ -202,30 +242,35 @@ final class ScrapeResponses: @unchecked Sendable {
             self.compressor = compressor
         }
 
-        /// Fills the bodies. Returns how long each rendering took.
-        func print(_ sheets: [Sheet]) -> [Duration] {
-            var durations: [Duration] = []
-            var before: Order?
+        /// Fills the bodies.
+        func print(_ sheets: [Sheet]) {
+            var before: Sheet?
             for sheet in sheets {
                 let order = sheet.order
-                if before?.negotiation.format != order.negotiation.format || before?.names != order.names {
-                    let start = MonotonicInstant.now
+                let start = MonotonicInstant.now
+                if let before, before.order.hasSameText(as: order) {
+                    sheet.cost = before.rendering ?? .zero
+                } else {
                     renderer.render(order.negotiation.format, names: order.names, into: &text)
-                    durations.append(start.duration(to: .now))
+                    sheet.rendering = start.duration(to: .now)
                 }
-                before = order
+                before = sheet
                 sheet.isPrinted = text.withUnsafeBufferPointer { bytes in
                     if order.isCompressed, let compressor { return compressor.compress(bytes, into: sheet.body) }
                     sheet.body.fill(bytes)
                     return true
                 }
+                sheet.cost += start.duration(to: .now)
             }
-            return durations
         }
     }
 }
 
 extension ScrapeResponses.Order {
+    fileprivate func hasSameText(as other: Self) -> Bool {
+        negotiation.format == other.negotiation.format && names == other.names
+    }
+
     /// An order in which those of the same text are neighbours.
     fileprivate func isBefore(_ other: Self) -> Bool {
         func key(_ order: Self) -> (Int, String) {

@@ -100,7 +100,7 @@ package final class HTTPServer: @unchecked Sendable {
     private static let longestBatch = 64
     /// How much of a response the kernel takes at once: with its own limit (some megabytes), copying for many clients would
     /// keep others waiting.
-    private static let sendBuffer: Int32 = 256 << 10
+    private static let sendBuffer: Int32 = 512 << 10
     /// How many handshakes take a step between two looks at everything else: each may cost a signature.
     private static let handshakeBatch = 4
     /// A handshake that takes longer makes room for a new connection before one that is merely silent does.
