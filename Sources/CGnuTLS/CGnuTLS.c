@@ -40,6 +40,7 @@
     F(gnutls_x509_crt_get_expiration_time) \
     F(gnutls_handshake_set_hook_function) \
     F(gnutls_record_get_direction) \
+    F(gnutls_record_send) \
     F(gnutls_x509_crt_get_subject_alt_name)
 
 // As in CMicrohttpd: modules of this floor share nothing, so that each of them can be read, and left out, by itself.
@@ -160,6 +161,10 @@ time_t gnutls_x509_crt_get_expiration_time(gnutls_x509_crt_t certificate) {
 void gnutls_handshake_set_hook_function(
     gnutls_session_t session, unsigned int message, int when, gnutls_handshake_hook_func hook) {
     library.gnutls_handshake_set_hook_function(session, message, when, hook);
+}
+
+ssize_t gnutls_record_send(gnutls_session_t session, const void *data, size_t size) {
+    return library.gnutls_record_send(session, data, size);
 }
 
 int gnutls_record_get_direction(gnutls_session_t session) { return library.gnutls_record_get_direction(session); }

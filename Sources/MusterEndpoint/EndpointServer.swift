@@ -102,6 +102,10 @@ final class EndpointServer: HTTPHandler, @unchecked Sendable {
         reply(Route(path: request.path).label, .stopping)
     }
 
+    func didRefuse(_ status: Int) {
+        metrics?.countRequest(.other, status)
+    }
+
     func didFinishPass() {
         scrapes?.endPass()
     }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import CGnuTLS
 import CMicrohttpd
 import Glibc
 import MusterPlatform
@@ -104,6 +105,31 @@ private struct HeaderFraming {
         if strcasecmp(name, "Transfer-Encoding") == 0 { encodings += 1 }
         // White space before the colon is part of the name here.
         if name.pointee == 0 || strpbrk(name, " \t\"(),/:;<=>?@[\\]{}") != nil { hasBadName = true }
+    }
+}
+
+/// The answer to a request whose `Content-Length` is none (RFC 9112, 6.3).
+struct LengthRefusal {
+    let status: Int
+
+    /// - Parameter length: The header's value; `nil` is returned for a good one.
+    init?(_ length: UnsafePointer<CChar>) {
+        let text = String(cString: length)
+        guard !text.isEmpty, text.utf8.allSatisfy({ (0x30...0x39).contains($0) }) else {
+            status = 400
+            return
+        }
+        guard UInt64(text) == nil else { return nil }
+        status = 413
+    }
+
+    var bytes: [UInt8] {
+        let (reason, body) =
+            status == 400
+            ? ("Bad Request", "bad request\n") : ("Content Too Large", "request bodies are not accepted\n")
+        return Array(
+            ("HTTP/1.1 \(status) \(reason)\r\nContent-Type: text/plain; charset=utf-8\r\nConnection: close\r\n"
+                + "Content-Length: \(body.utf8.count)\r\n\r\n\(body)").utf8)
     }
 }
 
@@ -330,6 +356,8 @@ package final class HTTPConnection: @unchecked Sendable {
     var session: OpaquePointer?
     /// What its TLS works with; `nil` for a connection without.
     var tls: TLSCredentials?
+    /// Whether a request has begun whose headers are not all here.
+    var awaitsHeaders = false
     /// Whether no path is to be made of the present request's target.
     var hasBadTarget = false
     /// What the handshake has found out about the client.
@@ -350,6 +378,15 @@ package final class HTTPConnection: @unchecked Sendable {
     func hangUp() {
         isEnding = true
         shutdown(descriptor, Int32(SHUT_RDWR))
+    }
+
+    /// Sends bytes past the library.
+    func send(_ bytes: [UInt8]) {
+        if let session {
+            _ = gnutls_record_send(session, bytes, bytes.count)
+        } else {
+            _ = Glibc.send(descriptor, bytes, bytes.count, Int32(MSG_NOSIGNAL) | Int32(MSG_DONTWAIT))
+        }
     }
 
     /// Wakes the library if the client has ended its side of the stream.

@@ -14,6 +14,8 @@ package protocol HTTPHandler: AnyObject {
     func respond(to request: HTTPRequest) -> HTTPReply
     /// Answers a request that was suspended when the server was stopped.
     func respond(stopping request: HTTPRequest) -> HTTPReply
+    /// A request that the library would have refused in a way of its own has been answered with a status.
+    func didRefuse(_ status: Int)
     /// The requests that had arrived together have been answered.
     func didFinishPass()
     /// The server has closed a connection because of a limit.
@@ -309,6 +311,7 @@ package final class HTTPServer: @unchecked Sendable {
         }
         if mark.pointee == nil || mark.pointee == Mark.badTarget {
             client.hasBadTarget = mark.pointee == Mark.badTarget
+            client.awaitsHeaders = false
             // All headers are here. The library wants to be called again before it is given a response, except for one
             // that ends the connection.
             mark.pointee = Mark.seen
@@ -337,9 +340,25 @@ package final class HTTPServer: @unchecked Sendable {
         }
     }
 
-    /// A NUL would end the path for whoever takes it for C's string: another one than that asked for.
-    fileprivate func began(_ target: UnsafePointer<CChar>) -> UnsafeMutableRawPointer? {
-        strstr(target, "%00") == nil ? nil : Mark.badTarget
+    fileprivate func began(_ connection: OpaquePointer, _ target: UnsafePointer<CChar>) -> UnsafeMutableRawPointer? {
+        client(of: connection)?.awaitsHeaders = true
+        // A NUL would end the path for whoever takes it for C's string: another one than that asked for.
+        return strstr(target, "%00") == nil ? nil : Mark.badTarget
+    }
+
+    /// The library (0.9.75) sends its headers twice when it refuses a request for its length, and asks nobody before. It
+    /// says so in its log first, so there is time to answer and to end the connection.
+    fileprivate func logged(_ message: UnsafePointer<CChar>) {
+        guard strstr(message, "Content-Length") != nil else { return }
+        silent.forEach { connection in
+            guard connection.awaitsHeaders, !connection.isEnding,
+                let length = MHD_lookup_connection_value(connection.pointer, .HEADER_KIND, "Content-Length"),
+                let refusal = LengthRefusal(length)
+            else { return }
+            connection.send(refusal.bytes)
+            end(connection)
+            handler?.didRefuse(refusal.status)
+        }
     }
 
     fileprivate func completed(
@@ -691,7 +710,7 @@ private final class HTTPDaemon {
         func start(_ certificate: UnsafePointer<CChar>?, _ key: UnsafePointer<CChar>?) -> OpaquePointer? {
             cmicrohttpd_start(
                 UInt32(limits.connections + limits.reservedConnections), limits.requestSize, certificate, key,
-                handleRequest, completedRequest, changedConnection, beganRequest, context)
+                handleRequest, completedRequest, changedConnection, beganRequest, loggedMessage, context)
         }
         let started =
             if let tls {
@@ -737,8 +756,15 @@ private func handleRequest(
 private func beganRequest(
     _ context: UnsafeMutableRawPointer?, _ target: UnsafePointer<CChar>?, _ connection: OpaquePointer?
 ) -> UnsafeMutableRawPointer? {
-    guard let server = server(context), let target else { return nil }
-    return server.began(target)
+    guard let server = server(context), let target, let connection else { return nil }
+    return server.began(connection, target)
+}
+
+private func loggedMessage(
+    _ context: UnsafeMutableRawPointer?, _ format: UnsafePointer<CChar>?, _ arguments: CVaListPointer?
+) {
+    guard let server = server(context), let format else { return }
+    server.logged(format)
 }
 
 private func completedRequest(

@@ -34,6 +34,13 @@ struct EndpointConformanceTests {
                 "GET /livez HTTP/1.1\r\n\(hostHeader)Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
                 400
             ),
+            ("GET /livez HTTP/1.1\r\n\(hostHeader)Content-Length: abc\r\n\r\n", 400),
+            ("GET /livez HTTP/1.1\r\n\(hostHeader)Content-Length: -1\r\n\r\nx", 400),
+            ("GET /livez HTTP/1.1\r\n\(hostHeader)Content-Length: 5x\r\n\r\nhello", 400),
+            ("GET /livez HTTP/1.1\r\n\(hostHeader)Content-Length: 5, 5\r\n\r\nhello", 400),
+            ("POST /livez HTTP/1.1\r\n\(hostHeader)Content-Length: \r\n\r\n", 400),
+            ("GET /livez HTTP/1.0\r\nContent-Length: 0x5\r\n\r\nhello", 400),
+            ("GET /livez HTTP/1.1\r\n\(hostHeader)Content-Length: 99999999999999999999\r\n\r\n", 413),
             ("POST /livez HTTP/1.1\r\n\(hostHeader)Content-Length: 5\r\n\r\nhello", 405),
             ("GET /livez HTTP/1.1\r\n\(hostHeader)Content-Length: 5\r\n\r\nhello", 413),
         ] as [(String, Int)])

@@ -106,11 +106,13 @@ private final class Bench: HTTPHandler, @unchecked Sendable {
         func respond(stopping request: HTTPRequest) -> HTTPReply {
             bench?.respond(stopping: request) ?? .disconnect
         }
+        func didRefuse(_ status: Int) {}
         func didFinishPass() {}
         func didClose(_ reason: HTTPServer.ClosingReason) { bench?.didClose(reason) }
     }
 
     func willAccept() {}
+    func didRefuse(_ status: Int) {}
     func didFinishPass() {}
 
     func didClose(_ reason: HTTPServer.ClosingReason) {

@@ -7,6 +7,7 @@
 #define MUSTER_CMICROHTTPD_H
 
 #include <microhttpd.h>
+#include <stdarg.h>
 
 // Loads the library, once. Returns NULL, or what keeps it from being loaded; before it has been loaded none of its
 // functions may be called.
@@ -62,11 +63,15 @@ static inline struct MHD_Daemon *cmicrohttpd_start(
     unsigned int connection_limit, size_t memory_limit,
     const char *certificate, const char *key, MHD_AccessHandlerCallback handler,
     MHD_RequestCompletedCallback completed, MHD_NotifyConnectionCallback connected,
-    void *(*began)(void *context, const char *target, struct MHD_Connection *connection), void *context) {
+    void *(*began)(void *context, const char *target, struct MHD_Connection *connection),
+    void (*logged)(void *context, const char *format, va_list arguments), void *context) {
     // The end of the list, when there is no certificate.
     enum MHD_OPTION tls = certificate ? MHD_OPTION_HTTPS_MEM_CERT : MHD_OPTION_END;
     return MHD_start_daemon(
-        MHD_USE_EPOLL | MHD_USE_NO_LISTEN_SOCKET | MHD_ALLOW_SUSPEND_RESUME | (certificate ? MHD_USE_TLS : 0), 0, NULL, NULL, handler, context,
+        MHD_USE_EPOLL | MHD_USE_NO_LISTEN_SOCKET | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG |
+            (certificate ? MHD_USE_TLS : 0),
+        0, NULL, NULL, handler, context,
+        MHD_OPTION_EXTERNAL_LOGGER, logged, context,
         MHD_OPTION_CONNECTION_LIMIT, connection_limit,
         MHD_OPTION_CONNECTION_MEMORY_LIMIT, memory_limit,
         // Its own error for a missing Host sends the headers twice; the caller looks after that.

@@ -83,6 +83,8 @@ struct TLSTests {
         let several = try await curl(
             bench, "/livez", with: ["--next", "--cacert", certificates.certificate("ca"), url + "/readyz?verbose"])
         #expect(several.body.contains("readyz check passed"))
+        // What the library would refuse by itself is refused once here, too.
+        #expect(try await curl(bench, "/livez", with: ["-H", "Content-Length: abc"]).code == 400)
         // Without TLS nothing is said.
         let plain = try bench.client()
         plain.request("GET", "/livez")
