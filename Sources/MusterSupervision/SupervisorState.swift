@@ -23,8 +23,8 @@ package import MusterPlatform
 /// | exited        | exit, signal,  | as        | as       | requested, | heartbeat,    |
 /// |               | oom            | starting  | starting | reload     | startup_timeout |
 ///
-/// ¹ Spares only. ² All but spares. ³ The launcher ends with status 1 if no worker of the group has ever been ready, as it
-/// does when a process of such a group cannot be spawned. ⁴ If it cannot be aborted: a crash that does not end.
+/// ¹ Spares only. ² All but spares. ³ The launcher ends with status 1 if it is one of the workers of the first start and
+/// has never been ready, as it does when such a worker's process cannot be spawned. ⁴ If it cannot be aborted: a crash that does not end.
 ///
 /// The stages of the supervisor, by event:
 ///
@@ -252,7 +252,7 @@ extension SupervisorState {
         disarm(.startup(incarnation))
         processes[incarnation]?.phase = .ready
         processes[incarnation]?.upSince = now
-        groups[worker.group].hasBeenReady = true
+        self[worker].isInFirstStart = false
         notify(.ready(worker, incarnation: incarnation))
         if process.needsReset {
             processes[incarnation]?.needsReset = false
@@ -267,8 +267,8 @@ extension SupervisorState {
         switch process.role {
         case .current(let worker):
             notify(.startFailed(worker, incarnation: incarnation))
-            // A program that cannot start at all fails visibly, as it does in one process.
-            if !groups[worker.group].hasBeenReady { beginShutdown(status: 1) }
+            // A program that cannot start fails visibly, as it does in one process, whichever worker was first.
+            if self[worker].isInFirstStart { beginShutdown(status: 1) }
         case .successor(let worker), .former(let worker): notify(.startFailed(worker, incarnation: incarnation))
         case .spare: break
         }
@@ -429,7 +429,7 @@ extension SupervisorState {
     private mutating func slotSpawnFailed(_ worker: WorkerID) -> Duration {
         self[worker].occupant = .empty
         guard isServing else { return .zero }
-        guard groups[worker.group].hasBeenReady else {
+        guard !self[worker].isInFirstStart else {
             // What cannot work at the first start will not work later: there is no program, no /proc, no descriptor left.
             beginShutdown(status: 1)
             return .zero
@@ -1087,6 +1087,8 @@ extension SupervisorState {
             case finished
         }
 
+        /// Whether it is there from the beginning, and no process of it has been ready.
+        var isInFirstStart = false
         var occupant = Occupant.empty
         var backoff = RestartBackoffState()
         var starts = 0
@@ -1120,12 +1122,11 @@ extension SupervisorState {
         var spareBackoff = RestartBackoffState()
         var spareDeaths = DeathCounts()
         var window = RestartWindow()
-        var hasBeenReady = false
 
         init(_ configuration: WorkerGroupConfiguration) {
             self.configuration = configuration
             desired = max(0, configuration.workers)
-            slots = Array(repeating: Slot(), count: desired)
+            slots = Array(repeating: Slot(isInFirstStart: true), count: desired)
         }
 
         /// Whether no slot wants a process any more.

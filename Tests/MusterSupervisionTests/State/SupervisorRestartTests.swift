@@ -169,6 +169,23 @@ struct SupervisorRestartTests {
         #expect(rig.exit(2).deeds == [.finish(status: 1)])
     }
 
+    @Test(
+        "A worker that fails its first start ends the launcher, whichever worker was first", arguments: [1, 2],
+        [true, false])
+    func firstStartFailsInOneSlot(failing: Int, isLast: Bool) {
+        var rig = SupervisorRig(Self.web)
+        if isLast { rig.send(.ready(3 - failing)) }
+        #expect(rig.send(.startFailed(failing)).notices.contains(.shutdownBegan(status: 1)))
+    }
+
+    @Test("A worker that was added later may fail its first start")
+    func addedWorkerFails() {
+        var rig = SupervisorRig.ready(Self.web)
+        rig.send(.addWorker)
+        #expect(!rig.send(.startFailed(3)).notices.contains(.shutdownBegan(status: 1)))
+        #expect(rig.state.phase == .running)
+    }
+
     @Test("A service that has started before may fail to start again")
     func laterStartFails() {
         var rig = SupervisorRig.ready(Self.web)
