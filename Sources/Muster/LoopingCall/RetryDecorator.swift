@@ -18,7 +18,7 @@ public struct RetryDecorator: Sendable, BackendComponent {
     /// Creates a decorator.
     ///
     /// - Parameters:
-    ///   - maximumRetries: How often to try again; `nil` for ever.
+    ///   - maximumRetries: How often to try again; `nil`, or a negative number, for ever.
     ///   - delayIncrement: The delay before the first retry, and by how much each later one is longer.
     ///   - maximumDelay: The longest delay.
     ///   - clock: The clock to wait on.
@@ -29,7 +29,8 @@ public struct RetryDecorator: Sendable, BackendComponent {
         clock: any RuntimeClock = SystemClock(), logger: Logger = Logger(label: "muster.retry"),
         isRetryable: @escaping @Sendable (any Error) -> Bool
     ) {
-        self.maximumRetries = maximumRetries
+        // Upstream's -1 means for ever, too.
+        self.maximumRetries = maximumRetries.flatMap { $0 < 0 ? nil : $0 }
         self.delayIncrement = delayIncrement
         self.maximumDelay = maximumDelay
         self.clock = clock

@@ -63,9 +63,17 @@ struct RetryDecoratorTests {
         #expect(clock.sleeps.isEmpty)
     }
 
-    @Test("No retries, and fewer than none, mean one attempt", arguments: [0, -1])
-    func none(count: Int) async throws {
-        let decorator = decorator(count)
+    @Test("Upstream's -1 means for ever")
+    func forEver() async throws {
+        let calls = Recorder<Void>()
+        let decorator = decorator(-1)
+        try await decorator { if calls.append(()) < 100 { throw TestFailure() } }
+        #expect(clock.sleeps.count == 99)
+    }
+
+    @Test("No retries mean one attempt")
+    func none() async throws {
+        let decorator = decorator(0)
         await #expect(throws: TestFailure()) { try await decorator { throw TestFailure() } }
         #expect(clock.sleeps.isEmpty)
     }
