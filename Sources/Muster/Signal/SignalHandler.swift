@@ -9,6 +9,8 @@ public import MusterPlatform
 
 /// Runs handlers of signals as jobs of the backend: they may await, allocate and lock.
 ///
+/// An object that has handlers stays, also if the program does not keep it, until ``clear()``.
+///
 /// The handlers of a signal run one after the other, the last added first, and deliveries are handled one by one.
 public final class SignalHandler: Sendable, BackendComponent {
     private typealias Handler = @Sendable (UnixSignal) async -> Void
@@ -35,12 +37,6 @@ public final class SignalHandler: Sendable, BackendComponent {
             "muster_signals_total", help: "Signals received.", labelNames: ["signal"])
     }
 
-    deinit {
-        for subscription in state.withLock({ $0.subscriptions.values.map { $0 } }) {
-            SignalCenter.shared.unsubscribe(subscription)
-        }
-    }
-
     /// Whether the system has a signal of a name.
     public static func isSignalSupported(_ name: String) -> Bool {
         UnixSignal(name: name) != nil
@@ -56,7 +52,7 @@ public final class SignalHandler: Sendable, BackendComponent {
             if state.subscriptions[signal] == nil {
                 let subscription = try SignalCenter.shared.subscribe(
                     signal, countedBy: deliveries.labels(signal.description)
-                ) { [weak self] in self?.received($0) }
+                ) { [self] in received($0) }
                 state.subscriptions[signal] = subscription
             }
             state.handlers[signal, default: []].append(handler)

@@ -177,15 +177,22 @@ extension ProcessWide {
             }
         }
 
-        @Test("An owner that is let go gives its signals back")
-        func letGo() throws {
-            let backend = try TestBackend.make(.threading)
-            do {
-                let signals = try SignalHandler(backend: backend)
-                try signals.addHandler(for: .user1) { _ in }
-                withExtendedLifetime(signals) { #expect(Disposition(of: .user1) == .handled) }
+        @Test("An object that nobody keeps still handles its signals, until it is cleared", arguments: bothBackends)
+        func letGo(type: BackendType) async throws {
+            try await TestBackend.with(type) { backend in
+                let seen = Recorder<Void>()
+                weak var kept: SignalHandler?
+                do {
+                    let signals = try SignalHandler(backend: backend)
+                    try signals.addHandler(for: .user1) { _ in seen.append(()) }
+                    kept = signals
+                }
+                #expect(Disposition(of: .user1) == .handled)
+                raise(SIGUSR1)
+                try await seen.first(1)
+                try #require(kept).clear()
+                #expect(Disposition(of: .user1) == .byDefault)
             }
-            #expect(Disposition(of: .user1) == .byDefault)
         }
 
         @Test("Handlers added at once from many tasks are each called once", arguments: bothBackends)
