@@ -54,19 +54,60 @@ struct ExampleTests {
             }
         }
         #expect(files.count > 20)
+        let compiler = try compiler(of: files, options: ["-suppress-warnings"])
+        let status = try await compiler.status(within: 240)
+        #expect(status == 0, "\(compiler.errors)")
+    }
+
+    /// Methods of services, and whether the compiler is to say that nothing calls them.
+    private static let methods: [(text: String, isHinted: Bool)] = [
+        ("func stop(graceful: Bool) async throws {}", true),
+        ("func stop(graceful: Bool = false) {}", true),
+        ("func stop() async throws {}", true),
+        ("func stop() {}", true),
+        ("func stop(graceful: Bool, until deadline: MonotonicInstant?) async throws {}", false),
+        ("func wait() async throws {}", false),
+    ]
+
+    @Test(
+        "A service that stops in a way that nothing would call gets a warning, and others get none",
+        .enabled(if: canCompile, "build with the trait ServiceLifecycle"),
+        arguments: ["struct", "final class", "actor"])
+    func hints(kind: String) async throws {
+        let folder = try TemporaryFolder()
+        for (number, method) in Self.methods.enumerated() {
+            let source = """
+                import Muster
+                \(kind) Service: ServiceBase {
+                    func start() async throws {}
+                    \(method.text)
+                }
+                func use(_ service: Service, _ other: any ServiceBase) async throws {
+                    try await other.start()
+                    try await service.stop(graceful: true, until: nil)
+                }
+                """
+            let compiler = try compiler(of: [try folder.write(source, to: "service\(number).swift")], options: [])
+            let status = try await compiler.status(within: 240)
+            #expect(status == 0, "\(compiler.errors)")
+            let hint = "never called: implement 'stop(graceful:until:)'"
+            #expect(compiler.errors.contains(hint) == method.isHinted, "\(method.text): \(compiler.errors)")
+        }
+    }
+
+    /// Type-checks files.
+    private func compiler(of files: [String], options: [String]) throws -> Program {
         let products = Self.modules.deletingLastPathComponent().path
-        let compiler = try Program(
+        return try Program(
             "/usr/bin/env",
             [
                 "bash", "-c",
                 """
                 maps=$(find "$0" "$1/Sources" "$1"/.build/checkouts/*/Sources -name module.modulemap | grep -v -e '-tool.build' | \
                     sed 's/^/-Xcc -fmodule-map-file=/')
-                exec swiftc -typecheck -suppress-warnings -swift-version 6 -module-name Examples -I "$0/Modules" \
+                exec swiftc -typecheck -swift-version 6 -module-name Examples -I "$0/Modules" \
                     $maps "${@:2}"
                 """, products, Repository.root.path,
-            ] + files)
-        let status = try await compiler.status(within: 240)
-        #expect(status == 0, "\(compiler.errors)")
+            ] + options + files)
     }
 }

@@ -33,7 +33,7 @@ public protocol ServiceBase: Sendable {
     ///
     /// - Parameters:
     ///   - graceful: Whether to let work that has begun finish.
-    ///   - deadline: The latest end; `nil` for none.
+    ///   - deadline: When the process is killed; `nil` for never. Jobs that are left shortly before are cancelled.
     /// - Throws: An error, which the launcher logs; it continues with the other services.
     func stop(graceful: Bool, until deadline: MonotonicInstant?) async throws
 
@@ -56,6 +56,52 @@ public protocol ServiceBase: Sendable {
     ///
     /// - Parameter action: Does not block; may be called at any time and from any thread.
     func whenEnded(_ action: @escaping @Sendable (ServiceEnd) -> Void)
+
+    // A method of a service that looks like upstream's `stop` would compile and never be called. If there is one, it
+    // satisfies one of these requirements, and then a deprecated default the last one, which the compiler warns of.
+
+    /// Not to be implemented.
+    associatedtype _StopGraceful = Never?
+    /// Not to be implemented.
+    associatedtype _Stop = Never?
+    /// Not to be implemented.
+    func stop(graceful: Bool) async throws -> _StopGraceful
+    /// Not to be implemented.
+    func stop() async throws -> _Stop
+    /// Not to be implemented.
+    static var _stopTakesADeadline: Void { get }
+}
+
+extension ServiceBase {
+    /// What the compiler says of a service that has a method `stop()` or `stop(graceful:)`.
+    @available(
+        *, deprecated,
+        message: "'stop()' and 'stop(graceful:)' are never called: implement 'stop(graceful:until:)'"
+    )
+    public static var _stopTakesADeadline: Void { () }
+}
+
+extension ServiceBase where _StopGraceful == Never?, _Stop == Never? {
+    /// Nothing to say.
+    public static var _stopTakesADeadline: Void { () }
+}
+
+extension ServiceBase where _StopGraceful == Never? {
+    /// Stops the service without a deadline.
+    @discardableResult
+    public func stop(graceful: Bool) async throws -> Never? {
+        try await stop(graceful: graceful, until: nil)
+        return nil
+    }
+}
+
+extension ServiceBase where _Stop == Never? {
+    /// Stops the service at once, without a deadline.
+    @discardableResult
+    public func stop() async throws -> Never? {
+        try await stop(graceful: false, until: nil)
+        return nil
+    }
 }
 
 extension ServiceBase {

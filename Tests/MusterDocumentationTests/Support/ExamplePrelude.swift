@@ -50,6 +50,8 @@ enum ExamplePrelude {
         func deliver() async throws {}
         func deliverPendingMail() async throws {}
         func clean() async throws {}
+        func flushIndex() async throws {}
+        func indexEverything() async throws {}
         func poll() async throws {}
         func sync() async throws -> Bool { true }
         func importEverything() async throws {}
