@@ -10,39 +10,69 @@ import MusterPlatform
 public import MusterSupervision
 
 /// The settings of the runtime. A plain value: no environment variable is read implicitly.
+///
+/// A property that the program sets after ``load(file:)`` keeps its value whenever the settings are read again.
 public struct MusterSettings: Sendable {
     /// Where metrics and health checks are served; `nil` for nowhere.
-    public var endpoint: EndpointConfiguration?
+    public var endpoint: EndpointConfiguration? {
+        didSet { chosen.insert("muster.endpoint") }
+    }
     /// How long a graceful shutdown may take before it is forced; zero for no limit.
-    public var gracefulShutdownTimeout: Duration
+    public var gracefulShutdownTimeout: Duration {
+        didSet { chosen.insert("muster.graceful-shutdown-timeout") }
+    }
     /// How long there may be no progress before `/livez` fails.
-    public var livenessLimit: Duration
+    public var livenessLimit: Duration {
+        didSet { chosen.insert("muster.liveness-limit") }
+    }
     /// What SIGHUP does.
-    public var restartMethod: RestartMethod
+    public var restartMethod: RestartMethod {
+        didSet { chosen.insert("muster.restart-method") }
+    }
     /// Whether the settings are logged, at debug level, when the launcher starts.
-    public var logOptions: Bool
+    public var logOptions: Bool {
+        didSet { chosen.insert("muster.log-options") }
+    }
 
     /// How long a worker may take until its service has started; zero for no limit.
-    public var startupTimeout: Duration = .seconds(60)
+    public var startupTimeout: Duration = .seconds(60) {
+        didSet { chosen.insert("muster.startup-timeout") }
+    }
     /// How long a graceful shutdown keeps serving, no longer ready, before the workers stop: the time that load
     /// balancers need to notice.
-    public var shutdownDelay: Duration = .zero
+    public var shutdownDelay: Duration = .zero {
+        didSet { chosen.insert("muster.shutdown-delay") }
+    }
     /// How long a hung worker has to write its backtraces before it is killed.
-    public var abortGrace: Duration = .seconds(15)
+    public var abortGrace: Duration = .seconds(15) {
+        didSet { chosen.insert("muster.abort-grace") }
+    }
     /// How long to wait before a worker is restarted.
-    public var restartBackoff = RestartBackoff()
+    public var restartBackoff = RestartBackoff() {
+        didSet { chosen.insert("muster.restart-backoff") }
+    }
     /// How many restarts of a service are tolerated; `nil` for any number.
-    public var restartIntensity: RestartIntensity? = RestartIntensity()
+    public var restartIntensity: RestartIntensity? = RestartIntensity() {
+        didSet { chosen.insert("muster.restart-intensity") }
+    }
     /// How many workers of each service have to be ready for `/readyz`.
-    public var readyCondition = ReadyCondition.anyWorker
+    public var readyCondition = ReadyCondition.anyWorker {
+        didSet { chosen.insert("muster.ready-condition") }
+    }
     /// What `/livez` of a supervisor depends on.
-    public var liveCondition = LiveCondition.noHungWorker
+    public var liveCondition = LiveCondition.noHungWorker {
+        didSet { chosen.insert("muster.live-condition") }
+    }
     /// The size of each worker's metric arena in bytes. Unused pages take no memory.
-    public var arenaCapacity = ArenaWriter.defaultCapacity
+    public var arenaCapacity = ArenaWriter.defaultCapacity {
+        didSet { chosen.insert("muster.arena-capacity") }
+    }
     /// The file that the settings were read from, which a reload reads again.
     package internal(set) var file: String?
     /// The values that were read, by their keys; `nil` for settings that the program has made itself.
     package internal(set) var loaded: [String: String]?
+    /// The keys, or groups of keys, whose properties the program has set since.
+    var chosen: Set<String> = []
 
     /// Creates settings; the defaults are those of the documentation.
     public init(
@@ -73,10 +103,11 @@ public struct MusterSettings: Sendable {
             loaded[setting.key] = try reader.value(setting.key)
         }
         self.loaded = loaded
+        chosen = []
     }
 
     /// Reads settings as a program usually does: from its arguments, then the environment, then a JSON file when one
-    /// is named. A ``ProcessLauncher`` reads them again on SIGHUP. A worker reads none of these: it gets the values that its
+    /// is named. A launcher reads them again on SIGHUP; what the program sets afterwards stays. A worker reads none of these: it gets the values that its
     /// supervisor has accepted last.
     ///
     /// - Parameter file: The file's path; when `nil`, the one that the environment variable `MUSTER_SETTINGS_FILE`
@@ -153,8 +184,20 @@ public struct MusterSettings: Sendable {
     }
 
     /// Reads the settings again on SIGHUP, from where they were loaded; `nil` for settings that the program has made
-    /// itself. Set it if options of your own override what was loaded, to a closure that reads both.
+    /// itself. Set it if options of your own, which may change, override what was loaded, to a closure that reads both.
     public var source: (@Sendable () throws -> MusterSettings)?
+
+    /// Sets the restart method for good, whatever is read again; `nil` changes nothing.
+    mutating func fix(_ method: RestartMethod?) {
+        guard let method else { return }
+        restartMethod = method
+        guard let source else { return }
+        self.source = {
+            var settings = try source()
+            settings.restartMethod = method
+            return settings
+        }
+    }
 }
 
 /// What the liveness of a supervised program depends on.

@@ -133,15 +133,25 @@ extension MusterSettings {
     /// The setting that names the file with the others, which is read before them.
     package static let fileKey = "muster.settings-file"
 
-    /// These settings with those of others that a supervisor takes up while it runs; the rest waits for the next start.
+    /// These settings with those of others that a program takes up while it runs; the rest waits for the next start.
+    ///
+    /// What the program has set since these were loaded stays, unless it has set the others, too.
     func takingUp(_ read: MusterSettings) -> MusterSettings {
         var settings = self
         settings.loaded = read.loaded
         for setting in Self.table {
-            setting.takeUp(&settings, read)
-            if setting.reload == .nextStart { settings.loaded?[setting.key] = loaded?[setting.key] }
+            if setting.reload == .nextStart {
+                settings.loaded?[setting.key] = loaded?[setting.key]
+            } else if !hasChosen(setting.key) || read.hasChosen(setting.key) || read.loaded == nil {
+                setting.takeUp(&settings, read)
+            }
         }
+        settings.chosen = chosen
         return settings
+    }
+
+    private func hasChosen(_ key: String) -> Bool {
+        chosen.contains { key == $0 || key.hasPrefix($0 + ".") }
     }
 
     private static func isLoopback(_ host: String) -> Bool {
@@ -202,7 +212,7 @@ package struct Setting: Sendable {
     let read: @Sendable (inout MusterSettings, SettingsReader) throws(SettingsError) -> Void
     /// What it may be in a JSON file.
     let kinds: Set<JSONOutline.Kind>
-    /// Copies what a running supervisor takes up from settings that were read again.
+    /// Copies the value from settings that were read again.
     let takeUp: @Sendable (inout MusterSettings, MusterSettings) -> Void
 
     fileprivate init<Value>(
@@ -222,11 +232,7 @@ package struct Setting: Sendable {
         read = { (settings, reader) throws(SettingsError) in
             if let read = try value.read(reader, key) { settings[keyPath: property] = read }
         }
-        if reload == .nextStart {
-            self.takeUp = { _, _ in }
-        } else {
-            self.takeUp = takeUp ?? { (settings, read) in settings[keyPath: property] = read[keyPath: property] }
-        }
+        self.takeUp = takeUp ?? { (settings, read) in settings[keyPath: property] = read[keyPath: property] }
     }
 
     /// The setting that names the file with the others.

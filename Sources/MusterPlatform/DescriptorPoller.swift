@@ -58,6 +58,8 @@ final class DescriptorPoller: @unchecked Sendable {
     private var nextIdentifier: UInt64 = 0
     private var phases: [UInt64: WaitPhase] = [:]
     private var interests: [Int32: Interest] = [:]
+    /// The descriptors that tasks have ever waited for, for any thread.
+    let known = KnownDescriptors()
     private var waiterCount = 0
     private var watchedDescriptors: [UInt64: Int32] = [:]
 
@@ -188,17 +190,27 @@ final class DescriptorPoller: @unchecked Sendable {
         }
     }
 
+    /// Ends every task's wait for a descriptor that has come to be another file, of which the kernel tells nobody.
+    func wakeWaiters(of descriptor: Int32) {
+        guard let interest = interests[descriptor] else { return }
+        endWaits(of: interest, .ready)
+    }
+
     /// Ends every task's wait for a descriptor that the kernel refuses to watch.
     private func failWaiters(of descriptor: Int32, _ interest: Interest, _ error: SystemError) {
         // A regular file is always ready, says POSIX, and epoll refuses it.
         let outcome = error.code == EPERM ? Outcome.ready : .failed(error)
+        endWaits(of: interest, outcome)
+        if interest.isEmpty { interests[descriptor] = nil }
+    }
+
+    private func endWaits(of interest: Interest, _ outcome: Outcome) {
         for waiter in interest.waiters {
             phases[waiter.identifier] = nil
             waiter.continuation.resume(returning: outcome)
         }
         waiterCount -= interest.waiters.count
         interest.waiters.removeAll(keepingCapacity: true)
-        if interest.isEmpty { interests[descriptor] = nil }
     }
 
     // MARK: Registrations
@@ -213,6 +225,7 @@ final class DescriptorPoller: @unchecked Sendable {
         nextIdentifier &+= 1
         new.generation = UInt32(truncatingIfNeeded: nextIdentifier)
         interests[descriptor] = new
+        known.insert(descriptor)
         return new
     }
 
@@ -264,6 +277,19 @@ final class DescriptorPoller: @unchecked Sendable {
         else { return }
         interest.watches.removeAll { $0.identifier == identifier }
         withdraw(from: descriptor, interest)
+    }
+}
+
+/// A set of descriptors that only grows.
+final class KnownDescriptors: Sendable {
+    private let descriptors = Locked<Set<Int32>>([])
+
+    func insert(_ descriptor: Int32) {
+        descriptors.withLock { _ = $0.insert(descriptor) }
+    }
+
+    func isDisjoint(with others: [Int32]) -> Bool {
+        descriptors.withLock { $0.isDisjoint(with: others) }
     }
 }
 

@@ -115,7 +115,12 @@ package final class EventLoop: TaskExecutor, @unchecked Sendable {
             let poller = try DescriptorPoller()
             self.poller = poller
             parkingLot.useDescriptor(poller.wakeDescriptor)
+            register(poller)
         }
+    }
+
+    deinit {
+        if poller != nil { Self.polling.withLock { $0[ObjectIdentifier(self)] = nil } }
     }
 
     // MARK: The current loop
@@ -528,7 +533,35 @@ extension EventLoop {
         }
         poller = created
         parkingLot.useDescriptor(created.wakeDescriptor)
+        register(created)
         return created
+    }
+
+    private struct PollingLoop: Sendable {
+        weak let loop: EventLoop?
+        let known: KnownDescriptors
+    }
+
+    /// The loops on which tasks may wait for descriptors.
+    private static let polling = Locked<[ObjectIdentifier: PollingLoop]>([:])
+
+    private func register(_ poller: DescriptorPoller) {
+        Self.polling.withLock { $0[ObjectIdentifier(self)] = PollingLoop(loop: self, known: poller.known) }
+    }
+
+    /// Ends all tasks' waits for descriptors that have come to be another file: epoll knows files, not descriptors.
+    package static func wakeWaiters(of descriptors: [Int32]) {
+        let loops = polling.withLock { loops in
+            loops.values.filter { !$0.known.isDisjoint(with: descriptors) }.compactMap(\.loop)
+        }
+        for loop in loops {
+            // Starts no thread: where none runs the loop, the next one does this.
+            loop.tell { state in
+                state.works.append { [unowned loop] in
+                    for descriptor in descriptors { loop.poller?.wakeWaiters(of: descriptor) }
+                }
+            }
+        }
     }
 
     // MARK: The main queue

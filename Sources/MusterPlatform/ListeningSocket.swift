@@ -50,8 +50,13 @@ public struct ListeningSocket: Sendable {
 
     /// Stops listening; to be called once.
     package func closeDescriptor() {
-        if let identity = try? FileIdentity(of: descriptor) { Self.claims.withLock { $0[identity] = nil } }
+        endClaim()
         close(descriptor)
+    }
+
+    /// Lets another server have an inherited socket.
+    package func endClaim() {
+        if let identity = try? FileIdentity(of: descriptor) { Self.claims.withLock { $0[identity] = nil } }
     }
 
     /// The inherited sockets in use, with the settings that have named them.

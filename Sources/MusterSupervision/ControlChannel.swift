@@ -98,13 +98,16 @@ package final class ControlChannel: Sendable {
 
 /// What a supervisor and a worker tell each other. One packet holds one message.
 ///
-/// A packet is the message's kind as one byte, followed by what the kind needs: `takeOver` the slot as 4 bytes,
-/// little-endian; `startFailed` the reason, and `reset` the settings, in UTF-8; `hasReset` a byte, 1 for success.
+/// A packet is the message's kind as one byte, followed by what the kind needs: `takeOver` the slot as 4 bytes, `stop` the
+/// instant, if any, as 8, both little-endian; `startFailed` the reason, and `reset` the settings, in UTF-8; `hasReset` a
+/// byte, 1 for success.
 package enum ControlMessage: Hashable, Sendable {
     /// To a spare: become the worker of a slot.
     case takeOver(slot: Int)
     /// To a worker: take up these settings, in place; `nil` when they are none that were loaded.
     case reset(WorkerSettings?)
+    /// To a worker: it is about to get SIGTERM, and will be killed at this instant; `nil` for never.
+    case stop(until: MonotonicInstant?)
     /// From a spare: started, and waiting to take over.
     case parked
     /// From a worker: its service runs.
@@ -125,7 +128,7 @@ package enum ControlMessage: Hashable, Sendable {
 
     private enum Kind: UInt8 {
         case takeOver = 1
-        case reset, parked, ready, startFailed, active, hasReset, crashing
+        case reset, parked, ready, startFailed, active, hasReset, crashing, stop
     }
 
     /// The packet of ``crashing``, for a signal handler.
@@ -135,8 +138,9 @@ package enum ControlMessage: Hashable, Sendable {
     package var encoded: [UInt8] {
         switch self {
         case .takeOver(let slot):
-            let number = UInt32(clamping: slot)
-            return [Kind.takeOver.rawValue] + (0..<4).map { UInt8(truncatingIfNeeded: number >> (8 * $0)) }
+            return [Kind.takeOver.rawValue] + Self.bytes(of: UInt32(clamping: slot))
+        case .stop(let deadline):
+            return [Kind.stop.rawValue] + (deadline.map { Self.bytes(of: $0.nanoseconds) } ?? [])
         case .startFailed(let reason):
             return [Kind.startFailed.rawValue] + reason.utf8Prefix(Self.longestReason)
         case .reset(let settings):
@@ -149,8 +153,16 @@ package enum ControlMessage: Hashable, Sendable {
         }
     }
 
+    private static func bytes(of number: some FixedWidthInteger) -> [UInt8] {
+        (0..<number.bitWidth / 8).map { UInt8(truncatingIfNeeded: number >> (8 * $0)) }
+    }
+
+    private static func number<Number: FixedWidthInteger>(_ bytes: some BidirectionalCollection<UInt8>) -> Number {
+        bytes.reversed().reduce(0) { $0 << 8 | Number(truncatingIfNeeded: $1) }
+    }
+
     /// Reads a packet.
-    package init(decoding packet: some Collection<UInt8>) throws(ControlMessageError) {
+    package init(decoding packet: some BidirectionalCollection<UInt8>) throws(ControlMessageError) {
         guard let first = packet.first else { throw .empty }
         guard packet.count <= Self.largestSize else { throw .tooLong(bytes: packet.count) }
         guard let kind = Kind(rawValue: first) else { throw .unknownKind(first) }
@@ -162,8 +174,12 @@ package enum ControlMessage: Hashable, Sendable {
             return
         case .takeOver:
             guard rest.count == 4 else { throw .wrongLength(kind: first, bytes: packet.count) }
-            let number = rest.reversed().reduce(UInt32(0)) { $0 << 8 | UInt32($1) }
+            let number: UInt32 = Self.number(rest)
             self = .takeOver(slot: Int(number))
+            return
+        case .stop:
+            guard rest.isEmpty || rest.count == 8 else { throw .wrongLength(kind: first, bytes: packet.count) }
+            self = .stop(until: rest.isEmpty ? nil : MonotonicInstant(nanoseconds: Self.number(rest)))
             return
         case .reset:
             guard !rest.isEmpty else {

@@ -126,6 +126,7 @@ package final class Supervisor: @unchecked Sendable {
     }
 
     private func stop(_ child: WorkerChild) {
+        child.channel.send(.stop(until: state.timers[.kill(child.incarnation)]))
         child.process.send(SIGTERM)
         // Or it would be handled when somebody continues the process.
         child.process.send(SIGCONT)
@@ -306,7 +307,7 @@ extension Supervisor {
         case .hasReset(let succeeded): handle(.hasReset(child.incarnation, succeeded: succeeded))
         case .crashing: crashed(child)
         case .active: inspect(child, settling: true)
-        case .takeOver, .reset: break
+        case .takeOver, .reset, .stop: break
         }
     }
 
@@ -623,7 +624,9 @@ extension Supervisor {
         case .unresponsive(let worker, let incarnation):
             logger.error("terminating hung worker", metadata: metadata(worker, incarnation))
         case .startupTimedOut(let target, let incarnation):
-            logger.error("startup timeout exceeded; terminating worker", metadata: metadata(target, incarnation))
+            var details = metadata(target, incarnation)
+            details["remedy"] = "start() has to return: what serves belongs into threads and timers"
+            logger.error("startup timeout exceeded; terminating worker", metadata: details)
         case .stopTimedOut(let incarnation):
             guard let child = children[incarnation] else { break }
             logger.error("stop timeout exceeded; killing worker", metadata: metadata(child.target, incarnation))

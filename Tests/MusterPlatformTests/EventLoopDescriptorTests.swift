@@ -22,6 +22,25 @@ import Testing
         }
     }
 
+    @Test func `tasks go on when their descriptor has become another file`() async throws {
+        let (pair, other) = (try SocketPair(), try SocketPair())
+        try await withLoop { loop in
+            let wait = { @Sendable in try await loop.ready(pair.near.rawValue, for: .readable) }
+            let waiting = (0..<2).map { _ in Task(executorPreference: loop, operation: wait) }
+            await loop.inTurn {}
+            // Another process has the file, too.
+            let kept = dup(pair.near.rawValue)
+            defer { close(kept) }
+            #expect(dup2(other.near.rawValue, pair.near.rawValue) >= 0)
+            EventLoop.wakeWaiters(of: [pair.near.rawValue])
+            for task in waiting { try await task.value }
+            let next = Task(executorPreference: loop, operation: wait)
+            await loop.inTurn {}
+            poke(other.far)
+            try await next.value
+        }
+    }
+
     @Test func `what is there already is noticed`() async throws {
         let pair = try SocketPair()
         poke(pair.far)

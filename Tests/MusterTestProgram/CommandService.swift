@@ -14,7 +14,6 @@ final class CommandService: ServiceBase {
     private let lock = BlockingLock()
     private let reporter = HealthReporter()
     private let checks = Locked<HealthRegistry?>(nil)
-    private let accepting = Locked<Job?>(nil)
     private let resets = Atomic<Int>(0)
 
     init(name: String, socket: ListeningSocket, options: ProgramOptions) {
@@ -63,12 +62,22 @@ final class CommandService: ServiceBase {
                 lock.unlock()
             }
         }
-        let job = try await threadGroup.addThread(name: "accept") { [self] in try await acceptConnections(counter) }
-        accepting.withLock { $0 = job }
+        try await threadGroup.addThread(name: "accept") { [self] in try await acceptConnections(counter) }
+        if options.hasLongJob {
+            try await threadGroup.addThread(name: "long") { [who] in
+                defer { say("cleaned \(who)") }
+                try await withTaskCancellationHandler {
+                    try await Backend.current.engine.sleep(for: .seconds(3600))
+                } onCancel: {
+                    say("cancelled \(who)")
+                }
+            }
+        }
         say("started \(who) \(Backend.selection?.type.rawValue ?? "-")")
     }
 
     private func beginAsAsked() async throws {
+        if let slot = options.startSlot, Worker.current?.slot != slot { return }
         var behaviour = options.start(of: name)
         if let at = behaviour.firstIndex(of: "@") {
             guard access(String(behaviour[behaviour.index(after: at)...]), F_OK) == 0 else { return }
@@ -86,9 +95,10 @@ final class CommandService: ServiceBase {
     }
 
     func stop(graceful: Bool, until deadline: MonotonicInstant?) async throws {
-        say("stopping \(who)")
+        let left = deadline.map { MonotonicInstant.now.duration(to: $0) / .milliseconds(1) }
+        say("stopping \(who) \(left.map { "\(Int($0))" } ?? "-")")
         if options.stop(of: name) == "hang" { try await Backend.current.engine.sleep(for: .seconds(3600)) }
-        accepting.withLock { $0 }?.cancel()
+        if options.stop(of: name) == "forget" { return }
         try await threadGroup.stop(graceful: graceful, until: deadline)
         say("stopped \(who)")
     }

@@ -25,17 +25,26 @@ struct MusterTestProgram {
     }
 
     private static func run(_ options: ProgramOptions) throws -> ExitStatus {
-        let settings = try MusterSettings.load()
+        var settings = try MusterSettings.load()
+        if let method = options.setMethod { settings.restartMethod = method }
+        if let timeout = options.setTimeout { settings.gracefulShutdownTimeout = timeout }
+        if options.handlesUserSignal {
+            // Kept by nobody.
+            try SignalHandler().addHandler(for: .user1) { _ in
+                say("handled \(Worker.current?.description ?? "-") \(getpid())")
+            }
+        }
         if let type = options.explicitBackend { try Backend.initialize(type) }
         if options.inProcess {
-            let launcher = try ServiceLauncher(name: "test", settings: settings)
-            let socket = try ListeningSocket(options.socket, setting: "--socket")
+            let launcher = try ServiceLauncher(name: "test", settings: settings, restartMethod: options.method)
+            let socket = try launcher.listen("commands", on: options.socket, setting: "--socket")
             let service = CommandService(name: "test", socket: socket, options: options)
+            service.register(checks: launcher.health)
             try launcher.launchService(service)
             launcher.whenReady { say("launcher ready \(launcher.monitoring.url ?? "-") \(socket.address)") }
             return launcher.wait()
         }
-        let launcher = try ProcessLauncher(settings: settings)
+        let launcher = try ProcessLauncher(settings: settings, restartMethod: options.method)
         let socket = try launcher.listen("commands", on: options.socket, setting: "--socket")
         for name in options.services {
             let service = CommandService(name: name, socket: socket, options: options)

@@ -31,7 +31,9 @@ struct ProgramOptions: Sendable {
     var canarySlot: Int? { value("canary-slot").flatMap { Int($0) } }
     /// What `start` does: nothing, `fail`, `hang`, `trap`, `exit:CODE`, `block`; with `@PATH` only once the file is there.
     func start(of service: String) -> String { isMeant(service) ? value("start") ?? "" : "" }
-    /// What `stop` does: `hang` for ever, or nothing.
+    /// The only slot whose `start` does so; all when nil.
+    var startSlot: Int? { value("start-slot").flatMap { Int($0) } }
+    /// What `stop` does: `hang` for ever, `forget` its thread group, or nothing else than to stop that.
     func stop(of service: String) -> String { isMeant(service) ? value("stop") ?? "" : "" }
     /// The one service that `start` and `stop` are for; all when nil.
     private func isMeant(_ service: String) -> Bool { value("only").map { $0 == service } ?? true }
@@ -41,6 +43,15 @@ struct ProgramOptions: Sendable {
     var hasLoop: Bool { values["--loop"] != nil }
     /// Whether the program is killed when its standard input ends, as it does with the test that has started it.
     var endsWithInput: Bool { values["--end-with-input"] != nil }
+    /// Whether the service has a thread that lasts until it is cancelled, and says so.
+    var hasLongJob: Bool { values["--long-job"] != nil }
+    /// What the program sets after it has loaded the settings.
+    var setMethod: RestartMethod? { value("set-method").flatMap(RestartMethod.init(rawValue:)) }
+    var setTimeout: Duration? { value("set-timeout").flatMap { Duration(parsing: $0) } }
+    /// What it gives to its launcher.
+    var method: RestartMethod? { value("method").flatMap(RestartMethod.init(rawValue:)) }
+    /// Whether the program handles SIGUSR1.
+    var handlesUserSignal: Bool { values["--user-signal"] != nil }
     var failsToReset: Bool { value("reset") == "fail" }
     var isQuiet: Bool { values["--quiet"] != nil }
     var hasCheck: Bool { values["--check"] != nil }

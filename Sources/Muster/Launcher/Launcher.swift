@@ -3,7 +3,7 @@
 import MusterExecution
 public import MusterPlatform
 
-/// Runs services in this process without signals, endpoint and exit status.
+/// Runs services in this process without signals, endpoint and exit status. They run from ``start()`` on.
 public final class Launcher: Sendable, BackendComponent {
     /// The services.
     package let services: Services
@@ -36,7 +36,8 @@ public final class Launcher: Sendable, BackendComponent {
 
     /// Waits until every service has nothing more to do.
     ///
-    /// - Throws: The first error of a service; `CancellationError` when the calling task is cancelled.
+    /// - Throws: The first error of a service; an error when ``start()`` was not called; `CancellationError` when the
+    ///   calling task is cancelled.
     public func wait() async throws {
         try await services.wait()
     }

@@ -1,11 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Glibc
+public import MusterHealth
 
 /// A launcher that runs until the process is told to stop, and returns its exit status.
 public protocol MainLauncher: AnyObject, Sendable {
     /// The metrics and health checks, and where they are served.
     var monitoring: Monitoring { get }
+
+    /// The application's health checks: of this process or, under a supervisor, of each worker.
+    var health: HealthRegistry { get }
 
     /// Runs until the process is told to stop. To be called from a synchronous `main`.
     func wait() -> ExitStatus
@@ -45,7 +49,7 @@ extension MainLauncher {
 /// ```
 ///
 /// - Parameters:
-///   - restartMethod: What SIGHUP does; as the settings say when `nil`.
+///   - restartMethod: What SIGHUP does, whatever the settings say; as they say when `nil`.
 ///   - settings: The settings of the runtime; read from arguments and environment when `nil`.
 /// - Throws: ``SettingsError``, ``LaunchError``, ``BackendError``.
 public func launch(
@@ -53,23 +57,13 @@ public func launch(
     settings: MusterSettings? = nil
 ) throws -> any MainLauncher {
     guard workers >= 1 else { throw LaunchError.tooFewWorkers(workers) }
-    var settings = try settings ?? .load()
-    if let restartMethod {
-        settings.restartMethod = restartMethod
-        if let source = settings.source {
-            settings.source = {
-                var settings = try source()
-                settings.restartMethod = restartMethod
-                return settings
-            }
-        }
-    }
+    let settings = try settings ?? .load()
     if workers == 1, !Worker.isWorkerProcess {
-        let launcher = try ServiceLauncher(name: service.name, settings: settings)
+        let launcher = try ServiceLauncher(name: service.name, settings: settings, restartMethod: restartMethod)
         try launcher.launchService(service)
         return launcher
     }
-    let launcher = try ProcessLauncher(settings: settings)
+    let launcher = try ProcessLauncher(settings: settings, restartMethod: restartMethod)
     try launcher.launchService(service, workers: workers)
     return launcher
 }

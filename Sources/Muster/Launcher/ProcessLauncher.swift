@@ -30,24 +30,28 @@ public final class ProcessLauncher: MainLauncher, BackendComponent {
     ///
     /// - Parameters:
     ///   - settings: The settings of the runtime.
+    ///   - restartMethod: What SIGHUP does, whatever the settings say; as they say when `nil`.
     ///   - reloadSettings: Reads the settings again on SIGHUP; from where `settings` came when `nil`. When it throws,
     ///     the previous settings stay, nothing is reloaded, and the error is logged.
     ///   - backend: The backend of the workers; the selected one when `nil`. The supervisor needs none.
     /// - Throws: `ArenaError`, `HealthError` or `MetricError` when it cannot be monitored.
     public init(
-        settings: MusterSettings = MusterSettings(), reloadSettings: (@Sendable () throws -> MusterSettings)? = nil,
-        backend: Backend? = nil, logger: Logger = Logger(label: "muster.launcher")
+        settings: MusterSettings = MusterSettings(), restartMethod: RestartMethod? = nil,
+        reloadSettings: (@Sendable () throws -> MusterSettings)? = nil, backend: Backend? = nil,
+        logger: Logger = Logger(label: "muster.launcher")
     ) throws {
         let logger = logger.queued
+        var settings = settings
         switch WorkerMarker.current {
         case .none:
             sockets = SocketTable()
-            program = try SupervisorProgram(
-                settings: settings, source: reloadSettings ?? settings.source, launched: launched, sockets: sockets,
-                logger: logger)
+            settings.source = reloadSettings ?? settings.source
+            settings.fix(restartMethod)
+            program = try SupervisorProgram(settings: settings, launched: launched, sockets: sockets, logger: logger)
         case .worker(let marker):
             LogQueue.shared.saveThread()
             sockets = SocketTable(inherited: marker)
+            settings.fix(restartMethod)
             program = try WorkerProgram(
                 marker: marker, settings: settings, launched: launched, sockets: sockets, backend: backend,
                 logger: logger)
@@ -57,14 +61,14 @@ public final class ProcessLauncher: MainLauncher, BackendComponent {
         }
     }
 
-    /// As ``init(settings:reloadSettings:backend:logger:)``; `waitInterval` has no effect, because nothing polls.
+    /// As ``init(settings:restartMethod:reloadSettings:backend:logger:)``; `waitInterval` has no effect, because nothing polls.
     @available(*, deprecated, message: "waitInterval has no effect: the supervisor is event-driven")
     public convenience init(
         settings: MusterSettings = MusterSettings(), waitInterval: Duration,
         logger: Logger = Logger(label: "muster.launcher")
     ) throws {
         logger.warning("waitInterval has no effect: the supervisor is event-driven")
-        try self.init(settings: settings, reloadSettings: nil, backend: nil, logger: logger)
+        try self.init(settings: settings, restartMethod: nil, logger: logger)
     }
 
     // MARK: Before the start
@@ -83,7 +87,8 @@ public final class ProcessLauncher: MainLauncher, BackendComponent {
     ///   - address: An address of TCP, a Unix socket, or a socket that systemd has opened.
     ///   - setting: The name of the address' setting, for error messages.
     ///   - backlog: How many connections may wait to be accepted.
-    /// - Returns: The socket. Its descriptor is non-blocking. Once its worker stops, accepting fails with `EINVAL`.
+    /// - Returns: The socket. Its descriptor is non-blocking. Once its worker stops, waiting for it ends and accepting
+    ///   fails with `EINVAL`.
     /// - Throws: ``LaunchError``; `ListenError` when the address is not available.
     @discardableResult
     public func listen(

@@ -4,33 +4,38 @@ import CMuster
 public import Logging
 import MusterEndpoint
 import MusterExecution
-import MusterHealth
+public import MusterHealth
+public import MusterPlatform
 
 /// Runs services in this process as a program: with signals, the endpoint, a graceful shutdown and an exit status.
 ///
 /// - SIGTERM begins a graceful shutdown: readiness fails, the services stop in reverse order, and after
-///   `gracefulShutdownTimeout` the process exits in any case. A second SIGTERM, or SIGINT, ends it at once with
+///   `gracefulShutdownTimeout` the process exits in any case; jobs that are left shortly before are cancelled. A second SIGTERM, or SIGINT, ends it at once with
 ///   status 1. This works even if every job hangs.
 /// - SIGHUP restarts the services, or lets them take up new settings, as `restartMethod` says.
 /// - If a service fails to start, it and those before it are stopped, and the status is 1.
 public final class ServiceLauncher: MainLauncher, BackendComponent {
-    /// The metrics and health checks of the process; where the application registers its own checks.
+    /// The metrics and health checks of the process.
     public let monitoring: Monitoring
 
     private let life: ServiceRunner.Life
     private let runner: ServiceRunner
+    private let sockets = SocketTable()
 
     /// Creates a launcher without services.
     ///
     /// - Parameters:
     ///   - name: The value of the label `worker_group`.
+    ///   - restartMethod: What SIGHUP does, whatever the settings say; as they say when `nil`.
     ///   - backend: The backend to run on; the selected one when `nil`.
     /// - Throws: ``BackendError`` when no backend can be selected; `ArenaError` or `MetricError` when its metrics
     ///   cannot be exported.
     public convenience init(
-        name: String, settings: MusterSettings = MusterSettings(), backend: Backend? = nil,
-        logger: Logger = Logger(label: "muster.launcher")
+        name: String, settings: MusterSettings = MusterSettings(), restartMethod: RestartMethod? = nil,
+        backend: Backend? = nil, logger: Logger = Logger(label: "muster.launcher")
     ) throws {
+        var settings = settings
+        settings.fix(restartMethod)
         try self.init(
             name: name, settings: settings, backend: backend, logger: logger,
             exitNow: { cmuster_exit_now($0.rawValue) })
@@ -48,6 +53,8 @@ public final class ServiceLauncher: MainLauncher, BackendComponent {
         let notifier = SystemdNotifier(logger: logger)
         let watchdog = notifier.map { SystemdWatchdog(notifier: $0, health: monitoring.health, logger: logger) }
         var dependencies = ServiceRunner.Dependencies(exitNow: exitNow)
+        let sockets = sockets
+        dependencies.sockets = sockets
         dependencies.begin = {
             try monitoring.start()
             watchdog?.begin(on: .auxiliary)
@@ -58,6 +65,7 @@ public final class ServiceLauncher: MainLauncher, BackendComponent {
         dependencies.finished = {
             watchdog?.end()
             monitoring.stop()
+            sockets.close()
         }
         life = ServiceRunner.Life(logger: { logger })
         runner = try ServiceRunner(life, backend: backend, settings: settings, dependencies: dependencies)
@@ -72,6 +80,26 @@ public final class ServiceLauncher: MainLauncher, BackendComponent {
 
     /// The services.
     package var services: Services { runner.services }
+
+    /// The application's health checks.
+    public var health: HealthRegistry { monitoring.health }
+
+    /// Opens a listening socket.
+    ///
+    /// - Parameters:
+    ///   - name: Identifies the socket, as in supervisor and workers of a ``ProcessLauncher``.
+    ///   - address: An address of TCP, a Unix socket, or a socket that systemd has opened.
+    ///   - setting: The name of the address' setting, for error messages.
+    ///   - backlog: How many connections may wait to be accepted.
+    /// - Returns: The socket. Its descriptor is non-blocking. Once the services stop, waiting for it ends and accepting
+    ///   fails with `EINVAL`; after a restart in place it works again.
+    /// - Throws: ``LaunchError``; `ListenError` when the address is not available.
+    @discardableResult
+    public func listen(
+        _ name: String, on address: ListenAddress, setting: String = "the address", backlog: Int32 = 1024
+    ) throws -> ListeningSocket {
+        try sockets.listen(name, on: address, setting: setting, backlog: backlog)
+    }
 
     /// Adds a service; services start in the order in which they were added.
     public func launchService(_ service: any ServiceBase, workers: Int = 1) throws {

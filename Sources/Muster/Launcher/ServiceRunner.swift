@@ -20,6 +20,11 @@ final class ServiceRunner: Sendable {
         var restarting: @Sendable () -> Void = {}
         /// Called with settings that were read again.
         var settingsChanged: @Sendable (MusterSettings) -> Void = { _ in }
+        /// The listening sockets, at which nothing new is accepted while the services stop.
+        var sockets: SocketTable?
+        /// When a supervisor will kill this process that it has just told to stop; `nil` without a supervisor's word, and
+        /// an inner `nil` for never.
+        var toldDeadline: @Sendable () -> MonotonicInstant?? = { .none }
         /// Called when the shutdown begins, before anything stops.
         var stopping: @Sendable () -> Void = {}
         /// Called at the end, before ``wait(prepare:)`` returns.
@@ -42,7 +47,11 @@ final class ServiceRunner: Sendable {
 
     private struct State {
         var machine = LaunchState()
-        var deadline: EventLoop.ScheduledAction?
+        /// Those of the latest stop.
+        var stopAlarms: Alarms?
+        var startAlarm: Alarms?
+        /// Whether the shutdown is the end of a start that failed.
+        var hasFailedToStart = false
         var watchLoop = EventLoop.auxiliary
     }
 
@@ -105,19 +114,19 @@ final class ServiceRunner: Sendable {
     func reset(_ ended: @escaping @Sendable (Bool) -> Void) {
         let isValid = readSettings()
         transition("reset") { [self] in
-            ended(try await services.restartAll(.mutate, until: nil) && isValid)
+            ended(try await services.restartAll(.mutate) { await $0(nil) } && isValid)
         }
     }
 
     /// Reads the settings again; returns whether they are valid.
     @discardableResult
     private func readSettings() -> Bool {
-        let source = settings.source
         do {
-            guard var settings = try source?() else { return true }
-            // Where they come from stays what the program has made of it.
-            settings.source = source
-            currentSettings.withLock { [settings] in $0 = settings }
+            guard let read = try settings.source?() else { return true }
+            let settings = currentSettings.withLock { settings in
+                settings = settings.takingUp(read)
+                return settings
+            }
             dependencies.settingsChanged(settings)
             return true
         } catch {
@@ -161,8 +170,9 @@ final class ServiceRunner: Sendable {
         // An early request to shut down is handled before anything starts.
         life.open { [weak self] in self?.handle($0) }
         if let problem { return fail(problem) }
+        watchStart()
         transition("start") { [self] in
-            try await services.start()
+            try await services.start(stopsAfterFailure: false)
             life.submit(.started)
         }
     }
@@ -212,6 +222,7 @@ final class ServiceRunner: Sendable {
     }
 
     private func fail(_ error: any Error) {
+        state.withLock { $0.hasFailedToStart = true }
         life.refuse(error)
         life.submit(.startFailed)
     }
@@ -245,7 +256,10 @@ final class ServiceRunner: Sendable {
             if action == .stop { services.refuseStarts() }
             return (action, life.setReady(state.machine.isReady), !wasReady && state.machine.isReady)
         }
-        if hasBecomeReady { dependencies.running() }
+        if hasBecomeReady {
+            state.withLock { $0.startAlarm.take() }?.disarm()
+            dependencies.running()
+        }
         for action in onReady { action() }
         switch action {
         case nil: break
@@ -266,54 +280,205 @@ final class ServiceRunner: Sendable {
         let method = settings.restartMethod
         logger.info("restarting services", metadata: ["method": "\(method.rawValue)"])
         transition("restart") { [self] in
-            try await services.restart(method, until: shutdownDeadline)
+            let stop: Services.StopForRestart = { [self] in await stopForRestart($0) }
+            _ = try await services.restartAll(method, stopsAfterFailure: false, stop: stop)
             life.submit(.restarted)
         }
     }
 
-    private var shutdownDeadline: MonotonicInstant? {
-        let timeout = settings.gracefulShutdownTimeout
-        return timeout > .zero ? backend.engine.clock.now.advanced(by: timeout) : nil
+    /// Stops the services in the course of a restart.
+    private func stopForRestart(_ body: @escaping @Sendable (MonotonicInstant?) async -> Void) async {
+        // Whoever waits for connections goes on, and those that come meanwhile wait.
+        dependencies.sockets?.suspend()
+        let over = Completion<Void>()
+        let limit = StopLimit(timeout: settings.gracefulShutdownTimeout)
+        runStop(within: limit, cancelling: { [services] in services.all.flatMap(\.threadGroup.members) }) { [self] in
+            await body(limit.map { onClock($0.end) })
+        } over: { _ in
+            over.complete(with: ())
+        }
+        _ = try? await over.wait()
+        dependencies.sockets?.resume()
+        watchStart()
     }
 
     private func stopServices() {
         logger.info("stopping services")
+        dependencies.sockets?.retire()
         dependencies.stopping()
-        let timeout = settings.gracefulShutdownTimeout
-        if timeout > .zero {
-            // A supervisor with the same deadline acts first; this one is for other causes of the shutdown.
-            let patience: Duration = if case .ownLoop = watch { .seconds(1) } else { .zero }
-            let loop = state.withLock { $0.watchLoop }
-            loop.submit { [self] in
-                let deadline = loop.schedule(at: .now.advanced(by: timeout + patience)) { [weak life] in
-                    life?.submit(.deadline)
-                }
-                state.withLock { $0.deadline = deadline }
-                if life.isOver { disarm() }
+        let limit =
+            switch dependencies.toldDeadline() {
+            case .some(let end): end.map { StopLimit(end: $0) }
+            case .none: StopLimit(timeout: settings.gracefulShutdownTimeout)
             }
+        let (former, starting, isGraceful) = state.withLock {
+            ($0.stopAlarms.take(), $0.startAlarm.take(), !$0.hasFailedToStart)
         }
-        do {
-            try backend.engine.spawn(name: "muster-stop") { [self] in
-                // Waits for the start or restart in progress, which starts no further service.
-                await services.stop(graceful: true, until: nil)
-                life.submit(.stopped)
-            }
-        } catch {
-            logger.error("cannot stop services", metadata: ["error": "\(error)"])
-            life.submit(.stopped)
+        former?.disarm()
+        starting?.disarm()
+        runStop(within: limit, cancelling: { [backend] in backend.engine.ledger.jobs }) { [self] in
+            // Waits for the start or restart in progress, which starts no further service.
+            await services.stop(
+                graceful: isGraceful, until: limit.map { onClock($0.end) },
+                startsUntil: limit.map { onClock($0.cancellation) })
+        } over: { [life] isInTime in
+            life.submit(isInTime ? .stopped : .deadline)
         }
     }
 
-    private func disarm() {
-        let (deadline, loop) = state.withLock { state in (state.deadline.take(), state.watchLoop) }
-        if let deadline, loop.isCurrent { loop.cancel(deadline) }
+    /// An instant on the clock of the jobs.
+    private func onClock(_ instant: MonotonicInstant) -> MonotonicInstant {
+        backend.engine.clock.now.advanced(by: MonotonicInstant.now.duration(to: instant))
+    }
+
+    /// Runs a stop as a job. Shortly before the limit, the jobs that are left are cancelled, so that they can clean up; at
+    /// the limit, the process ends.
+    ///
+    /// - Parameters:
+    ///   - jobs: What to cancel; the stop itself, which has been told the limit, is not.
+    ///   - over: Called once the stop and what was cancelled are over, with whether nothing had to be cancelled.
+    private func runStop(
+        within limit: StopLimit?, cancelling jobs: @escaping @Sendable () -> [Job],
+        _ body: @escaping @Sendable () async -> Void, over: @escaping @Sendable (_ isInTime: Bool) -> Void
+    ) {
+        let stop: Job
+        do {
+            stop = try backend.engine.spawn(name: "muster-stop", body)
+        } catch {
+            logger.error("cannot stop services", metadata: ["error": "\(error)"])
+            return over(true)
+        }
+        guard let limit else { return stop.link { _ in over(true) } }
+        let cancelled = Completion<[Job]>()
+        let cancel: @Sendable () -> Void = { [self] in
+            let jobs = jobs().filter { $0 !== stop }
+            guard cancelled.complete(with: jobs) else { return }
+            if !jobs.isEmpty {
+                let names = Set(jobs.map(\.name)).sorted().prefix(10).joined(separator: ", ")
+                logger.warning(
+                    "graceful shutdown timeout nearly exceeded; cancelling jobs",
+                    metadata: ["jobs": "\(names)", "count": "\(jobs.count)"])
+            }
+            for job in jobs { job.cancel() }
+        }
+        let alarms = Alarms(on: state.withLock { $0.watchLoop })
+        state.withLock { $0.stopAlarms = alarms }
+        if life.isOver { alarms.disarm() }
+        // A supervisor with the same deadline acts first; this one is for other causes of the shutdown.
+        let patience: Duration = if case .ownLoop = watch { .seconds(1) } else { .zero }
+        alarms.arm(
+            (
+                limit.cancellation,
+                {
+                    // A job's cancellation handlers may block.
+                    do { try NativeThread.start(name: "muster-cancel", cancel) } catch { cancel() }
+                }
+            ), (limit.end.advanced(by: patience), { [weak life] in life?.submit(.deadline) }))
+        stop.link { _ in
+            let isInTime = MonotonicInstant.now < limit.cancellation && cancelled.complete(with: [])
+            // Also when the stop has cancelled them itself, a moment ago.
+            if !isInTime { cancel() }
+            Self.whenOver(cancelled.value ?? []) {
+                alarms.disarm()
+                over(isInTime)
+            }
+        }
+    }
+
+    private static func whenOver(_ jobs: [Job], _ action: @escaping @Sendable () -> Void) {
+        guard !jobs.isEmpty else { return action() }
+        let left = Locked(jobs.count)
+        for job in jobs {
+            job.link { _ in
+                let isLast = left.withLock { left in
+                    left -= 1
+                    return left == 0
+                }
+                if isLast { action() }
+            }
+        }
+    }
+
+    /// Warns when the start takes long: a service that serves inside `start()` would never become ready, in silence.
+    private func watchStart() {
+        if case .none = watch { return }
+        let timeout = settings.startupTimeout
+        let delay = timeout > .zero ? min(timeout / 2, .seconds(10)) : .seconds(10)
+        let alarm = Alarms(on: state.withLock { $0.watchLoop })
+        state.withLock { $0.startAlarm = alarm }
+        alarm.arm(
+            (
+                .now.advanced(by: delay),
+                { [weak self] in
+                    guard let self, let service = services.starting else { return }
+                    logger.warning(
+                        "service has not started yet",
+                        metadata: [
+                            "service": "\(service)",
+                            "remedy": "start() has to return: what serves belongs into threads and timers",
+                        ])
+                }
+            ))
     }
 
     private func finish(_ status: ExitStatus) {
         dependencies.finished()
-        let loop = state.withLock { $0.deadline == nil ? nil : $0.watchLoop }
-        loop?.submit { [self] in disarm() }
+        let (stop, start) = state.withLock { ($0.stopAlarms.take(), $0.startAlarm.take()) }
+        stop?.disarm()
+        start?.disarm()
         life.finish(status)
+    }
+}
+
+/// When a stop has to be over, and when what is left by then is cancelled: a quarter of the time, two seconds at most, is
+/// for cleaning up.
+struct StopLimit: Sendable {
+    let end: MonotonicInstant
+    let cancellation: MonotonicInstant
+
+    init(end: MonotonicInstant) {
+        self.end = end
+        let left = max(MonotonicInstant.now.duration(to: end), .zero)
+        cancellation = end.advanced(by: .zero - min(left / 4, .seconds(2)))
+    }
+
+    /// None for a time-out of zero.
+    init?(timeout: Duration) {
+        guard timeout > .zero else { return nil }
+        self.init(end: .now.advanced(by: timeout))
+    }
+}
+
+/// Actions that a loop runs at their instants unless they are called off, from any thread.
+private final class Alarms: Sendable {
+    private let loop: EventLoop
+    private let state = Locked<(isOff: Bool, scheduled: [EventLoop.ScheduledAction])>((false, []))
+
+    init(on loop: EventLoop) {
+        self.loop = loop
+    }
+
+    func arm(_ actions: (instant: MonotonicInstant, action: @Sendable () -> Void)...) {
+        loop.submit { [self] in
+            guard !state.withLock({ $0.isOff }) else { return }
+            let scheduled = actions.map { alarm in
+                loop.schedule(at: alarm.instant) { [self] in
+                    if !state.withLock({ $0.isOff }) { alarm.action() }
+                }
+            }
+            state.withLock { $0.scheduled = scheduled }
+        }
+    }
+
+    func disarm() {
+        state.withLock { $0.isOff = true }
+        loop.submit { [self] in
+            let scheduled = state.withLock { state in
+                defer { state.scheduled = [] }
+                return state.scheduled
+            }
+            for action in scheduled { loop.cancel(action) }
+        }
     }
 }
 
@@ -321,20 +486,21 @@ final class ServiceRunner: Sendable {
 ///
 /// | phase      | started | startFailed | terminate | end      | interrupt | hangUp  | restarted | stopped | deadline |
 /// |------------|---------|-------------|-----------|----------|-----------|---------|-----------|---------|----------|
-/// | starting   | running | stopping    | stopping¹ | stopping¹| exit 1    | –       | –         | –       | –        |
+/// | starting   | running³| stopping    | stopping¹ | stopping¹| exit 1    | –³      | –         | –       | –        |
 /// | running    | –       | –           | stopping  | stopping | exit 1    | restart | –         | –       | –        |
-/// | restarting | –       | stopping    | stopping¹ | stopping¹| exit 1    | –       | running   | –       | –        |
+/// | restarting | –       | stopping    | stopping¹ | stopping¹| exit 1    | –³      | running³  | –       | exit 1   |
 /// | stopping   | –       | –²          | exit 1    | –        | exit 1    | –       | –         | finish  | exit 1   |
 /// | finished   | –       | –           | –         | –        | –         | –       | –         | –       | –        |
 ///
 /// ¹ The services' stop begins when their start under way is over.
 /// ² The status becomes 1.
+/// ³ A reload that is asked for meanwhile follows, once.
 struct LaunchState: Sendable {
     /// What happens to a launcher.
     enum Event: Hashable, Sendable {
         /// All services have started.
         case started
-        /// A service has not started; those before it have been stopped.
+        /// A service has not started.
         case startFailed
         /// SIGTERM: a graceful end; the second one, an end at once.
         case terminate
@@ -348,7 +514,7 @@ struct LaunchState: Sendable {
         case restarted
         /// All services have been stopped.
         case stopped
-        /// The graceful end has taken too long.
+        /// The graceful end, or the stop of a restart, has taken too long.
         case deadline
     }
 
@@ -374,6 +540,7 @@ struct LaunchState: Sendable {
     }
 
     private(set) var phase = Phase.starting
+    private var isReloadRemembered = false
 
     /// Whether all services run and no end has been asked for.
     var isReady: Bool {
@@ -387,6 +554,11 @@ struct LaunchState: Sendable {
         switch (phase, event) {
         case (.starting, .started), (.restarting, .restarted):
             phase = .running
+            guard isReloadRemembered else { return nil }
+            isReloadRemembered = false
+            return handle(.hangUp)
+        case (.starting, .hangUp), (.restarting, .hangUp):
+            isReloadRemembered = true
             return nil
         case (.starting, .startFailed), (.restarting, .startFailed):
             phase = .stopping(.failure)
@@ -408,7 +580,7 @@ struct LaunchState: Sendable {
             return .finish(status)
         case (.stopping, .terminate):
             return end("second SIGTERM")
-        case (.stopping, .deadline):
+        case (.stopping, .deadline), (.restarting, .deadline):
             return end("graceful shutdown timeout exceeded")
         case (.starting, .interrupt), (.running, .interrupt), (.restarting, .interrupt), (.stopping, .interrupt):
             return end("SIGINT")

@@ -17,7 +17,6 @@ final class SupervisorProgram: LaunchedProgram {
     /// The application's checks; the supervisor runs none of them.
     let health = HealthRegistry(runner: { _, _ in })
 
-    private let source: (@Sendable () throws -> MusterSettings)?
     private let launched: LaunchedServices
     private let sockets: SocketTable
     private let logger: Logger
@@ -28,10 +27,8 @@ final class SupervisorProgram: LaunchedProgram {
     private let settings: Locked<MusterSettings>
 
     init(
-        settings: MusterSettings, source: (@Sendable () throws -> MusterSettings)?, launched: LaunchedServices,
-        sockets: SocketTable, logger: Logger
+        settings: MusterSettings, launched: LaunchedServices, sockets: SocketTable, logger: Logger
     ) throws {
-        self.source = source
         self.launched = launched
         self.sockets = sockets
         self.logger = logger
@@ -146,7 +143,7 @@ final class SupervisorProgram: LaunchedProgram {
         guard let supervisor = published.supervisor else { return }
         guard supervisor.loop.isCurrent else { return supervisor.loop.submit { [self] in restart() } }
         do {
-            if let settings = try source?() { apply(settings, supervisor) }
+            if let settings = try settings.withLock({ $0.source })?() { apply(settings, supervisor) }
         } catch {
             logger.error("invalid settings; keeping the previous ones", metadata: ["error": "\(error)"])
             return supervisor.handle(.reloadRefused)

@@ -24,6 +24,8 @@ final class WorkerProgram: LaunchedProgram {
     private let channel: ControlChannel
     private let vitalSigns: VitalSignsWriter?
     private let runner = Locked<ServiceRunner?>(nil)
+    /// When the supervisor will kill this process, once it has said so.
+    private let toldDeadline = Locked<MonotonicInstant??>(.none)
     private let backend: Locked<Backend?>
 
     init(
@@ -162,7 +164,12 @@ final class WorkerProgram: LaunchedProgram {
         let vitalSigns = vitalSigns
         if let vitalSigns { backend.loops.publish(to: vitalSigns, limit: settings.livenessLimit) }
         var dependencies = ServiceRunner.Dependencies(exitNow: { cmuster_exit_now($0.rawValue) })
-        dependencies.stopping = { sockets.retire() }
+        dependencies.sockets = sockets
+        // The message comes before the signal, but may be read after it.
+        dependencies.toldDeadline = { [self] in
+            _ = receiveMessages()
+            return toldDeadline.withLock { $0 }
+        }
         dependencies.settingsChanged = { settings in
             if let vitalSigns { backend.loops.publish(to: vitalSigns, limit: settings.livenessLimit) }
         }
@@ -196,22 +203,27 @@ final class WorkerProgram: LaunchedProgram {
     private func listen(on loop: EventLoop) throws {
         let watch = Locked<EventLoop.Watch?>(nil)
         let made = try loop.watch(channel.descriptor.rawValue, for: .readable) { [self] _ in
-            while true {
-                switch channel.receive() {
-                case .message(.reset(let settings)):
-                    if let settings { InheritedSettings.take(settings) }
-                    runner.withLock { $0 }?.reset { [channel] in channel.send(.hasReset(succeeded: $0)) }
-                case .message, .malformed: continue
-                case .nothing: return
-                case .closed:
-                    if let watch = watch.withLock({ $0.take() }) { loop.unwatch(watch) }
-                    logger.notice("supervisor is gone; stopping")
-                    life.submit(.end(.failure))
-                    return
-                }
-            }
+            guard receiveMessages() else { return }
+            if let watch = watch.withLock({ $0.take() }) { loop.unwatch(watch) }
+            logger.notice("supervisor is gone; stopping")
+            life.submit(.end(.failure))
         }
         watch.withLock { $0 = made }
+    }
+
+    /// Handles the supervisor's messages; returns whether it is gone.
+    private func receiveMessages() -> Bool {
+        while true {
+            switch channel.receive() {
+            case .message(.reset(let settings)):
+                if let settings { InheritedSettings.take(settings) }
+                runner.withLock { $0 }?.reset { [channel] in channel.send(.hasReset(succeeded: $0)) }
+            case .message(.stop(let deadline)): toldDeadline.withLock { $0 = .some(deadline) }
+            case .message, .malformed: continue
+            case .nothing: return false
+            case .closed: return true
+            }
+        }
     }
 }
 

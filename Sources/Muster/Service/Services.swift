@@ -27,6 +27,8 @@ public final class Services: Sendable, BackendComponent {
         /// The number of stops in progress, during which no further service starts.
         var stops = 0
         var isClosed = false
+        /// The service whose `start()` is being called.
+        var starting: String?
         var onEnd: (@Sendable (_ service: String, ServiceEnd) -> Void)?
 
         var mayStart: Bool { phase == .started && stops == 0 && !isClosed }
@@ -44,6 +46,9 @@ public final class Services: Sendable, BackendComponent {
 
     /// The services, in the order in which they start.
     package var all: [any ServiceBase] { state.withLock { $0.entries.map(\.service) } }
+
+    /// The name of the service whose `start()` has not returned.
+    var starting: String? { state.withLock { $0.starting } }
 
     private var clock: any RuntimeClock { backend.engine.clock }
 
@@ -113,6 +118,11 @@ public final class Services: Sendable, BackendComponent {
     /// - Throws: `ServicesError`; when a service fails to start, it and those before it are stopped first.
     ///   `CancellationError` when the calling task is cancelled before its turn.
     public func start() async throws {
+        try await start(stopsAfterFailure: true)
+    }
+
+    /// As ``start()``; after a failure, stopping may be left to the caller.
+    func start(stopsAfterFailure: Bool) async throws {
         let turn = try await turns.take(clock: clock)
         defer { turn?.end() }
         let isFirst = state.withLock { state in
@@ -121,17 +131,21 @@ public final class Services: Sendable, BackendComponent {
             return true
         }
         guard isFirst else { throw ServicesError.alreadyStarted }
-        try await Turns.$current.withValue(turn ?? Turns.current) { try await startAll() }
+        try await Turns.$current.withValue(turn ?? Turns.current) {
+            try await startAll(stopsAfterFailure: stopsAfterFailure)
+        }
     }
 
-    private func startAll() async throws {
+    private func startAll(stopsAfterFailure: Bool) async throws {
         while let (id, service) = takeNext() {
             do {
                 try await begin(service)
             } catch {
-                // Also stops what it had begun before it failed.
-                await stopAll(graceful: false, until: nil)
-                state.withLock { $0.phase = .stopped }
+                if stopsAfterFailure {
+                    // Also stops what it had begun before it failed.
+                    await stopAll(graceful: false, until: nil)
+                    state.withLock { $0.phase = .stopped }
+                }
                 throw ServicesError.startFailed(service: service.name, error)
             }
             try await endIfStopped(id, service)
@@ -149,6 +163,8 @@ public final class Services: Sendable, BackendComponent {
 
     private func begin(_ service: any ServiceBase) async throws {
         backend.logger.debug("starting service", metadata: ["service": "\(service.name)"])
+        state.withLock { $0.starting = service.name }
+        defer { state.withLock { $0.starting = nil } }
         do {
             try await service.start()
         } catch {
@@ -172,9 +188,14 @@ public final class Services: Sendable, BackendComponent {
     ///
     /// A start in progress starts no further service and is awaited, until the deadline.
     public func stop(graceful: Bool, until deadline: MonotonicInstant?) async {
+        await stop(graceful: graceful, until: deadline, startsUntil: deadline)
+    }
+
+    /// As ``stop(graceful:until:)``, with an earlier deadline for a start in progress.
+    func stop(graceful: Bool, until deadline: MonotonicInstant?, startsUntil: MonotonicInstant?) async {
         state.withLock { $0.stops += 1 }
         // At the deadline, stop without a turn.
-        let turn = (try? await turns.take(until: deadline, clock: clock)) ?? nil
+        let turn = (try? await turns.take(until: startsUntil, clock: clock)) ?? nil
         defer { turn?.end() }
         await Turns.$current.withValue(turn ?? Turns.current) { await stopAll(graceful: graceful, until: deadline) }
         state.withLock { state in
@@ -204,6 +225,15 @@ public final class Services: Sendable, BackendComponent {
         backend.logger.debug("stopping service", metadata: ["service": "\(service.name)"])
         do {
             try await service.stop(graceful: graceful, until: deadline)
+            let left = service.threadGroup.members.filter { $0.id != Job.current?.id }
+            if !left.isEmpty {
+                backend.logger.warning(
+                    "service stopped without its thread group",
+                    metadata: [
+                        "service": "\(service.name)", "jobs": "\(left.map(\.name).joined(separator: ", "))",
+                        "remedy": "call threadGroup.stop(graceful:until:) in stop(graceful:until:)",
+                    ])
+            }
         } catch {
             backend.logger.error(
                 "service failed to stop", metadata: ["service": "\(service.name)", "error": "\(error)"])
@@ -214,8 +244,12 @@ public final class Services: Sendable, BackendComponent {
 
     /// Waits until every service has ended.
     ///
-    /// - Throws: The first error of a service; `CancellationError` when the calling task is cancelled.
+    /// - Throws: The first error of a service; `ServicesError` when they were never started; `CancellationError` when
+    ///   the calling task is cancelled.
     public func wait() async throws {
+        if let first = state.withLock({ $0.phase == .idle ? $0.entries.first : nil }) {
+            throw ServicesError.notStarted(service: first.service.name)
+        }
         for service in all { try await service.wait() }
     }
 
@@ -227,15 +261,20 @@ public final class Services: Sendable, BackendComponent {
     /// - Throws: `ServicesError` when a service does not start again, or the services are stopped meanwhile;
     ///   `CancellationError` when the calling task is cancelled before its turn.
     public func restart(_ method: RestartMethod, until deadline: MonotonicInstant? = nil) async throws {
-        _ = try await restartAll(method, until: deadline)
+        _ = try await restartAll(method) { await $0(deadline) }
     }
 
+    /// Calls what stops all services until a deadline.
+    typealias StopForRestart = @Sendable (_ stop: @escaping @Sendable (MonotonicInstant?) async -> Void) async -> Void
+
     /// As ``restart(_:until:)``; returns whether every service took up its settings.
-    func restartAll(_ method: RestartMethod, until deadline: MonotonicInstant?) async throws -> Bool {
+    func restartAll(
+        _ method: RestartMethod, stopsAfterFailure: Bool = true, stop: StopForRestart
+    ) async throws -> Bool {
         let turn = try await turns.take(clock: clock)
         defer { turn?.end() }
         return try await Turns.$current.withValue(turn ?? Turns.current) {
-            if method == .reload { await stopAll(graceful: true, until: deadline) }
+            if method == .reload { await stop { [self] in await stopAll(graceful: true, until: $0) } }
             var haveReset = true
             for service in all {
                 do {
@@ -248,7 +287,7 @@ public final class Services: Sendable, BackendComponent {
             }
             guard method == .reload else { return haveReset }
             state.withLock { $0.phase = .started }
-            try await startAll()
+            try await startAll(stopsAfterFailure: stopsAfterFailure)
             return haveReset
         }
     }
@@ -260,6 +299,8 @@ package enum ServicesError: Error, Sendable, CustomStringConvertible {
     case startFailed(service: String, any Error)
     /// A service that had started could not go on.
     case failed(service: String, any Error)
+    /// Services were awaited without having been started.
+    case notStarted(service: String)
     /// Services were started twice.
     case alreadyStarted
     /// The services were stopped before all of them had started.
@@ -275,6 +316,8 @@ package enum ServicesError: Error, Sendable, CustomStringConvertible {
             "service '\(service)' failed to start: \(error)"
         case .failed(let service, let error):
             "service '\(service)' failed: \(error)"
+        case .notStarted(let service):
+            "service '\(service)' was never started: call start() before wait()"
         case .alreadyStarted:
             "the services are already started"
         case .stoppedWhileStarting:

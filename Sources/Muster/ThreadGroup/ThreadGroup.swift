@@ -368,6 +368,9 @@ public final class ThreadGroup: Sendable, BackendComponent {
         }
     }
 
+    /// The jobs of its threads and timers.
+    package var members: [Job] { state.withLock { Array($0.jobs.values) } }
+
     private func cancelMembers() {
         let caller = Job.current?.id
         let jobs = state.withLock { state in Array(state.jobs.values) }

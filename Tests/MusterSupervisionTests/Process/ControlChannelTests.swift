@@ -10,7 +10,8 @@ import Testing
 @Suite("Control channel")
 struct ControlChannelTests {
     static let messages: [ControlMessage] = [
-        .takeOver(slot: 0), .takeOver(slot: 123_456), .reset(nil), .parked, .ready, .startFailed(reason: ""),
+        .stop(until: nil), .stop(until: MonotonicInstant(nanoseconds: 0x0102_0304_0506_0708)), .takeOver(slot: 0),
+        .takeOver(slot: 123_456), .reset(nil), .parked, .ready, .startFailed(reason: ""),
         .startFailed(reason: "no database at 'örtlich'"), .active, .hasReset(succeeded: true), .crashing,
         .hasReset(succeeded: false), .reset(WorkerSettings(["muster.liveness-limit": "10s"])),
     ]

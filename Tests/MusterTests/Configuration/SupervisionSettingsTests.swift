@@ -98,6 +98,87 @@ struct SupervisionSettingsTests {
         #expect(MusterSettings().source == nil)
     }
 
+    /// Another value for each setting that a reload takes up.
+    private static let others = [
+        "MUSTER_GRACEFUL_SHUTDOWN_TIMEOUT": "7s", "MUSTER_STARTUP_TIMEOUT": "7s", "MUSTER_LIVENESS_LIMIT": "7s",
+        "MUSTER_ABORT_GRACE": "7s", "MUSTER_RESTART_METHOD": "mutate", "MUSTER_RESTART_BACKOFF_BASE": "7s",
+        "MUSTER_RESTART_BACKOFF_MAXIMUM": "7m", "MUSTER_RESTART_BACKOFF_STABLE_TIME": "7s",
+        "MUSTER_RESTART_INTENSITY_MAXIMUM": "7", "MUSTER_RESTART_INTENSITY_PERIOD": "7s",
+        "MUSTER_RESTART_INTENSITY_WHEN_EXCEEDED": "escalate", "MUSTER_READY_CONDITION": "every-worker",
+        "MUSTER_LIVE_CONDITION": "supervisor",
+    ]
+
+    /// The values of the settings that a reload takes up.
+    private func values(_ settings: MusterSettings) -> [String] {
+        [
+            "\(settings.gracefulShutdownTimeout)", "\(settings.startupTimeout)", "\(settings.livenessLimit)",
+            "\(settings.abortGrace)", "\(settings.restartMethod)", "\(settings.restartBackoff)",
+            "\(String(describing: settings.restartIntensity))", "\(settings.readyCondition)",
+            "\(settings.liveCondition)",
+        ]
+    }
+
+    @Test("A reload takes up what was read, all that can change")
+    func takenUp() throws {
+        let read = try settings(Self.others)
+        let reloadable = MusterSettings.table.filter { $0.reload != .nextStart && $0.key != MusterSettings.fileKey }
+        #expect(Set(reloadable.map(\.variable)) == Set(Self.others.keys))
+        #expect(values(try settings([:]).takingUp(read)) == values(read))
+        #expect(Set(values(read)).isDisjoint(with: values(try settings([:]))))
+    }
+
+    @Test("What the program has set since stays at every reload, also what it has set to the value that was there")
+    func chosen() throws {
+        var settings = try settings([:])
+        settings.gracefulShutdownTimeout = .seconds(1)
+        settings.startupTimeout = .seconds(60)
+        settings.livenessLimit = .seconds(1)
+        settings.abortGrace = .seconds(1)
+        settings.restartMethod = .reload
+        settings.restartBackoff = RestartBackoff(base: .seconds(1))
+        settings.restartIntensity = nil
+        settings.readyCondition = .anyWorker
+        settings.liveCondition = .noHungWorker
+        let read = try self.settings(Self.others)
+        let reloaded = settings.takingUp(read)
+        #expect(values(reloaded) == values(settings))
+        #expect(values(reloaded.takingUp(read)) == values(settings))
+        // What workers load is what was read; they set the same as their supervisor.
+        #expect(reloaded.loaded?["muster.graceful-shutdown-timeout"] == "7s")
+    }
+
+    @Test("One that was set by the program keeps no other from being taken up")
+    func oneChosen() throws {
+        var settings = try settings([:])
+        settings.gracefulShutdownTimeout = .seconds(1)
+        let read = try self.settings(Self.others)
+        var expected = read
+        expected.gracefulShutdownTimeout = .seconds(1)
+        #expect(values(settings.takingUp(read)) == values(expected))
+    }
+
+    @Test("What a function for reloading sets, or makes, is taken up")
+    func chosenAgain() throws {
+        var settings = try settings([:])
+        settings.gracefulShutdownTimeout = .seconds(1)
+        var read = try self.settings([:])
+        read.gracefulShutdownTimeout = .seconds(2)
+        #expect(settings.takingUp(read).gracefulShutdownTimeout == .seconds(2))
+        let made = MusterSettings(gracefulShutdownTimeout: .seconds(3))
+        #expect(settings.takingUp(made).gracefulShutdownTimeout == .seconds(3))
+    }
+
+    @Test("A launcher's restart method stays, whatever is read or made")
+    func fixed() throws {
+        var settings = try settings([:])
+        settings.source = { MusterSettings(gracefulShutdownTimeout: .seconds(3)) }
+        settings.fix(.mutate)
+        let source = try #require(settings.source)
+        let reloaded = settings.takingUp(try source())
+        #expect(reloaded.restartMethod == .mutate)
+        #expect(reloaded.gracefulShutdownTimeout == .seconds(3))
+    }
+
     private func write(_ text: String, to path: String) throws {
         let file = try #require(fopen(path, "w"))
         defer { fclose(file) }

@@ -58,6 +58,7 @@ struct LaunchStateTests {
             case .end(let status): (.stopping(status), .stop)
             case .interrupt: (.finished(.failure), exit("SIGINT"))
             case .restarted: (.running, nil)
+            case .deadline: (.finished(.failure), exit("graceful shutdown timeout exceeded"))
             default: (phase, nil)
             }
         case .stopping(let status):
@@ -85,6 +86,22 @@ struct LaunchStateTests {
                 #expect(machine.phase == nextPhase, "\(phase), \(event)")
                 #expect(action == nextAction, "\(phase), \(event)")
             }
+        }
+    }
+
+    @Test("A reload that comes during the start, or during another one, follows once")
+    func remembered() {
+        for (begin, end) in [(Event.interrupt, Event.started), (.hangUp, .restarted)] {
+            var machine = LaunchState()
+            if begin == .hangUp {
+                _ = machine.handle(.started)
+                #expect(machine.handle(.hangUp) == .restart)
+            }
+            for _ in 0..<3 { #expect(machine.handle(.hangUp) == nil) }
+            #expect(machine.handle(end) == .restart)
+            #expect(machine.phase == .restarting)
+            #expect(machine.handle(.restarted) == nil)
+            #expect(machine.phase == .running)
         }
     }
 

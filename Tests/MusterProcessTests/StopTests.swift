@@ -1,0 +1,165 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Foundation
+import MusterTestSupport
+import Testing
+
+@Suite("Stops, in one process and under a supervisor", .transcript, .timeLimit(.minutes(10)))
+struct StopTests {
+    /// In one process, and in a worker.
+    private static let modes = ["--in-process", "--workers=1"]
+
+    private static let short = "--muster-graceful-shutdown-timeout=2s"
+
+    @Test("SIGTERM: what is left shortly before the time is up is cancelled, and cleans up", arguments: modes, backends)
+    func cancelled(mode: String, backend: String) async throws {
+        try await TestProgram.run([mode, "--long-job", Self.short], backend: backend) { program in
+            try await program.ready()
+            program.signal(SIGTERM)
+            // In one process, a shutdown that was cut off has failed.
+            let status = try await program.status()
+            #expect(status == (mode == "--in-process" ? 1 : 0))
+            #expect(program.lines("cancelled").count == 1)
+            #expect(program.lines("cleaned").count == 1)
+            let left = try #require(Int(program.lines("stopping")[0].rest))
+            #expect(left > 500 && left <= 2000)
+            #expect(program.log("stop timeout exceeded").isEmpty)
+        }
+    }
+
+    @Test("SIGHUP: the same, and the service starts again", arguments: modes, backends)
+    func reloaded(mode: String, backend: String) async throws {
+        try await TestProgram.run([mode, "--long-job", Self.short], backend: backend) { program in
+            try await program.ready()
+            program.signal(SIGHUP)
+            try await program.said("cleaned")
+            try await program.said("started", 2)
+            let left = try #require(Int(program.lines("stopping")[0].rest))
+            #expect(left > 500 && left <= 2000)
+            #expect(program.isRunning)
+            #expect(try await !program.command("who").isEmpty)
+        }
+    }
+
+    @Test("SIGHUP to a worker itself: the same", arguments: backends)
+    func worker(backend: String) async throws {
+        try await TestProgram.run(["--workers=1", "--long-job", Self.short], backend: backend) { program in
+            try await program.ready()
+            let pid = try await program.started(1)[0].pid
+            kill(pid, SIGHUP)
+            try await program.said("cleaned")
+            #expect(try await program.said("started", 2).map(\.pid) == [pid, pid])
+        }
+    }
+
+    @Test("a worker that is replaced gets the time-out of its supervisor, not its own", arguments: backends)
+    func told(backend: String) async throws {
+        let options = ["--workers=1", "--long-job", "--muster-settings-file=SETTINGS"]
+        try await TestProgram.run(options, backend: backend) { program in
+            try await program.ready()
+            try program.set(#"{"muster": {"graceful-shutdown-timeout": "2s"}}"#)
+            program.signal(SIGHUP)
+            try await program.logged("reload completed")
+            #expect(program.lines("cleaned").count == 1)
+            let left = try #require(Int(program.lines("stopping")[0].rest))
+            #expect(left <= 2000)
+            #expect(program.log("stop timeout exceeded").isEmpty)
+        }
+    }
+
+    @Test("a job that waits for connections delays no stop", arguments: modes, backends)
+    func accepting(mode: String, backend: String) async throws {
+        try await TestProgram.run([mode, "--muster-graceful-shutdown-timeout=1h"], backend: backend) { program in
+            try await program.ready()
+            program.signal(SIGHUP)
+            try await program.said("started", 2)
+            try await program.said("stopped")
+            #expect(try await !program.command("who").isEmpty)
+            program.signal(SIGTERM)
+            #expect(try await program.status() == 0)
+            try await program.gone(within: .seconds(20))
+            #expect(!FileManager.default.fileExists(atPath: program.socketPath))
+        }
+    }
+
+    @Test("a stop that forgets its thread group is warned of", arguments: modes, backends)
+    func forgotten(mode: String, backend: String) async throws {
+        try await TestProgram.run([mode, "--stop=forget", "--long-job"], backend: backend) { program in
+            try await program.ready()
+            program.signal(SIGTERM)
+            #expect(try await program.status() == 0)
+            #expect(program.log("service stopped without its thread group", "long").count == 1)
+        }
+    }
+
+    // MARK: What the program sets
+
+    @Test("SIGHUP goes by what the program has set after loading", arguments: modes, backends)
+    func chosen(mode: String, backend: String) async throws {
+        let options = [
+            mode, "--long-job", "--set-method=mutate", "--set-timeout=2s", "--muster-settings-file=SETTINGS",
+        ]
+        try await TestProgram.run(options, backend: backend) { program in
+            try await program.ready()
+            try program.set(#"{"muster": {"graceful-shutdown-timeout": "1h", "restart-method": "reload"}}"#)
+            for count in 1...2 {
+                program.signal(SIGHUP)
+                try await program.said("reset", count)
+            }
+            program.signal(SIGTERM)
+            _ = try await program.status()
+            #expect(program.lines("started").count == 1)
+            #expect(program.lines("cleaned").count == 1)
+            let left = try #require(Int(program.lines("stopping")[0].rest))
+            #expect(left <= 2000)
+        }
+    }
+
+    @Test("SIGHUP goes by the method that the launcher was given", arguments: modes, backends)
+    func given(mode: String, backend: String) async throws {
+        let options = [mode, "--method=mutate", "--muster-settings-file=SETTINGS"]
+        try await TestProgram.run(options, backend: backend) { program in
+            try await program.ready()
+            try program.set(#"{"muster": {"restart-method": "reload"}}"#)
+            for count in 1...2 {
+                program.signal(SIGHUP)
+                try await program.said("reset", count)
+            }
+            #expect(program.lines("started").count == 1)
+        }
+    }
+
+    // MARK: Starts and signals
+
+    @Test("a start that fails in one slot ends the program, whichever worker is first", arguments: [0, 1], backends)
+    func firstStart(slot: Int, backend: String) async throws {
+        let options = ["--workers=2", "--start=fail", "--start-slot=\(slot)"]
+        for _ in 0..<3 {
+            try await TestProgram.run(options, backend: backend) { program in
+                let status = try await program.status()
+                #expect(status == 1)
+            }
+        }
+    }
+
+    @Test("a start that does not end is told of, with the remedy", arguments: modes, backends)
+    func hangingStart(mode: String, backend: String) async throws {
+        let options = [mode, "--start=hang", "--muster-startup-timeout=2s", Self.short]
+        try await TestProgram.run(options, backend: backend) { program in
+            try await program.logged("service has not started yet", "start() has to return")
+            if mode != "--in-process" { try await program.logged("startup timeout exceeded", "start() has to return") }
+        }
+    }
+
+    @Test("a signal handler that the program does not keep works", arguments: modes, backends)
+    func userSignal(mode: String, backend: String) async throws {
+        try await TestProgram.run([mode, "--user-signal"], backend: backend) { program in
+            try await program.ready()
+            let pid = try await program.started(1)[0].pid
+            for count in 1...2 {
+                kill(pid, SIGUSR1)
+                #expect(try await program.said("handled", count).map(\.pid).last == pid)
+            }
+        }
+    }
+}
