@@ -104,6 +104,7 @@ public struct MusterSettings: Sendable {
         }
         self.loaded = loaded
         chosen = []
+        if let own = InheritedSettings.own { takeUpChosen(of: own) }
     }
 
     /// Reads settings as a program usually does: from its arguments, then the environment, then a JSON file when one
@@ -250,6 +251,16 @@ enum InheritedSettings {
     /// Reads them; `nil` in a process that is no worker, or whose supervisor has loaded none.
     static var reader: SettingsReader? {
         settings.withLock { $0 }.map { SettingsReader(values: $0.values) }
+    }
+
+    /// Those of a worker's launcher, with what the program has set in them.
+    static var own: MusterSettings? { launcher.withLock { $0 } }
+
+    private static let launcher = Locked<MusterSettings?>(nil)
+
+    /// What is loaded from now on in this worker has the values that its program has set before.
+    static func keep(_ settings: MusterSettings) {
+        launcher.withLock { $0 = settings }
     }
 
     /// Takes those of a reload.

@@ -150,6 +150,12 @@ extension MusterSettings {
         return settings
     }
 
+    /// Takes over what the program has set in other settings.
+    mutating func takeUpChosen(of other: MusterSettings) {
+        for setting in Self.table where other.hasChosen(setting.key) { setting.takeUp(&self, other) }
+        chosen = []
+    }
+
     private func hasChosen(_ key: String) -> Bool {
         chosen.contains { key == $0 || key.hasPrefix($0 + ".") }
     }

@@ -34,6 +34,7 @@ final class WorkerProgram: LaunchedProgram {
     ) throws {
         self.marker = marker
         self.settings = settings
+        InheritedSettings.keep(settings)
         self.launched = launched
         self.sockets = sockets
         chosenBackend = backend

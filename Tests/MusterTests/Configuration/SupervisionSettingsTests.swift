@@ -157,6 +157,19 @@ struct SupervisionSettingsTests {
         #expect(values(settings.takingUp(read)) == values(expected))
     }
 
+    @Test("What the program has set can be laid over what is read")
+    func laidOver() throws {
+        var settings = try settings([:])
+        settings.gracefulShutdownTimeout = .seconds(1)
+        settings.endpoint = nil
+        var read = try self.settings(Self.others)
+        var expected = read
+        expected.gracefulShutdownTimeout = .seconds(1)
+        read.takeUpChosen(of: settings)
+        #expect(values(read) == values(expected))
+        #expect(read.endpoint == nil && read.chosen.isEmpty)
+    }
+
     @Test("What a function for reloading sets, or makes, is taken up")
     func chosenAgain() throws {
         var settings = try settings([:])
