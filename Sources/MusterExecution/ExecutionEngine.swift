@@ -61,15 +61,16 @@ extension ExecutionEngine {
     /// - Parameters:
     ///   - name: The job's name, for logs, errors and, on the threading engine, its thread.
     ///   - group: The group it belongs to.
-    ///   - body: What it does.
+    ///   - body: What it does; what it returns is the job's result.
     /// - Throws: ``EngineError`` when the engine is shut down or has no thread for it.
     @discardableResult
-    public func spawn(
-        name: String, group: String? = nil, _ body: @escaping @Sendable () async throws -> Void
-    ) throws(EngineError) -> Job {
+    public func spawn<Value: Sendable>(
+        name: String, group: String? = nil, _ body: @escaping @Sendable () async throws -> Value
+    ) throws(EngineError) -> ResultJob<Value> {
         guard !ledger.isClosed else { throw .shutDown(engine: self.name) }
         let placement = try placeJob(named: name)
-        guard let job = ledger.open(name: name, group: group) else {
+        let job = ResultJob<Value>(name: name, group: group, ledger: ledger)
+        guard ledger.open(job) else {
             placement.release()
             throw .shutDown(engine: self.name)
         }

@@ -5,7 +5,9 @@ public import MusterPlatform
 import Synchronization
 
 /// One unit of concurrent work: a Swift task on the thread or threads of an engine.
-public final class Job: Sendable {
+///
+/// Sound as `@unchecked Sendable`: it and its subclass, in this file, have constants and locked state.
+public class Job: @unchecked Sendable {
     private struct State {
         var phase = JobState.queued
         var isCancelled = false
@@ -23,8 +25,8 @@ public final class Job: Sendable {
     private let life = Locked(State())
     private let completion = Completion<JobOutcome>()
 
-    init(id: UInt64, name: String, group: String?, ledger: JobLedger) {
-        self.id = id
+    init(name: String, group: String?, ledger: JobLedger) {
+        id = JobLedger.lastIdentifier.wrappingAdd(1, ordering: .relaxed).newValue
         self.name = name
         self.group = group
         self.ledger = ledger
@@ -89,7 +91,7 @@ public final class Job: Sendable {
     ///   - body: What the job does.
     ///   - release: Gives back the job's place. Called when the body is over and before anyone hears of it, so that
     ///     whoever waited for the end can have the place.
-    func run(_ body: @Sendable () async throws -> Void, release: @Sendable () -> Void) async {
+    fileprivate func run(_ body: () async throws -> Void, release: @Sendable () -> Void) async {
         let hasStarted = life.withLock { state in
             guard state.phase == .queued else { return false }
             ledger.moved(from: .queued, to: .running)
@@ -115,6 +117,33 @@ public final class Job: Sendable {
         }
         completion.complete(with: outcome)
         for completion in waiting { completion.complete(with: ()) }
+    }
+}
+
+/// A job with the value that its body returns.
+///
+/// Sound as `@unchecked Sendable` for its superclass' reason.
+public final class ResultJob<Value: Sendable>: Job, @unchecked Sendable {
+    private let value = Locked<Value?>(nil)
+
+    /// Waits until the job is over.
+    ///
+    /// - Parameter deadline: The latest instant; `nil` waits without end.
+    /// - Returns: What the body returned.
+    /// - Throws: What the body threw; `CancellationError` when the job, or the waiting task, was cancelled;
+    ///   ``TimeLimitExceeded`` at the deadline.
+    public func result(until deadline: MonotonicInstant? = nil) async throws -> Value {
+        if case .failed(let error) = try await wait(until: deadline) { throw error }
+        guard let value = value.withLock({ $0 }) else { throw CancellationError() }
+        return value
+    }
+
+    func run(_ body: @Sendable () async throws -> Value, release: @Sendable () -> Void) async {
+        await super.run(
+            {
+                let result = try await body()
+                value.withLock { $0 = result }
+            }, release: release)
     }
 }
 
@@ -156,7 +185,7 @@ public final class JobLedger: Sendable {
         var emptied: [Completion<Void>] = []
     }
 
-    private static let lastIdentifier = Atomic<UInt64>(0)
+    fileprivate static let lastIdentifier = Atomic<UInt64>(0)
 
     private let state = Locked(State())
     private let instruments: JobInstruments
@@ -174,19 +203,16 @@ public final class JobLedger: Sendable {
 
     /// Enters a new job.
     ///
-    /// - Returns: The job, or `nil` when the ledger is closed.
-    func open(name: String, group: String?) -> Job? {
-        let id = Self.lastIdentifier.wrappingAdd(1, ordering: .relaxed).newValue
-        let job = Job(id: id, name: name, group: group, ledger: self)
-        let isOpen = state.withLock { state in
+    /// - Returns: `false` when the ledger is closed.
+    func open(_ job: Job) -> Bool {
+        state.withLock { state in
             guard !state.isClosed else { return false }
-            state.alive[id] = job
+            state.alive[job.id] = job
             state.queued += 1
             instruments.jobs.increment()
             instruments.alive(.queued).increment()
             return true
         }
-        return isOpen ? job : nil
     }
 
     /// Takes note of a job's move. The gauges change under the lock too, or one could be taken down before it was

@@ -73,7 +73,7 @@ package final class ThreadingEngine: ExecutionEngine {
     ) async throws -> Result {
         guard let loop = EventLoop.current, threadPool.hasLeased(loop) else { return try await blocking.run(work) }
         try Task.checkCancellation()
-        return try work()
+        return try loop.blocking(work)
     }
 
     /// The threads that run jobs or wait for one, and those of the helper pool.

@@ -379,8 +379,7 @@ package final class EventLoop: TaskExecutor, @unchecked Sendable {
 
     private func runTurn() {
         let start = cmuster_monotonic_ns()
-        turnStart.store(start, ordering: .relaxed)
-        if let publisher { publisher.begin(at: start) }
+        beginTurn(at: start)
         if let poller { poller.deliver() }
         if timers.count > 0 { fireTimers(at: start) }
         if hasRemote.load(ordering: .acquiring) { drain() }
@@ -426,6 +425,11 @@ package final class EventLoop: TaskExecutor, @unchecked Sendable {
         }
     }
 
+    private func beginTurn(at start: Int64) {
+        turnStart.store(start, ordering: .relaxed)
+        if let publisher { publisher.begin(at: start) }
+    }
+
     private func endTurns() {
         turnStart.store(0, ordering: .relaxed)
         if let publisher { publisher.sleep() }
@@ -443,6 +447,15 @@ package final class EventLoop: TaskExecutor, @unchecked Sendable {
         self.publisher = publisher
         let start = turnStart.load(ordering: .relaxed)
         if start != 0, isCurrent { publisher?.begin(at: start) }
+    }
+
+    /// Runs work that blocks the loop's thread on purpose: that does not count as a turn that lasts. To be called on the
+    /// loop's thread.
+    package func blocking<Result>(_ work: () throws -> Result) rethrows -> Result {
+        requireOwnThread("blocking")
+        endTurns()
+        defer { beginTurn(at: cmuster_monotonic_ns()) }
+        return try work()
     }
 
     /// How many turns the loop has made.

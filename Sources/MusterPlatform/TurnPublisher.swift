@@ -12,8 +12,9 @@ package import Synchronization
 /// Sound as `@unchecked Sendable`: the pointers never change and lead to atomics, which `owner` keeps mapped.
 package final class TurnPublisher: @unchecked Sendable {
     let turnStart: UnsafeMutablePointer<Atomic<Int64>>
-    let lastTurn: UnsafeMutablePointer<Atomic<Int64>>
-    let turns: UnsafeMutablePointer<Atomic<UInt64>>
+    let lastTurn: UnsafeMutablePointer<Atomic<Int64>>?
+    let turns: UnsafeMutablePointer<Atomic<UInt64>>?
+    private let sign: Int64
     private let attention: UnsafeMutablePointer<Atomic<Int64>>
     private let limit: UnsafeMutablePointer<Atomic<Int64>>
     private let owner: any AnyObject & Sendable
@@ -24,6 +25,7 @@ package final class TurnPublisher: @unchecked Sendable {
     /// - Parameters:
     ///   - turnStart: Receives the instant at which the present turn began, in monotonic nanoseconds; 0 while the
     ///     loop sleeps.
+    ///   - isNegated: Whether `turnStart` receives the instant with the opposite sign, which tells it from a deadline.
     ///   - lastTurn: Receives the instant at which the latest turn began.
     ///   - turns: Receives the number of turns.
     ///   - attention: The instant of the watcher's next look; 0 when it has not asked to be woken.
@@ -32,12 +34,14 @@ package final class TurnPublisher: @unchecked Sendable {
     ///   - notify: Wakes the watcher, on the loop's thread; must not block. `false` when it could not, so that the
     ///     next turn tries again.
     package init(
-        turnStart: UnsafeMutablePointer<Atomic<Int64>>, lastTurn: UnsafeMutablePointer<Atomic<Int64>>,
-        turns: UnsafeMutablePointer<Atomic<UInt64>>, attention: UnsafeMutablePointer<Atomic<Int64>>,
+        turnStart: UnsafeMutablePointer<Atomic<Int64>>, isNegated: Bool = false,
+        lastTurn: UnsafeMutablePointer<Atomic<Int64>>? = nil, turns: UnsafeMutablePointer<Atomic<UInt64>>? = nil,
+        attention: UnsafeMutablePointer<Atomic<Int64>>,
         limit: UnsafeMutablePointer<Atomic<Int64>>, owner: any AnyObject & Sendable,
         notify: @escaping @Sendable () -> Bool
     ) {
         self.turnStart = turnStart
+        sign = isNegated ? -1 : 1
         self.lastTurn = lastTurn
         self.turns = turns
         self.attention = attention
@@ -48,15 +52,15 @@ package final class TurnPublisher: @unchecked Sendable {
 
     @inline(__always)
     package func begin(at start: Int64) {
-        lastTurn.pointee.store(start, ordering: .relaxed)
-        turnStart.pointee.store(start, ordering: .sequentiallyConsistent)
+        if let lastTurn { lastTurn.pointee.store(start, ordering: .relaxed) }
+        turnStart.pointee.store(sign &* start, ordering: .sequentiallyConsistent)
         let nextLook = attention.pointee.load(ordering: .sequentiallyConsistent)
         if nextLook != 0 { wake(for: start &+ limit.pointee.load(ordering: .relaxed), before: nextLook) }
     }
 
     @inline(__always)
     package func end(turns count: UInt64) {
-        turns.pointee.store(count, ordering: .relaxed)
+        if let turns { turns.pointee.store(count, ordering: .relaxed) }
     }
 
     @inline(__always)

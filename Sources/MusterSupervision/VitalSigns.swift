@@ -25,7 +25,8 @@ import Synchronization
 /// Instants are nanoseconds of `CLOCK_MONOTONIC`, which is the same clock in all processes. What both sides write often
 /// lies in cache lines of its own.
 ///
-/// A deadline cell holds the instant after which whoever owns it counts as hung, and 0 while nothing is due.
+/// A deadline cell holds the instant after which its owner counts as hung, or, with the opposite sign, when the present
+/// turn of a further thread began; 0 while nothing is due and that thread sleeps.
 ///
 /// A health entry is a sequence lock: word 0 is odd while the entry is being written, and has changed when it was
 /// written during a copy. Word 1 is when the check reported, 2 since when it has had its status, 3 how long a report
@@ -115,7 +116,7 @@ final class VitalSignsMapping: @unchecked Sendable {
 /// The cell is freed with its last reference.
 package final class DeadlineCell: Sendable {
     private let writer: VitalSignsWriter
-    private let index: Int
+    let index: Int
 
     init(_ writer: VitalSignsWriter, index: Int) {
         self.writer = writer

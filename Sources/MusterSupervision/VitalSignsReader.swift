@@ -91,6 +91,13 @@ package final class VitalSignsReader: Sendable {
         for index in 0..<deadlineCount {
             let nanoseconds = mapping.deadline(index).pointee.load(ordering: .sequentiallyConsistent)
             guard nanoseconds != 0 else { continue }
+            if nanoseconds < 0 {
+                let start = min(MonotonicInstant(nanoseconds: Int64(clamping: nanoseconds.magnitude)), now)
+                let end = start.advanced(by: limit)
+                if end <= now { return .hung(Hang(cause: .thread(cell: index), since: start)) }
+                next = min(next, end)
+                continue
+            }
             let deadline = MonotonicInstant(nanoseconds: nanoseconds)
             if deadline <= now { return .hung(Hang(cause: .deadline(cell: index), since: deadline)) }
             next = min(next, deadline)
@@ -214,7 +221,9 @@ package struct Hang: Hashable, Sendable, CustomStringConvertible {
     package enum Cause: Hashable, Sendable {
         /// A turn of the main loop: something blocks its thread.
         case turn
-        /// A deadline that has passed: a looping call is overdue.
+        /// A turn of a further thread: something blocks the thread of a looping call.
+        case thread(cell: Int)
+        /// A deadline that has passed: a looping call is overdue by more than its own limit.
         case deadline(cell: Int)
         /// A check of the live level, which fails or has not reported for too long.
         case health(name: String)
@@ -227,7 +236,8 @@ package struct Hang: Hashable, Sendable, CustomStringConvertible {
     package var description: String {
         switch cause {
         case .turn: "main loop blocked"
-        case .deadline: "looping call overdue"
+        case .thread: "thread of a looping call blocked"
+        case .deadline: "looping call overdue beyond its stall limit"
         case .health(let name): "health check '\(name)' failing or not reporting"
         }
     }

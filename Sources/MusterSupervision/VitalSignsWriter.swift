@@ -16,6 +16,7 @@ package final class VitalSignsWriter: Sendable {
 
     private let mapping: VitalSignsMapping
     private let state = Locked(State())
+    private let notify: @Sendable () -> Bool
     /// For the worker's main loop: `EventLoop.publishTurns(to:)`.
     package let turns: TurnPublisher
 
@@ -27,6 +28,7 @@ package final class VitalSignsWriter: Sendable {
     ///     block. `false` when it could not be told.
     package init(descriptor: Int32, notify: @escaping @Sendable () -> Bool) throws(VitalSignsError) {
         mapping = try VitalSignsMapping(descriptor: descriptor)
+        self.notify = notify
         guard
             mapping.word(at: VitalSignsLayout.Offset.magic).pointee.load(ordering: .relaxed) == VitalSignsLayout.magic,
             mapping.word(at: VitalSignsLayout.Offset.version).pointee.load(ordering: .relaxed)
@@ -54,6 +56,16 @@ package final class VitalSignsWriter: Sendable {
             return state.usedDeadlines - 1
         }
         return index.map { DeadlineCell(self, index: $0) }
+    }
+
+    /// Publishes the turns of a further thread, in a deadline cell; `nil` when all are in use.
+    package func makeTurnPublisher() -> TurnPublisher? {
+        allocateDeadline().map { cell in
+            TurnPublisher(
+                turnStart: mapping.deadline(cell.index), isNegated: true,
+                attention: mapping.instant(at: VitalSignsLayout.Offset.attention),
+                limit: mapping.instant(at: VitalSignsLayout.Offset.limit), owner: cell, notify: notify)
+        }
     }
 
     func free(_ index: Int) {

@@ -11,33 +11,23 @@ public enum TestBackend {
     /// Sets up a backend.
     ///
     /// - Parameters:
-    ///   - type: `.cooperative` or `.threading`.
-    ///   - clock: The clock of everything that runs on it.
+    ///   - type: `.cooperative`, `.threading`, or a backend registered with ``Backend/register(_:_:)``.
+    ///   - clock: The clock of everything that runs on it, as `BackendContext.clock`.
     ///   - metrics: Where its metrics are kept; a new registry when `nil`.
     ///   - configuration: The limits of its engine.
     ///   - logger: Where it logs.
     /// - Returns: The backend. Its engine's `shutDown()` gives its threads back.
-    /// - Throws: `BackendError.unknown` for another type; `ArenaError` when the system gives no memory file.
+    /// - Throws: `BackendError`; `ArenaError` when the system gives no memory file.
     public static func make(
         _ type: BackendType, clock: any RuntimeClock = SystemClock(), metrics: MetricRegistry? = nil,
         configuration: EngineConfiguration = EngineConfiguration(), logger: Logger = Logger(label: "muster.test")
     ) throws -> Backend {
-        let metrics = try metrics ?? .forTesting()
-        let context = BackendContext(type: type, metrics: metrics, engine: configuration, logger: logger)
-        let engine: any ExecutionEngine
-        switch type {
-        case .cooperative:
-            engine = try CooperativeEngine(
-                name: type.rawValue, configuration: configuration, metrics: metrics, clock: clock)
-        case .threading:
-            engine = try ThreadingEngine(
-                name: type.rawValue, configuration: configuration, metrics: metrics, clock: clock)
-        default: throw BackendError.unknown(type, registered: [.cooperative, .threading])
-        }
-        return Backend(context: context, engine: engine)
+        try BackendSelector.shared.make(
+            BackendContext(
+                type: type, metrics: metrics ?? .forTesting(), engine: configuration, clock: clock, logger: logger))
     }
 
-    /// Sets up a backend, uses it, and shuts its engine down, which cancels what still runs.
+    /// Sets up a backend, uses it where the caller is, and shuts its engine down, which cancels what still runs.
     ///
     /// - Parameters:
     ///   - type: `.cooperative` or `.threading`.
@@ -46,10 +36,10 @@ public enum TestBackend {
     ///   - logger: Where it logs.
     ///   - body: The test.
     /// - Throws: What the test throws; as ``make(_:clock:metrics:configuration:logger:)``.
-    public static func with<Result: Sendable>(
+    public nonisolated(nonsending) static func with<Result>(
         _ type: BackendType, clock: any RuntimeClock = SystemClock(),
         configuration: EngineConfiguration = EngineConfiguration(), logger: Logger = Logger(label: "muster.test"),
-        _ body: (Backend) async throws -> Result
+        _ body: nonisolated(nonsending) (Backend) async throws -> Result
     ) async throws -> Result {
         let backend = try make(type, clock: clock, configuration: configuration, logger: logger)
         let result: Result

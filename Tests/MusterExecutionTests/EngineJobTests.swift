@@ -50,6 +50,45 @@ import Testing
     }
 
     @Test(arguments: EngineKind.allCases)
+    func `a job has the result that its body returns, typed`(kind: EngineKind) async throws {
+        try await withEngine(kind) { engine in
+            let job = try engine.spawn(name: "counts") {
+                await Task.yield()
+                return 42
+            }
+            let number: Int = try await job.result()
+            #expect(number == 42)
+            guard case .finished = try await job.wait() else {
+                Issue.record("it has not finished")
+                return
+            }
+            // Any number of times, and on the handle that any job is.
+            #expect(try await job.result() == 42)
+            #expect((job as Job).outcome?.error == nil)
+            let failing = try engine.spawn(name: "fails") { () -> String in throw Failure() }
+            await #expect(throws: Failure.self) { try await failing.result() }
+            let gate = Completion<Void>()
+            let cancelled = try engine.spawn(name: "waits") { () -> Int in
+                try await gate.wait()
+                return 1
+            }
+            await #expect(throws: TimeLimitExceeded.self) { try await cancelled.result(until: .now) }
+            cancelled.cancel()
+            await #expect(throws: CancellationError.self) { try await cancelled.result() }
+            // One that returns although it was cancelled has its result.
+            let begun = Completion<Void>()
+            let stubborn = try engine.spawn(name: "stubborn") {
+                begun.complete(with: ())
+                try? await gate.wait()
+                return "anyway"
+            }
+            try await begun.wait()
+            stubborn.cancel()
+            #expect(try await stubborn.result() == "anyway")
+        }
+    }
+
+    @Test(arguments: EngineKind.allCases)
     func `the body of a job that is cancelled before its start never runs`(kind: EngineKind) async throws {
         try await withEngine(kind) { engine in
             let blocker = try await Blocker(engine)

@@ -77,6 +77,41 @@ struct HangTests {
         }
     }
 
+    @Test(
+        "one whose looping call only lasts is left alone", arguments: backends, ["sleep", "retry", "block-on-purpose"])
+    func longRuns(backend: String, run: String) async throws {
+        let options = ["--workers=2", "--timer=\(run)", "--muster-liveness-limit=1s"]
+        try await TestProgram.run(options, backend: backend) { program in
+            try await program.ready()
+            // Each run takes three times the limit.
+            try await program.said("ran", 4)
+            #expect(program.log("worker hung").isEmpty)
+            try await program.metric("muster_worker_restarts_total", is: 0)
+            #expect(try await program.get("/livez").status == 200)
+        }
+    }
+
+    @Test("one whose looping call exceeds the stall limit that it was given is replaced", arguments: backends)
+    func stallLimit(backend: String) async throws {
+        let options = ["--workers=1", "--timer=stall", "--muster-liveness-limit=60s", grace]
+        try await TestProgram.run(options, backend: backend) { program in
+            try await program.ready()
+            let pid = try await program.started(1)[0].pid
+            try await program.logged("worker hung", "pid=\(pid)", "looping call overdue beyond its stall limit")
+            try await program.logged("worker exited", "pid=\(pid)", "reason=heartbeat")
+        }
+    }
+
+    @Test("one whose looping call blocks its thread is replaced, on the backend where only that loop notices")
+    func blockedThread() async throws {
+        let options = ["--workers=1", "--timer=block", limit, grace]
+        try await TestProgram.run(options, backend: "threading") { program in
+            let pid = try await program.said("run", 1)[0].pid
+            try await program.logged("worker hung", "pid=\(pid)", "thread of a looping call blocked", "limit_seconds=4")
+            try await program.logged("worker exited", "pid=\(pid)", "reason=heartbeat")
+        }
+    }
+
     @Test("one that does not write its backtrace in time is killed")
     func deaf() async throws {
         // Stopped and blocked: it takes no signal but SIGKILL.

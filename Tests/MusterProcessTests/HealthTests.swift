@@ -48,6 +48,27 @@ struct HealthTests {
         }
     }
 
+    @Test("a timer that has ended with an error is a warning, which names it", arguments: backends)
+    func endedTimer(backend: String) async throws {
+        try await TestProgram.run(["--workers=2", "--timer=fail"], backend: backend) { program in
+            try await program.ready()
+            try await program.logged("looping call failed", count: 2)
+            let text = try await eventually("a warning") {
+                let answer = try await program.get("/readyz?verbose")
+                return answer.body.contains("(and 1 more worker") ? answer : nil
+            }
+            #expect(text.status == 200)
+            let expected = "[+]ended-looping-calls ok (warning: worker test/0: looping call 'timer' ended with an error"
+            #expect(text.body.contains(expected), "\(text.body)")
+            #expect(try await program.get("/readyz/ended-looping-calls").status == 200)
+            let status = try await program.get("/status").body
+            #expect(status.contains("looping call 'timer' ended with an error"))
+            #expect(try await program.get("/").body.contains("looping call &#39;timer&#39; ended with an error"))
+            // Its successor has a timer that runs, until that fails as well.
+            try await program.metric("muster_worker_restarts_total", is: 0)
+        }
+    }
+
     @Test("where every worker has to be ready, one that fails is enough", arguments: backends)
     func strict(backend: String) async throws {
         let options = ["--workers=2", "--check", "--muster-ready-condition=every-worker"]

@@ -62,7 +62,9 @@ final class CommandService: ServiceBase {
                 lock.unlock()
             }
         }
-        try await threadGroup.addThread(name: "accept") { [self] in try await acceptConnections(counter) }
+        if let timer = options.timer { try addTimer(timer) }
+        let job = try await threadGroup.addThread(name: "accept") { [self] in try await acceptConnections(counter) }
+        accepting.withLock { $0 = job }
         if options.hasLongJob {
             try await threadGroup.addThread(name: "long") { [who] in
                 defer { say("cleaned \(who)") }
@@ -74,6 +76,30 @@ final class CommandService: ServiceBase {
             }
         }
         say("started \(who) \(Backend.selection?.type.rawValue ?? "-")")
+    }
+
+    /// Adds a timer whose runs last longer than the limits of the tests, or that ends.
+    private func addTimer(_ behaviour: String) throws {
+        let engine = try Backend.current.engine
+        let limit: Duration? = behaviour == "stall" ? .seconds(1) : nil
+        try threadGroup.addDynamicTimer(name: "timer", stallLimit: limit) { [self] in
+            say("run \(who)")
+            switch behaviour {
+            case "sleep": try await engine.sleep(for: .seconds(3))
+            case "retry":
+                let attempts = Atomic<Int>(0)
+                try await RetryDecorator(delayIncrement: .milliseconds(1500), isRetryable: { _ in true }) {
+                    if attempts.wrappingAdd(1, ordering: .relaxed).newValue < 3 { throw CommandError("told to fail") }
+                }
+            case "block-on-purpose": try await engine.runBlocking { _ = sleep(3) }
+            case "block": blockOnPurpose()
+            case "fail": throw CommandError("told to fail")
+            case "stall": try await engine.sleep(for: .seconds(3600))
+            default: return .seconds(3600)
+            }
+            say("ran \(who)")
+            return .milliseconds(10)
+        }
     }
 
     private func beginAsAsked() async throws {

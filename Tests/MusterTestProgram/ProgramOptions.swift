@@ -41,6 +41,8 @@ struct ProgramOptions: Sendable {
     var tellsRole: Bool { values["--tell-role"] != nil }
     /// Whether the service has a looping call of 10 ms.
     var hasLoop: Bool { values["--loop"] != nil }
+    /// What a dynamic timer of the service does in each run: see `CommandService.addTimer`.
+    var timer: String? { value("timer") }
     /// Whether the program is killed when its standard input ends, as it does with the test that has started it.
     var endsWithInput: Bool { values["--end-with-input"] != nil }
     /// Whether the service has a thread that lasts until it is cancelled, and says so.

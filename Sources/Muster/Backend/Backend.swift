@@ -3,6 +3,7 @@
 public import Logging
 public import MusterExecution
 public import MusterMetrics
+public import MusterPlatform
 
 /// A concurrency backend: an engine, and the components that are written over it.
 ///
@@ -37,6 +38,7 @@ public final class Backend: Sendable {
         metrics = context.metrics
         logger = context.logger
         self.components = components ?? .standard(backend: context.type)
+        if let components { ComponentRegistry.record(components) }
     }
 
     /// Sets up a backend without selecting it, for tests and for comparing backends in one process.
@@ -150,16 +152,19 @@ public struct BackendContext: Sendable {
     public let metrics: MetricRegistry
     /// The limits of its engine.
     public let engine: EngineConfiguration
+    /// The clock of its engine: the machine's, except in tests.
+    public let clock: any RuntimeClock
     /// Where it logs.
     public let logger: Logger
 
     package init(
         type: BackendType, metrics: MetricRegistry = .shared, engine: EngineConfiguration = EngineConfiguration(),
-        logger: Logger = Logger(label: "muster").queued
+        clock: any RuntimeClock = SystemClock(), logger: Logger = Logger(label: "muster").queued
     ) {
         self.type = type
         self.metrics = metrics
         self.engine = engine
+        self.clock = clock
         self.logger = logger
     }
 }

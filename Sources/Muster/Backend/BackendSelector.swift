@@ -69,13 +69,15 @@ package final class BackendSelector: @unchecked Sendable {
                 Backend(
                     context: context,
                     engine: try CooperativeEngine(
-                        name: context.type.rawValue, configuration: context.engine, metrics: context.metrics))
+                        name: context.type.rawValue, configuration: context.engine, metrics: context.metrics,
+                        clock: context.clock))
             },
             .threading: { context in
                 Backend(
                     context: context,
                     engine: try ThreadingEngine(
-                        name: context.type.rawValue, configuration: context.engine, metrics: context.metrics))
+                        name: context.type.rawValue, configuration: context.engine, metrics: context.metrics,
+                        clock: context.clock))
             },
         ]
     }
@@ -160,6 +162,11 @@ package final class BackendSelector: @unchecked Sendable {
 
     private func unknown(_ type: BackendType) -> BackendError {
         .unknown(type, registered: withState { $0.makers.keys.sorted { $0.rawValue < $1.rawValue } })
+    }
+
+    /// The application's own backends, sorted by name.
+    var ownTypes: [BackendType] {
+        withState { $0.makers.keys.filter { Self.standardMakers[$0] == nil } }.sorted { $0.rawValue < $1.rawValue }
     }
 
     /// Forgets the selection, the hook and the registered backends. For tests: whoever holds the old backend keeps

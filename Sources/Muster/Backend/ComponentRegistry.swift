@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import MusterPlatform
+
 /// A backend's components by name.
 public struct ComponentRegistry: Sendable {
     /// The backend that the components belong to.
@@ -56,7 +58,22 @@ public struct ComponentRegistry: Sendable {
     public var names: [String] { components.keys.sorted() }
 
     private func missing(_ name: String) -> BackendComponentNotAvailable {
-        BackendComponentNotAvailable(component: name, backend: backend, availableIn: Self.standardHolders(of: name))
+        let known = Self.known.withLock { $0 }
+        let holders = known.filter { $0.value.contains(name) }.map(\.key)
+        let others = BackendSelector.shared.ownTypes.filter { known[$0] == nil }
+        return BackendComponentNotAvailable(
+            component: name, backend: backend,
+            availableIn: (Self.standardHolders(of: name) + holders.filter { $0 != backend }).sorted {
+                $0.rawValue < $1.rawValue
+            }, unknownIn: others)
+    }
+
+    /// What the backends of the application's own have, as far as they were set up.
+    private static let known = Locked<[BackendType: Set<String>]>([:])
+
+    /// Remembers what a backend of the application's own has, for errors.
+    static func record(_ registry: ComponentRegistry) {
+        known.withLock { $0[registry.backend] = Set(registry.names) }
     }
 }
 
@@ -188,17 +205,20 @@ public struct BackendComponentNotAvailable: Error, Hashable, Sendable, CustomStr
     package let backend: BackendType
     /// The backends that have it, sorted by name.
     package let availableIn: [BackendType]
+    /// Registered backends that may have it: they were never set up.
+    package let unknownIn: [BackendType]
 
     /// Names all three; for an upstream component without a type here, what to use instead.
     public var description: String {
-        let elsewhere =
-            if let replacement = ComponentRegistry.replacements[component] {
-                replacement
-            } else if availableIn.isEmpty {
-                "no registered backend has it"
-            } else {
-                "it is available in: " + availableIn.map { "'\($0)'" }.joined(separator: ", ")
-            }
-        return "Component '\(component)' is not available in backend '\(backend)'; \(elsewhere)"
+        func list(_ types: [BackendType]) -> String { types.map { "'\($0)'" }.joined(separator: ", ") }
+        var elsewhere: [String] = []
+        if let replacement = ComponentRegistry.replacements[component] { elsewhere.append(replacement) }
+        if !availableIn.isEmpty { elsewhere.append("it is available in: " + list(availableIn)) }
+        if elsewhere.isEmpty, !unknownIn.isEmpty {
+            elsewhere.append("registered backends that may have it, but were not set up yet: " + list(unknownIn))
+        }
+        if elsewhere.isEmpty { elsewhere.append("no registered backend has it") }
+        return "Component '\(component)' is not available in backend '\(backend)'; "
+            + elsewhere.joined(separator: "; ")
     }
 }

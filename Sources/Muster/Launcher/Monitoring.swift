@@ -9,7 +9,7 @@ import MusterPlatform
 
 /// The metrics and health checks of a process, and the endpoint that serves them.
 public final class Monitoring: Sendable {
-    /// The health checks: `hub` and `looping-calls`, and those that the application registers.
+    /// The health checks: `hub`, `looping-calls` and `ended-looping-calls`, and those that the application registers.
     public let health: HealthRegistry
     package let exposition: Exposition
 
@@ -107,13 +107,12 @@ public final class Monitoring: Sendable {
             })
         try health.register(
             .probe("looping-calls", .live) {
-                let overdue = backend.loops.overdue(by: limit, at: backend.engine.clock.now)
-                guard let worst = overdue.first else { return .pass }
-                let others = overdue.count > 1 ? ", and \(overdue.count - 1) more" : ""
-                return .fail(
-                    "looping call '\(worst.loop)' is overdue by \(worst.by.text)\(others); the limit is \(limit.text)"
-                )
+                let stalled = backend.loops.stalled(limit: limit, at: backend.engine.clock.now)
+                guard let worst = stalled.first else { return .pass }
+                let others = stalled.count > 1 ? "; \(stalled.count - 1) more" : ""
+                return .fail(worst.description + others)
             })
+        try health.register(.probe(LoopMonitor.endedCheck, .ready) { backend.loops.endedResult })
     }
 
     /// Starts to serve.

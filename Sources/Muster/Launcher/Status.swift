@@ -210,7 +210,7 @@ final class SingleProcessStatus: StatusSource {
 
     private var isHung: Bool {
         backend.engine.stalledTime > liveness
-            || !backend.loops.overdue(by: liveness, at: backend.engine.clock.now).isEmpty
+            || !backend.loops.stalled(limit: liveness, at: backend.engine.clock.now).isEmpty
     }
 }
 

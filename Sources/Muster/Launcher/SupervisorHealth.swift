@@ -13,6 +13,7 @@ import MusterSupervision
 /// | `hung-workers` | live | a worker has been hung for longer than it takes to replace it |
 /// | `shutdown` | ready | a graceful end has begun |
 /// | `workers` | ready, startup | a launched service has too few ready workers; warns when one restarts too often |
+/// | `ended-looping-calls` | ready | never; warns while a worker has a looping call that ended with an error |
 /// | the application's | ready, startup | too few ready workers pass it |
 ///
 /// A worker that fails a check of the application's of the level live is replaced; the supervisor is live nevertheless,
@@ -54,6 +55,7 @@ final class SupervisorHealth: Sendable {
         try registry.register(.probe("hung-workers", .live) { [weak self] in self?.hungWorkers ?? Self.gone })
         try registry.register(.probe("shutdown", .ready) { [weak self] in self?.shutdown ?? Self.gone })
         try registry.register(.probe("workers", .ready, .startup) { [weak self] in self?.workers ?? Self.gone })
+        try registry.register(.probe(LoopMonitor.endedCheck, .ready) { [weak self] in self?.endedLoops ?? .pass })
     }
 
     /// Follows the checks that the program has announced: they are shown from the start, others once a worker has
@@ -82,6 +84,7 @@ final class SupervisorHealth: Sendable {
             for process in (report?.processes ?? [:]).values {
                 for sign in process.vitalSigns.health {
                     // However many names damaged memory may hold.
+                    guard sign.name != LoopMonitor.endedCheck else { continue }
                     guard found.count < 64 || found[sign.name] != nil else { continue }
                     found[sign.name, default: []].formUnion(sign.levels)
                 }
@@ -192,6 +195,22 @@ final class SupervisorHealth: Sendable {
         return process.vitalSigns.health.allSatisfy { entry in
             !entry.levels.contains(.ready) || entry.isPassing(at: now)
         }
+    }
+
+    private var endedLoops: HealthResult {
+        guard let report = published.report else { return .pass }
+        var warnings: [String] = []
+        for group in report.snapshot.groups {
+            for slot in group.slots where slot.state == .ready {
+                guard let process = slot.incarnation.flatMap({ report.processes[$0] }),
+                    let sign = process.vitalSigns.health.first(where: { $0.name == LoopMonitor.endedCheck }),
+                    let reason = sign.result.reason
+                else { continue }
+                warnings.append("worker \(group.configuration.name)/\(slot.worker.slot): \(reason)")
+            }
+        }
+        guard let first = warnings.first else { return .pass }
+        return .warn(warnings.count > 1 ? "\(first) (and \(warnings.count - 1) more workers)" : first)
     }
 
     // MARK: The application's checks

@@ -162,17 +162,13 @@ final class WorkerProgram: LaunchedProgram {
         self.backend.withLock { $0 = backend }
         let channel = channel
         let sockets = sockets
-        let vitalSigns = vitalSigns
-        if let vitalSigns { backend.loops.publish(to: vitalSigns, limit: settings.livenessLimit) }
+        if let vitalSigns { backend.loops.publish(to: vitalSigns) }
         var dependencies = ServiceRunner.Dependencies(exitNow: { cmuster_exit_now($0.rawValue) })
         dependencies.sockets = sockets
         // The message comes before the signal, but may be read after it.
         dependencies.toldDeadline = { [self] in
             _ = receiveMessages()
             return toldDeadline.withLock { $0 }
-        }
-        dependencies.settingsChanged = { settings in
-            if let vitalSigns { backend.loops.publish(to: vitalSigns, limit: settings.livenessLimit) }
         }
         let runner = try ServiceRunner(
             life, backend: backend, settings: settings, watch: .ownLoop, dependencies: dependencies)

@@ -57,8 +57,7 @@ public final class BackOffLoopingCall: LoopingCall, BackendComponent, @unchecked
     ///
     /// - Parameters:
     ///   - name: The loop's name; loops of one name share their metrics.
-    ///   - stallLimit: How long a run may last, or be overdue, before the process counts as stuck; the process'
-    ///     liveness limit when `nil`.
+    ///   - stallLimit: How long a run may last before the process counts as stuck; `nil` for as long as it takes.
     ///   - backend: The backend to run on; the selected one, asked for at the start, when `nil`.
     ///   - function: What to call; it returns whether it has succeeded. An error ends the loop.
     public convenience init(

@@ -19,8 +19,7 @@ public final class FixedIntervalLoopingCall: LoopingCall, BackendComponent, @unc
     /// - Parameters:
     ///   - name: The loop's name; loops of one name share their metrics.
     ///   - overrun: What happens after a run that has lasted beyond the next start.
-    ///   - stallLimit: How long a run may be overdue before the process counts as stuck; the process' liveness
-    ///     limit when `nil`.
+    ///   - stallLimit: How long a run may be overdue before the process counts as stuck; `nil` for as long as it takes.
     ///   - backend: The backend to run on; the selected one, asked for at the start, when `nil`.
     ///   - function: What to call.
     public init(

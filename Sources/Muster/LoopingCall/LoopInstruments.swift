@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+package import MusterHealth
 import MusterMetrics
 package import MusterPlatform
 import MusterSupervision
@@ -41,7 +42,8 @@ struct LoopInstruments: Sendable {
             unit: .seconds, labelNames: names
         ).labels(backend, loop)
         nextRun = try registry.gaugeFamily(
-            "muster_loop_next_run_timestamp_seconds", help: "When the next run is due.",
+            "muster_loop_next_run_timestamp_seconds",
+            help: "When the next run is due; in the past while the loop is overdue.",
             unit: .seconds, labelNames: names
         ).labels(backend, loop)
         runs = try registry.counterFamily(
@@ -73,6 +75,8 @@ struct LoopInstruments: Sendable {
         runs.increment()
         lateness.observe(start.lateness.inSeconds)
         lastRun.set(WallClock.secondsSinceEpoch(at: now))
+        // From then on the loop is overdue, however long the run lasts.
+        nextRun.set(WallClock.secondsSinceEpoch(at: start.nextDue))
         if start.skipped > 0 { skippedLate.increment(by: start.skipped) }
     }
 
@@ -100,20 +104,43 @@ struct LoopInstruments: Sendable {
     }
 }
 
-/// The looping calls of a backend that run now, and when each was to give its next sign of life.
+/// The looping calls of a backend: those that run now and how they get on, and those that have ended with an error that
+/// nobody has waited for.
 package final class LoopMonitor: Sendable {
-    /// A loop that has not run when it should have.
-    package struct Overdue: Hashable, Sendable {
+    /// A loop that makes no progress.
+    package struct Stall: Hashable, Sendable {
+        package enum Cause: Hashable, Sendable {
+            /// A run, or the start of one, is overdue by more than the loop's own limit.
+            case overdue
+            /// Something has blocked the loop's thread for too long.
+            case blocked
+        }
+
         /// The loop's name.
         package let loop: String
-        /// How long its next start, or the end of its present run, has been due.
+        package let cause: Cause
         package let by: Duration
+        package let limit: Duration
+
+        package var description: String {
+            switch cause {
+            case .overdue: "looping call '\(loop)' is overdue by \(by.text); its stall limit is \(limit.text)"
+            case .blocked: "looping call '\(loop)' has blocked its thread for \(by.text); the limit is \(limit.text)"
+            }
+        }
     }
+
+    /// The name of the check that shows loops which have ended with an error.
+    package static let endedCheck = "ended-looping-calls"
+    /// Of more loops with different names, only as many are remembered.
+    private static let longestEnded = 64
 
     private struct State {
         var entries: [ObjectIdentifier: LoopProgress] = [:]
-        /// Where a supervisor sees when a loop has hung, with the limit that counts for most of them.
-        var published: (signs: VitalSignsWriter, limit: Duration)?
+        /// The loops that have ended with an error, by name.
+        var ended: [String: (life: ObjectIdentifier, error: String)] = [:]
+        /// Where a supervisor sees when a loop has hung, and which have ended.
+        var signs: VitalSignsWriter?
     }
 
     private let state = Locked(State())
@@ -121,38 +148,80 @@ package final class LoopMonitor: Sendable {
     /// The number of loops that run now.
     package var count: Int { state.withLock { $0.entries.count } }
 
-    /// The loops that are overdue by more than a limit, the worst first, equals by name.
+    /// The loops that make no progress, the worst first, equals by name.
     ///
     /// - Parameters:
-    ///   - limit: The longest time that is in order; a loop with a limit of its own is held to that.
+    ///   - limit: How long a turn of a loop's thread may take.
     ///   - now: The present instant of the loops' clock.
-    package func overdue(by limit: Duration, at now: MonotonicInstant) -> [Overdue] {
-        let all = state.withLock { Array($0.entries.values) }
-        return all.compactMap { progress in
-            let by = progress.expected.duration(to: now)
-            return by > progress.stallLimit ?? limit ? Overdue(loop: progress.loop, by: by) : nil
-        }.sorted { ($1.by, $0.loop) < ($0.by, $1.loop) }
+    package func stalled(limit: Duration, at now: MonotonicInstant) -> [Stall] {
+        state.withLock { Array($0.entries.values) }.compactMap { $0.stall(limit: limit, at: now) }
+            .sorted { ($1.by, $0.loop) < ($0.by, $1.loop) }
     }
 
-    /// Lets a supervisor see when each loop will have hung. Loops that run already are shown too.
-    func publish(to signs: VitalSignsWriter, limit: Duration) {
+    /// Lets a supervisor see when each loop will have hung, and which have ended. Loops that run already are shown too.
+    func publish(to signs: VitalSignsWriter) {
         state.withLock { state in
-            state.published = (signs, limit)
-            for progress in state.entries.values { progress.publish(to: signs, limit: limit) }
+            state.signs = signs
+            for progress in state.entries.values { progress.publish(to: signs) }
         }
+        showEnded()
     }
 
     func add(_ progress: LoopProgress) {
-        state.withLock { state in
+        let wasEnded = state.withLock { state in
             state.entries[ObjectIdentifier(progress)] = progress
-            if let (signs, limit) = state.published { progress.publish(to: signs, limit: limit) }
+            if let signs = state.signs { progress.publish(to: signs) }
+            return state.ended.removeValue(forKey: progress.loop) != nil
         }
+        if wasEnded { showEnded() }
     }
 
     func remove(_ progress: LoopProgress) {
         state.withLock { state in
             state.entries[ObjectIdentifier(progress)] = nil
             progress.withdraw()
+        }
+    }
+
+    // MARK: Loops that have ended with an error
+
+    /// A loop has ended with an error. It counts until someone learns of the error, or a loop of this name starts.
+    func ended(_ loop: String, life: LoopRun, error: any Error) {
+        state.withLock { state in
+            guard state.ended.count < Self.longestEnded || state.ended[loop] != nil else { return }
+            state.ended[loop] = (ObjectIdentifier(life), "\(error)")
+        }
+        showEnded()
+    }
+
+    /// The end of a loop's life is known to the application.
+    func forget(_ loop: String, life: LoopRun) {
+        let wasEnded = state.withLock { state in
+            guard state.ended[loop]?.life == ObjectIdentifier(life) else { return false }
+            state.ended[loop] = nil
+            return true
+        }
+        if wasEnded { showEnded() }
+    }
+
+    /// Warns of the loops that have ended with an error.
+    package var endedResult: HealthResult { state.withLock { Self.result(of: $0) } }
+
+    private static func result(of state: State) -> HealthResult {
+        let names = state.ended.keys.sorted()
+        guard let first = names.first, let error = state.ended[first]?.error else { return .pass }
+        let more = names.dropFirst().joined(separator: ", ")
+        let others = more.isEmpty ? "" : " (so did: \(more))"
+        return .warn("looping call '\(first)' ended with an error\(others): \(error)")
+    }
+
+    private func showEnded() {
+        // Under the lock, so that the last result shown is the present one.
+        state.withLock { state in
+            guard let signs = state.signs else { return }
+            let result = Self.result(of: state)
+            let sign = HealthSign(name: Self.endedCheck, levels: [.ready], result: result, reportedAt: .now)
+            signs.setHealth(result == .pass ? [] : [sign], of: Self.endedCheck)
         }
     }
 }

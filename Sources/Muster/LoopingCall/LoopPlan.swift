@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import MusterExecution
 import MusterPlatform
 import MusterSupervision
 import Synchronization
@@ -35,16 +36,29 @@ protocol LoopPlan: Sendable {
     var interval: Duration? { get }
 }
 
-/// When one loop is expected to move on: start its next run, or be done with the present one.
+/// How one loop gets on: when it is expected to start its next run, or to be done with the present one, and the thread
+/// that it has for itself.
+///
+/// A run that lasts is merely overdue: whatever it waits for, it blocks nothing. What makes a loop *stalled* is its
+/// thread, which has been in one turn for too long, or the `stallLimit` that the application has given it. A thread that
+/// all jobs share is watched on its own, not by the loops on it.
 final class LoopProgress: Sendable {
+    /// The loop whose run the calling task belongs to. Tasks and jobs that the run has started inherit it.
+    @TaskLocal static var current: LoopProgress?
+
     let loop: String
     let stallLimit: Duration?
+    /// The loop that the job's thread runs, unless other jobs run there as well.
+    private let thread: EventLoop?
+    private let job = Job.current?.id
     private let instant: Atomic<Int64>
-    private let deadline = Locked<(cell: DeadlineCell, limit: Duration)?>(nil)
+    private let deadline = Locked<DeadlineCell?>(nil)
 
-    init(loop: String, stallLimit: Duration?, expected: MonotonicInstant) {
+    /// To be called on the loop's job.
+    init(loop: String, stallLimit: Duration?, engine: any ExecutionEngine, expected: MonotonicInstant) {
         self.loop = loop
         self.stallLimit = stallLimit
+        thread = engine.sharedExecutor == nil ? EventLoop.current : nil
         instant = Atomic(expected.nanoseconds)
     }
 
@@ -52,23 +66,52 @@ final class LoopProgress: Sendable {
         get { MonotonicInstant(nanoseconds: instant.load(ordering: .relaxed)) }
         set {
             instant.store(newValue.nanoseconds, ordering: .relaxed)
-            deadline.withLock { deadline in
-                if let (cell, limit) = deadline { cell.set(newValue.advanced(by: limit).nanoseconds) }
-            }
+            guard let stallLimit else { return }
+            deadline.withLock { $0?.set(newValue.advanced(by: stallLimit)) }
         }
+    }
+
+    /// Tells that the run waits on purpose until an instant: that is progress.
+    static func waits(until instant: MonotonicInstant) {
+        guard let current, current.job == Job.current?.id else { return }
+        current.expected = instant
+    }
+
+    /// How the loop is stalled, if it is.
+    ///
+    /// - Parameters:
+    ///   - limit: How long a turn of its thread may take.
+    ///   - now: The present instant of the loop's clock.
+    func stall(limit: Duration, at now: MonotonicInstant) -> LoopMonitor.Stall? {
+        let late = expected.duration(to: now)
+        if let stallLimit, late > stallLimit {
+            return .init(loop: loop, cause: .overdue, by: late, limit: stallLimit)
+        }
+        guard let busy = thread?.busyTime(), busy > limit else { return nil }
+        return .init(loop: loop, cause: .blocked, by: busy, limit: limit)
     }
 
     /// Shows a supervisor from when on the loop counts as hung. Where there is no room, only this process' own probe
     /// notices.
-    func publish(to signs: VitalSignsWriter, limit: Duration) {
-        guard let cell = signs.allocateDeadline() else { return }
-        deadline.withLock { $0 = (cell, stallLimit ?? limit) }
-        expected = expected
+    func publish(to signs: VitalSignsWriter) {
+        if stallLimit != nil, let cell = signs.allocateDeadline() {
+            deadline.withLock { $0 = cell }
+            expected = expected
+        }
+        guard thread != nil, let turns = signs.makeTurnPublisher() else { return }
+        onThread { $0.publishTurns(to: turns) }
     }
 
+    /// The loop has ended.
     func withdraw() {
-        // The cell is given back when nobody holds it.
+        // The cells are given back when nobody holds them.
         deadline.withLock { $0 = nil }
+        onThread { $0.publishTurns(to: nil) }
+    }
+
+    private func onThread(_ action: @escaping @Sendable (EventLoop) -> Void) {
+        guard let thread else { return }
+        if thread.isCurrent { action(thread) } else { thread.submit { action(thread) } }
     }
 }
 
@@ -104,6 +147,22 @@ public enum LoopEnd: Sendable {
         switch self {
         case .stopped: true
         case .done(let value): value
+        }
+    }
+
+    /// The value of ``LoopingCallDone`` in its type; for a loop that was stopped `true`, as upstream has it, or `nil`
+    /// where that is not of the type.
+    ///
+    /// - Parameter type: The value's type, which the compiler often knows: `let rest: Int? = try end.value()`.
+    /// - Throws: ``LoopingCallError`` when the loop ended with a value of another type.
+    public func value<Value: Sendable>(as type: Value.Type = Value.self) throws -> Value? {
+        switch self {
+        case .stopped: return true as? Value
+        case .done(let value):
+            guard let typed = value as? Value else {
+                throw LoopingCallError.otherValue(expected: "\(type)", found: "\(Swift.type(of: value))")
+            }
+            return typed
         }
     }
 }

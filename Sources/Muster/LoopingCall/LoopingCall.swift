@@ -50,9 +50,17 @@ public class LoopingCall: @unchecked Sendable {
     @discardableResult
     public func wait(until deadline: MonotonicInstant? = nil) async throws -> LoopEnd {
         guard let run = current.withLock({ $0 }) else { throw LoopingCallError.notStarted(loop: name) }
-        let clock = try (chosenBackend ?? Backend.current).engine.clock
+        let backend = try chosenBackend ?? Backend.current
         let operation = "looping call '\(name)'"
-        return try await run.completion.wait(until: deadline, clock: clock, operation: operation).get()
+        let result = try await run.completion.wait(until: deadline, clock: backend.engine.clock, operation: operation)
+        backend.loops.forget(name, life: run)
+        return try result.get()
+    }
+
+    /// The application is done with the loop: should it have ended with an error, nothing warns of that any more.
+    func acknowledgeEnd() {
+        guard let run = current.withLock({ $0 }), run.completion.value != nil else { return }
+        try? (chosenBackend ?? Backend.current).loops.forget(name, life: run)
     }
 
     // MARK: One life
@@ -105,16 +113,19 @@ public class LoopingCall: @unchecked Sendable {
         let now = backend.engine.clock.now
         let due = plan.begin(at: now)
         instruments.began(interval: plan.interval, due: due)
-        let progress = LoopProgress(loop: name, stallLimit: stallLimit, expected: due)
+        let progress = LoopProgress(loop: name, stallLimit: stallLimit, engine: backend.engine, expected: due)
         backend.loops.add(progress)
         let result: Result<LoopEnd, any Error>
         do {
-            result = .success(
+            let end = try await LoopProgress.$current.withValue(progress) {
                 try await cycle(
                     plan, due: due, isImmediate: due <= now, run: run, progress: progress,
-                    instruments: instruments, backend: backend, stopsOnError: stopsOnError, function))
+                    instruments: instruments, backend: backend, stopsOnError: stopsOnError, function)
+            }
+            result = .success(end)
         } catch {
             result = .failure(error)
+            backend.loops.ended(name, life: run, error: error)
         }
         backend.loops.remove(progress)
         instruments.ended()
@@ -266,7 +277,7 @@ public struct LoopingCallDone: Error, BackendComponent {
 
     /// Creates the error.
     ///
-    /// - Parameter value: What `wait()` returns.
+    /// - Parameter value: What `wait()` returns, to be had in its type by ``LoopEnd/value(as:)``.
     public init(_ value: any Sendable = true) {
         self.value = value
     }
@@ -282,6 +293,8 @@ package enum LoopingCallError: Error, Hashable, Sendable, CustomStringConvertibl
     case intervalTooShort(loop: String, interval: Duration, shortest: Duration)
     /// A dynamic loop's function returned no delay, and the loop has no longest one to take instead.
     case missingDelay(loop: String)
+    /// The loop ended with a value of another type than was asked for.
+    case otherValue(expected: String, found: String)
 
     package var description: String {
         switch self {
@@ -294,6 +307,11 @@ package enum LoopingCallError: Error, Hashable, Sendable, CustomStringConvertibl
         case .missingDelay(let loop):
             """
             looping call '\(loop)' should supply either a delay (return one) or a maximumInterval (at its start)
+            """
+        case .otherValue(let expected, let found):
+            """
+            the looping call ended with a value of type \(found), not \(expected): ask for the type that it throws in \
+            LoopingCallDone
             """
         }
     }

@@ -38,11 +38,15 @@ public struct RetryDecorator: Sendable, BackendComponent {
         self.isRetryable = isRetryable
     }
 
-    /// Calls a function until it succeeds.
+    /// Calls a function until it succeeds, where the caller is: on its actor, or on its job's thread.
+    ///
+    /// The delays are progress: in a looping call they do not count towards its `stallLimit`.
     ///
     /// - Throws: Its error, when that is not retryable or the retries are used up; `CancellationError` when the task
     ///   is cancelled while it waits.
-    public func callAsFunction<Result>(_ function: () async throws -> Result) async throws -> Result {
+    public nonisolated(nonsending) func callAsFunction<Result>(
+        _ function: nonisolated(nonsending) () async throws -> Result
+    ) async throws -> Result {
         var retries = 0
         var delay = Duration.zero
         while true {
@@ -59,7 +63,15 @@ public struct RetryDecorator: Sendable, BackendComponent {
                 logger.debug(
                     "trying again", metadata: ["retry": "\(retries)", "after": "\(delay)", "error": "\(error)"])
             }
-            try await clock.sleep(for: max(delay, DynamicLoopingCall.shortestDelay))
+            let due = clock.now.advanced(by: max(delay, DynamicLoopingCall.shortestDelay))
+            LoopProgress.waits(until: due)
+            try await clock.sleep(until: due)
         }
+    }
+
+    // Without it, Swift 6.3's compiler crashes at `RetryDecorator(…) { … }` with a function that awaits nothing.
+    /// As the asynchronous one, for a function that does not wait.
+    public nonisolated(nonsending) func callAsFunction<Result>(_ function: () throws -> Result) async throws -> Result {
+        try await callAsFunction { () async throws -> Result in try function() }
     }
 }

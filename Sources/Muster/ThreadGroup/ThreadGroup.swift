@@ -110,12 +110,15 @@ public final class ThreadGroup: Sendable, BackendComponent {
         state.withLock { state in state.members.threads.sorted().compactMap { state.jobs[$0] } }
     }
 
-    /// Adds a thread. In a full group, waits for room or throws, as the group was created.
+    /// Adds a thread. In a full group, waits for room or throws, as the group was created. What the body returns is to be
+    /// had with ``ResultJob/result(until:)``.
     ///
     /// - Throws: ``ThreadGroupError``; `EngineError` when the backend has no thread; `CancellationError` when the
     ///   calling task is cancelled while it waits; what selecting the backend throws.
     @discardableResult
-    public func addThread(name: String, _ body: @escaping @Sendable () async throws -> Void) async throws -> Job {
+    public func addThread<Value: Sendable>(
+        name: String, _ body: @escaping @Sendable () async throws -> Value
+    ) async throws -> ResultJob<Value> {
         if whenFull == .reject { return try tryAddThread(name: name, body) }
         let binding = try bind()
         try await waitForRoom(binding)
@@ -127,7 +130,9 @@ public final class ThreadGroup: Sendable, BackendComponent {
     /// - Throws: ``ThreadGroupError/full(group:capacity:)``; `EngineError` when the backend has no thread; what
     ///   selecting the backend throws.
     @discardableResult
-    public func tryAddThread(name: String, _ body: @escaping @Sendable () async throws -> Void) throws -> Job {
+    public func tryAddThread<Value: Sendable>(
+        name: String, _ body: @escaping @Sendable () async throws -> Value
+    ) throws -> ResultJob<Value> {
         let binding = try bind()
         guard state.withLock({ $0.members.admit() }) else {
             binding.instruments.rejections.increment()
@@ -166,10 +171,10 @@ public final class ThreadGroup: Sendable, BackendComponent {
     }
 
     /// Starts a thread for which there is room.
-    private func enter(
-        name: String, binding: Binding, _ body: @escaping @Sendable () async throws -> Void
-    ) throws -> Job {
-        let job: Job
+    private func enter<Value: Sendable>(
+        name: String, binding: Binding, _ body: @escaping @Sendable () async throws -> Value
+    ) throws -> ResultJob<Value> {
+        let job: ResultJob<Value>
         do {
             job = try binding.backend.engine.spawn(name: name, group: self.name, body)
         } catch {
@@ -224,8 +229,7 @@ public final class ThreadGroup: Sendable, BackendComponent {
     ///   - initialDelay: The time before the first run.
     ///   - stopsOnError: Whether an error of the function ends the timer.
     ///   - overrun: What happens after a run that has lasted beyond the next start.
-    ///   - stallLimit: How long a run may be overdue before the process counts as stuck; the process' liveness
-    ///     limit when `nil`.
+    ///   - stallLimit: How long a run may be overdue before the process counts as stuck; `nil` for as long as it takes.
     ///   - function: What to call.
     /// - Throws: `LoopingCallError`; `EngineError` when the backend has no thread; what selecting it throws.
     @discardableResult
@@ -251,8 +255,7 @@ public final class ThreadGroup: Sendable, BackendComponent {
     ///   - initialDelay: The time before the first run.
     ///   - maximumInterval: The longest delay, and the one taken when the function returns `nil`.
     ///   - stopsOnError: Whether an error of the function ends the timer.
-    ///   - stallLimit: How long a run may last, or be overdue, before the process counts as stuck; the process'
-    ///     liveness limit when `nil`.
+    ///   - stallLimit: How long a run may last before the process counts as stuck; `nil` for as long as it takes.
     ///   - function: What to call.
     /// - Throws: `LoopingCallError`; `EngineError` when the backend has no thread; what selecting it throws.
     @discardableResult
@@ -302,6 +305,7 @@ public final class ThreadGroup: Sendable, BackendComponent {
     /// stopped with the group.
     public func removeTimer(_ timer: LoopingCall) {
         state.withLock { state in state.timers.removeAll { $0 === timer } }
+        timer.acknowledgeEnd()
     }
 
     /// Stops all timers and takes them off the list. A run under way is finished.
@@ -326,10 +330,12 @@ public final class ThreadGroup: Sendable, BackendComponent {
 
     private func endStopOfTimers() {
         // All that run have been asked to stop: by the request, or as they came in.
-        state.withLock { state in
+        let timers = state.withLock { state in
             state.timerStops -= 1
-            state.timers = []
+            defer { state.timers = [] }
+            return state.timers
         }
+        for timer in timers { timer.acknowledgeEnd() }
     }
 
     // MARK: Together
@@ -462,8 +468,8 @@ public enum ThreadGroupError: Error, Hashable, Sendable, CustomStringConvertible
         switch self {
         case .full(let group, let capacity):
             """
-            thread group '\(group)' is full: all \(capacity) threads are alive. Raise its capacity, or create it with \
-            whenFull: .wait
+            thread group '\(group)' is full: all \(capacity) threads are alive. Raise its capacity, or use addThread of a \
+            group with whenFull: .wait, which waits for room
             """
         case .none:
             "this service has no thread group: declare `let threadGroup = ThreadGroup(name: …)` in it"

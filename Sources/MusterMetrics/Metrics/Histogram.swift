@@ -42,7 +42,7 @@ public struct HistogramBuckets: Hashable, Sendable {
     ///   - width: The distance between two bounds; above 0.
     ///   - count: How many bounds, 1 to 200.
     /// - Throws: ``MetricError/invalidBuckets(_:)`` when these numbers give no rising bounds.
-    public static func linear(start: Double, width: Double, count: Int) throws(MetricError) -> HistogramBuckets {
+    package static func linear(start: Double, width: Double, count: Int) throws(MetricError) -> HistogramBuckets {
         try validate(count: count)
         return try HistogramBuckets((0..<count).map { start + Double($0) * width })
     }

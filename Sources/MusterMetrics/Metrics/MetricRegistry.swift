@@ -127,7 +127,7 @@ public final class MetricRegistry: Sendable {
     ///   - help: One sentence for people.
     ///   - unit: The unit, which stands in the name before `_total`.
     /// - Throws: ``MetricError`` that says what to change.
-    public func floatingPointCounter(
+    package func floatingPointCounter(
         _ name: String, help: String, unit: MetricUnit? = nil
     ) throws(MetricError) -> FloatingPointCounterMetric {
         try floatingPointCounterFamily(name, help: help, unit: unit, labelNames: []).labels([])
@@ -142,7 +142,7 @@ public final class MetricRegistry: Sendable {
     ///   - labelNames: The names of the labels.
     ///   - seriesLimit: How many series the family may have.
     /// - Throws: ``MetricError`` that says what to change.
-    public func floatingPointCounterFamily(
+    package func floatingPointCounterFamily(
         _ name: String, help: String, unit: MetricUnit? = nil, labelNames: [String], seriesLimit: Int = 1000
     ) throws(MetricError) -> MetricFamily<FloatingPointCounterMetric> {
         MetricFamily(

@@ -50,7 +50,7 @@ public struct CounterMetric: Sendable {
 }
 
 /// A total of a quantity, such as seconds, that only rises.
-public struct FloatingPointCounterMetric: Sendable {
+package struct FloatingPointCounterMetric: Sendable {
     // The memory behind the pointer lives as long as `storage` and is touched by atomics only.
     @usableFromInline nonisolated(unsafe) let cell: UnsafeMutablePointer<Atomic<UInt64>>
     @usableFromInline let storage: MetricStorage
@@ -66,7 +66,7 @@ public struct FloatingPointCounterMetric: Sendable {
     ///   and logged once.
     @inlinable
     @inline(__always)
-    public func increment(by amount: Double) {
+    package func increment(by amount: Double) {
         guard amount >= 0, amount.isFinite else {
             storage.refuseUpdate(of: cell, because: "a counter rises by finite amounts only")
             return

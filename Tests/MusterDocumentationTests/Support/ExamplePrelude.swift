@@ -55,6 +55,7 @@ enum ExamplePrelude {
         func poll() async throws {}
         func sync() async throws -> Bool { true }
         func importEverything() async throws {}
+        func countEverything() async throws -> Int { 0 }
         func pingServer() async throws {}
         func dumpState() async {}
         func fetchWithABlockingLibrary(_ url: String) throws -> String { url }

@@ -66,6 +66,34 @@ struct VitalSignsTests {
         #expect(watch(7000) == .quiet)
     }
 
+    @Test("A turn of a further thread hangs when it lasts longer than the limit, and its cell is given back")
+    func thread() throws {
+        let deadline = try #require(writer.allocateDeadline())
+        var thread = writer.makeTurnPublisher()
+        #expect(watch(1000) == .quiet)
+        // The limit is 100.
+        thread?.begin(at: 1010)
+        #expect(watch(1010) == .nextLook(at: at(1110)))
+        #expect(watch(1110) == .hung(Hang(cause: .thread(cell: 1), since: at(1010))))
+        #expect(reader.lastProgress(at: at(1050), stoppedSince: nil) == at(1010))
+        thread?.sleep()
+        #expect(watch(1120) == .quiet)
+        deadline.set(5000)
+        thread?.begin(at: 1200)
+        #expect(watch(1200) == .nextLook(at: at(1300)))
+        // It calls for a look that comes too late.
+        let before = calls.value
+        thread?.sleep()
+        #expect(watch(1250) == .nextLook(at: at(5000)))
+        thread?.begin(at: 1260)
+        #expect(calls.value == before + 1)
+        thread?.sleep()
+        thread = nil
+        #expect(watch(1400) == .nextLook(at: at(5000)))
+        deadline.clear()
+        #expect(writer.allocateDeadline() != nil)
+    }
+
     @Test("There are thousands of deadline cells; one that was given back is used again")
     func allCells() throws {
         var cells: [DeadlineCell] = []

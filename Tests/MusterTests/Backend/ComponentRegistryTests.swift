@@ -72,9 +72,39 @@ struct ComponentRegistryTests {
     func missingEverywhere(type: BackendType) throws {
         let components = try TestBackend.make(type).components
         let error = #expect(throws: BackendComponentNotAvailable.self) { try components["eventlet_backdoor"] }
+        #expect(error?.availableIn == [])
+        // Others may register backends meanwhile, of which it is not known.
         #expect(
-            error.map { "\($0)" }
-                == "Component 'eventlet_backdoor' is not available in backend '\(type)'; no registered backend has it")
+            error?.description.hasPrefix("Component 'eventlet_backdoor' is not available in backend '\(type)'; ")
+                == true)
+    }
+
+    @Test("A backend of the application's own that has the component is named")
+    func ownBackend() throws {
+        let own = BackendType("own-components")
+        try Backend.register(own) { context in
+            Backend(
+                context: context,
+                engine: try CooperativeEngine(name: own.rawValue, metrics: context.metrics, clock: context.clock),
+                components: ComponentRegistry(backend: own, components: ["Special": ThreadGroupService.self]))
+        }
+        let components = try TestBackend.make(.cooperative).components
+        let before = #expect(throws: BackendComponentNotAvailable.self) { try components["Special"] }
+        #expect(before?.unknownIn.contains(own) == true)
+        #expect(before?.description.contains("may have it, but were not set up yet: ") == true)
+        // Now it is known what that backend has.
+        let clock = ManualClock()
+        let backend = try TestBackend.make(own, clock: clock)
+        #expect(backend.type == own)
+        #expect(backend.engine.clock is ManualClock)
+        let after = #expect(throws: BackendComponentNotAvailable.self) { try components["Special"] }
+        #expect(after?.availableIn == [own])
+        #expect(
+            after?.description
+                == "Component 'Special' is not available in backend 'cooperative'; it is available in: 'own-components'"
+        )
+        let error = #expect(throws: BackendError.self) { try TestBackend.make(BackendType("nobody's")) }
+        #expect(error?.description.contains("'own-components'") == true)
     }
 
     @Test("Each of upstream's components is found, or the error says what to use instead", arguments: bothBackends)

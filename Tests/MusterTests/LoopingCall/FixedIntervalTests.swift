@@ -9,6 +9,26 @@ import Testing
 
 @Suite("Fixed-interval looping calls", .timeLimit(.minutes(5)))
 struct FixedIntervalTests {
+    @Test("A value comes back in its type, and one of another type is an error", arguments: bothBackends)
+    func typedValue(type: BackendType) async throws {
+        try await TestBackend.with(type) { backend in
+            let loop = FixedIntervalLoopingCall(name: "typed", backend: backend) { throw LoopingCallDone("drained") }
+            try loop.start(interval: .seconds(1))
+            let end = try await loop.wait()
+            let value: String? = try end.value()
+            #expect(value == "drained")
+            #expect(try end.value(as: (any Sendable).self) as? String == "drained")
+            let error = #expect(throws: LoopingCallError.self) { try end.value(as: Int.self) }
+            #expect(error == .otherValue(expected: "Int", found: "String"))
+            let stopped = FixedIntervalLoopingCall(name: "stopped", backend: backend) {}
+            try stopped.start(interval: .seconds(1))
+            stopped.stop()
+            let other = try await stopped.wait()
+            #expect(try other.value(as: String.self) == nil)
+            #expect(try other.value() == true)
+        }
+    }
+
     @Test("The value of LoopingCallDone is what wait returns", arguments: bothBackends, [true, false])
     func done(type: BackendType, value: Bool) async throws {
         try await TestBackend.with(type, clock: RecordedClock()) { backend in

@@ -313,21 +313,26 @@ struct LoopLifeTests {
         }
     }
 
-    @Test("A loop that does not move on is overdue", arguments: bothBackends)
+    @Test("A run that lasts is overdue, and stalled only beyond a stall limit", arguments: bothBackends)
     func overdue(type: BackendType) async throws {
         let clock = ManualClock()
         try await TestBackend.with(type, clock: clock) { backend in
             let gate = Completion<Void>()
             let began = Recorder<Void>()
-            let stuck = FixedIntervalLoopingCall(name: "stuck", backend: backend) {
+            let stuck = FixedIntervalLoopingCall(name: "stuck", stallLimit: .seconds(10), backend: backend) {
                 began.append(())
                 try await gate.wait()
             }
-            let patient = FixedIntervalLoopingCall(name: "patient", stallLimit: .seconds(120), backend: backend) {
+            let patient = FixedIntervalLoopingCall(name: "patient", backend: backend) {
                 began.append(())
                 try await gate.wait()
             }
-            let dynamic = DynamicLoopingCall(name: "dynamic", backend: backend) {
+            let dynamic = DynamicLoopingCall(name: "dynamic", stallLimit: .seconds(10), backend: backend) {
+                began.append(())
+                try await gate.wait()
+                return .seconds(60)
+            }
+            let long = DynamicLoopingCall(name: "long", backend: backend) {
                 began.append(())
                 try await gate.wait()
                 return .seconds(60)
@@ -335,40 +340,152 @@ struct LoopLifeTests {
             try stuck.start(interval: .seconds(5))
             try patient.start(interval: .seconds(5))
             try dynamic.start()
-            try await began.first(3)
-            let loops = backend.loops
+            try long.start()
+            try await began.first(4)
+            func stalled() -> [LoopMonitor.Stall] { backend.loops.stalled(limit: .seconds(3600), at: clock.now) }
             clock.advance(by: .seconds(10))
-            #expect(loops.overdue(by: .seconds(10), at: clock.now).isEmpty)
+            #expect(stalled().isEmpty)
             clock.advance(by: .seconds(1))
-            #expect(loops.overdue(by: .seconds(10), at: clock.now).map(\.loop) == ["dynamic"])
-            #expect(loops.overdue(by: .seconds(10), at: clock.now).map(\.by) == [.seconds(11)])
+            #expect(stalled().map(\.loop) == ["dynamic"])
+            #expect(stalled().map(\.by) == [.seconds(11)])
             clock.advance(by: .seconds(19))
-            #expect(loops.overdue(by: .seconds(10), at: clock.now).map(\.loop) == ["dynamic", "stuck"])
-            #expect(loops.overdue(by: .seconds(10), at: clock.now).map(\.by) == [.seconds(30), .seconds(25)])
-            clock.advance(by: .seconds(100))
-            #expect(loops.overdue(by: .seconds(10), at: clock.now).map(\.loop) == ["dynamic", "patient", "stuck"])
+            #expect(stalled().map(\.loop) == ["dynamic", "stuck"])
+            #expect(stalled().map(\.by) == [.seconds(30), .seconds(25)])
+            clock.advance(by: .seconds(3600))
+            #expect(stalled().map(\.loop) == ["dynamic", "stuck"])
+            // What says from when on a loop is overdue: the next start, or the run's own where none is fixed.
+            func due(_ loop: String) -> Double? {
+                backend.metrics.value("muster_loop_next_run_timestamp_seconds", ["loop": loop])
+            }
+            let (fixed, dynamicDue) = try (#require(due("patient")), #require(due("long")))
+            #expect(abs(fixed - dynamicDue - 5) < 1)
             gate.complete(with: ())
             await clock.sleepers(atLeast: 1)
-            stuck.stop()
-            patient.stop()
-            dynamic.stop()
-            _ = try await (stuck.wait(), patient.wait(), dynamic.wait())
+            for loop in [stuck, patient, dynamic, long] { loop.stop() }
+            _ = try await (stuck.wait(), patient.wait(), dynamic.wait(), long.wait())
         }
     }
 
-    @Test("Once stopped, a loop is not overdue", arguments: bothBackends)
-    func notOverdue(type: BackendType) async throws {
+    @Test("The delays of retries are progress, within the run's own job", arguments: bothBackends)
+    func retriesAreProgress(type: BackendType) async throws {
+        struct Failure: Error {}
         let clock = ManualClock()
         try await TestBackend.with(type, clock: clock) { backend in
-            let loop = FixedIntervalLoopingCall(name: "gone", backend: backend) {}
-            try loop.start(interval: .seconds(1))
+            let attempts = Recorder<Void>()
+            let retry = RetryDecorator(delayIncrement: .seconds(10), clock: clock) { $0 is Failure }
+            let loop = DynamicLoopingCall(name: "retries", stallLimit: .seconds(5), backend: backend) {
+                try await retry {
+                    attempts.append(())
+                    throw Failure()
+                }
+            }
+            try loop.start()
+            for attempt in 1...6 {
+                try await attempts.first(attempt)
+                await clock.sleepers(atLeast: 1)
+                #expect(backend.loops.stalled(limit: .seconds(3600), at: clock.now).isEmpty)
+                await clock.advanceToNextDeadline()
+            }
+            #expect(clock.now > MonotonicInstant(nanoseconds: 0).advanced(by: .seconds(10)))
+            loop.job?.cancel()
+            try await loop.wait()
+        }
+    }
+
+    @Test("A job that the run has started does not speak for it", arguments: bothBackends)
+    func retriesElsewhere(type: BackendType) async throws {
+        struct Failure: Error {}
+        let clock = ManualClock()
+        try await TestBackend.with(type, clock: clock) { backend in
+            let began = Recorder<Void>()
+            let retry = RetryDecorator(delayIncrement: .seconds(10), clock: clock) { $0 is Failure }
+            let loop = DynamicLoopingCall(name: "waits", stallLimit: .seconds(5), backend: backend) {
+                let other = try backend.engine.spawn(name: "other") {
+                    try await retry { () async throws in
+                        began.append(())
+                        throw Failure()
+                    }
+                }
+                defer { other.cancel() }
+                try await other.wait()
+                return nil
+            }
+            try loop.start()
+            try await began.first(1)
             await clock.sleepers(atLeast: 1)
-            let job = loop.job
-            loop.stop()
-            try await job?.wait()
-            clock.advance(by: .seconds(100))
-            #expect(backend.loops.overdue(by: .zero, at: clock.now).isEmpty)
-            #expect(backend.loops.count == 0)
+            clock.advance(by: .seconds(6))
+            #expect(backend.loops.stalled(limit: .seconds(3600), at: clock.now).map(\.loop) == ["waits"])
+            loop.job?.cancel()
+            try await loop.wait()
+        }
+    }
+
+    @Test("A thread that a run blocks is stalled; one that blocks in runBlocking is not")
+    func blockedThread() async throws {
+        try await TestBackend.with(.threading) { backend in
+            let (blocked, allowed) = (BlockingGate(), BlockingGate())
+            let began = Recorder<Void>()
+            let first = DynamicLoopingCall(name: "blocks", backend: backend) {
+                began.append(())
+                blocked.pass()
+                return .seconds(60)
+            }
+            let second = DynamicLoopingCall(name: "blocks on purpose", backend: backend) {
+                try await backend.engine.runBlocking {
+                    began.append(())
+                    allowed.pass()
+                }
+                return .seconds(60)
+            }
+            try first.start()
+            try second.start()
+            try await began.first(2)
+            var stalled: [String] = []
+            while stalled.isEmpty {
+                stalled = backend.loops.stalled(limit: .milliseconds(20), at: .now).map(\.loop)
+                await Task.yield()
+            }
+            #expect(stalled == ["blocks"])
+            blocked.open()
+            allowed.open()
+            for loop in [first, second] { loop.stop() }
+            _ = try await (first.wait(), second.wait())
+            #expect(backend.loops.stalled(limit: .zero, at: .now).isEmpty)
+        }
+    }
+
+    @Test("A loop that has ended with an error warns until someone learns of it", arguments: bothBackends)
+    func ended(type: BackendType) async throws {
+        struct Failure: Error, CustomStringConvertible { var description: String { "told to fail" } }
+        try await TestBackend.with(type) { backend in
+            let group = ThreadGroup(name: "group", backend: backend)
+            func isDead(_ loop: LoopingCall) async throws { try await loop.job?.wait() }
+            let first = try group.addTimer(name: "first", interval: .seconds(60)) { throw Failure() }
+            try await isDead(first)
+            try await group.wait()
+            #expect(backend.loops.endedResult == .warn("looping call 'first' ended with an error: told to fail"))
+            let second = try group.addTimer(name: "second", interval: .seconds(60)) { throw Failure() }
+            try await isDead(second)
+            try await group.wait()
+            #expect(
+                backend.loops.endedResult
+                    == .warn("looping call 'first' ended with an error (so did: second): told to fail"))
+            // One that waits for it knows.
+            await #expect(throws: Failure.self) { try await first.wait() }
+            #expect(backend.loops.endedResult == .warn("looping call 'second' ended with an error: told to fail"))
+            // So does one that takes it off, or that starts another in its place.
+            group.removeTimer(second)
+            #expect(backend.loops.endedResult == .pass)
+            try await isDead(try group.addTimer(name: "third", interval: .seconds(60)) { throw Failure() })
+            try await group.wait()
+            #expect(backend.loops.endedResult != .pass)
+            let began = Completion<Void>()
+            try group.addTimer(name: "third", interval: .seconds(60)) { began.complete(with: ()) }
+            try await began.wait()
+            #expect(backend.loops.endedResult == .pass)
+            try await isDead(try group.addTimer(name: "fourth", interval: .seconds(60)) { throw Failure() })
+            try await group.stop()
+            #expect(backend.loops.endedResult == .pass)
         }
     }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Muster
+import MusterPlatform
 import MusterTestKit
 import Testing
 
@@ -21,6 +22,109 @@ struct RetryDecoratorTests {
         let decorator = decorator()
         #expect(try await decorator { 42 } == 42)
         #expect(clock.sleeps.isEmpty)
+    }
+
+    private final class NotSendable {
+        var calls = 0
+    }
+
+    private actor Caller {
+        private var calls = 0
+        private let state = NotSendable()
+
+        func plain(_ retry: RetryDecorator) async throws -> (calls: Int, elsewhere: Int) {
+            let same = try await retry {
+                calls += 1
+                state.calls += 1
+                if calls < 3 { throw TestFailure() }
+                await Task.yield()
+                assertIsolated()
+                return state
+            }
+            return (calls, same.calls)
+        }
+
+        func immediate(_ clock: RecordedClock) async throws -> Int {
+            // Without an await in it, and with one.
+            let first = try await RetryDecorator(maximumRetries: 3, clock: clock, isRetryable: { $0 is TestFailure }) {
+                calls += 1
+                if calls < 2 { throw TestFailure() }
+                return calls
+            }
+            return try await RetryDecorator(maximumRetries: 3, clock: clock, isRetryable: { $0 is TestFailure }) {
+                await Task.yield()
+                calls += first
+                return calls
+            }
+        }
+    }
+
+    @MainActor private final class MainCaller {
+        private var calls = 0
+
+        func call(_ retry: RetryDecorator) async throws -> Int {
+            try await retry {
+                calls += 1
+                if calls < 3 { throw TestFailure() }
+                await Task.yield()
+                return calls
+            }
+        }
+
+        func backend(_ type: BackendType) async throws -> Int {
+            try await TestBackend.with(type) { backend in
+                MainActor.assertIsolated()
+                try await backend.engine.spawn(name: "job") {}.wait()
+                calls += 1
+                return calls
+            }
+        }
+    }
+
+    private actor BackendCaller {
+        private let state = NotSendable()
+
+        func use(_ type: BackendType) async throws -> Int {
+            let same = try await TestBackend.with(type) { backend in
+                state.calls += try await backend.engine.spawn(name: "job") { 41 }.result()
+                assertIsolated()
+                return state
+            }
+            return same.calls + 1
+        }
+    }
+
+    @Test("An actor retries with its own state, and so does the main actor")
+    func isolated() async throws {
+        let decorator = decorator()
+        let result = try await Caller().plain(decorator)
+        #expect(result.calls == 3 && result.elsewhere == 3)
+        #expect(try await MainCaller().call(decorator) == 3)
+        #expect(clock.sleeps.count == 4)
+        #expect(try await Caller().immediate(clock) == 4)
+    }
+
+    @Test("A backend for tests is used where the caller is", arguments: bothBackends)
+    func isolatedBackend(type: BackendType) async throws {
+        #expect(try await MainCaller().backend(type) == 1)
+        #expect(try await BackendCaller().use(type) == 42)
+    }
+
+    @Test("A retried job stays on its thread", arguments: bothBackends)
+    func thread(type: BackendType) async throws {
+        try await TestBackend.with(type) { backend in
+            let retry = RetryDecorator(delayIncrement: .milliseconds(1)) { $0 is TestFailure }
+            let job = try backend.engine.spawn(name: "retries") {
+                let own = NativeThread.currentIdentifier
+                let calls = Recorder<Bool>()
+                try await retry {
+                    await Task.yield()
+                    if calls.append(NativeThread.currentIdentifier == own) < 3 { throw TestFailure() }
+                }
+                return calls.all + [NativeThread.currentIdentifier == own]
+            }
+            #expect(try await job.result() == [true, true, true, true])
+        }
     }
 
     @Test("Two failures, then a value")

@@ -380,31 +380,56 @@ extension ProcessWide {
             }
         }
 
-        @Test("A looping call that is overdue fails liveness, by name", arguments: bothBackends)
+        @Test("A looping call beyond its stall limit fails liveness; another does not", arguments: bothBackends)
         func overdueLoop(type: BackendType) async throws {
             let clock = ManualClock()
             try await TestBackend.with(type, clock: clock) { backend in
                 let program = try LaunchedProgram(backend)
                 let gate = Completion<Void>()
                 let began = Recorder<Void>()
-                let loop = FixedIntervalLoopingCall(name: "poller", backend: backend) {
+                let loop = FixedIntervalLoopingCall(name: "poller", stallLimit: .seconds(10), backend: backend) {
+                    began.append(())
+                    try await gate.wait()
+                }
+                let healthy = FixedIntervalLoopingCall(name: "healthy", backend: backend) {
                     began.append(())
                     try await gate.wait()
                 }
                 try loop.start(interval: .seconds(5))
-                try await began.first(1)
+                try healthy.start(interval: .seconds(1))
+                try await began.first(2)
                 clock.advance(by: .seconds(15))
                 #expect(await program.failures(at: .live) == [])
                 clock.advance(by: .seconds(1))
                 #expect(
                     await program.failures(at: .live) == [
-                        "looping call 'poller' is overdue by 11 s; the limit is 10 s"
+                        "looping call 'poller' is overdue by 11 s; its stall limit is 10 s"
                     ])
                 gate.complete(with: ())
                 await clock.sleepers(atLeast: 1)
                 #expect(await program.failures(at: .live) == [])
                 loop.stop()
-                try await loop.wait()
+                healthy.stop()
+                _ = try await (loop.wait(), healthy.wait())
+            }
+        }
+
+        @Test("A timer that has ended with an error is a warning of readiness", arguments: bothBackends)
+        func endedLoop(type: BackendType) async throws {
+            try await TestBackend.with(type) { backend in
+                let program = try LaunchedProgram(backend)
+                let group = ThreadGroup(name: "group", backend: backend)
+                let timer = try group.addTimer(name: "poller", interval: .seconds(60)) { throw TestFailure("told to") }
+                try await timer.job?.wait()
+                try await group.wait()
+                let health = program.launcher.monitoring.health
+                let report = await withCheckedContinuation { continuation in
+                    health.evaluate(.ready, only: LoopMonitor.endedCheck) { continuation.resume(returning: $0) }
+                }
+                #expect(
+                    report.entries.map(\.result) == [
+                        .warn("looping call 'poller' ended with an error: told to")
+                    ])
             }
         }
 

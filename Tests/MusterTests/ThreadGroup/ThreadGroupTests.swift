@@ -84,6 +84,36 @@ struct ThreadGroupTests {
 
     // MARK: Capacity
 
+    @Test("A thread has the result that it returns", arguments: bothBackends)
+    func result(type: BackendType) async throws {
+        try await TestBackend.with(type) { backend in
+            let group = ThreadGroup(name: "results", backend: backend)
+            let first = try await group.addThread(name: "first") { [1, 2, 3] }
+            let second = try group.tryAddThread(name: "second") { "two" }
+            #expect(try await first.result() + [4] == [1, 2, 3, 4])
+            #expect(try await second.result().uppercased() == "TWO")
+            let failing = try await group.addThread(name: "failing") { () -> Int in throw TestFailure() }
+            await #expect(throws: TestFailure()) { try await failing.result() }
+        }
+    }
+
+    @Test("A full group that waits does not advise to wait as if it did not", arguments: bothBackends)
+    func fullAdvice(type: BackendType) async throws {
+        try await TestBackend.with(type) { backend in
+            let group = ThreadGroup(name: "small", capacity: 1, whenFull: .wait, backend: backend)
+            let gate = Completion<Void>()
+            try await group.addThread(name: "first") { try await gate.wait() }
+            let error = #expect(throws: ThreadGroupError.self) { try group.tryAddThread(name: "second") {} }
+            #expect(
+                error?.description == """
+                    thread group 'small' is full: all 1 threads are alive. Raise its capacity, or use addThread of a \
+                    group with whenFull: .wait, which waits for room
+                    """)
+            gate.complete(with: ())
+            try await group.wait()
+        }
+    }
+
     @Test("A full group that rejects says what is full", arguments: bothBackends)
     func reject(type: BackendType) async throws {
         try await TestBackend.with(type) { backend in
