@@ -155,6 +155,10 @@ let package = Package(
             name: "muster-test-program",
             dependencies: ["Muster", .product(name: "Logging", package: "swift-log")],
             path: "Tests/MusterTestProgram", swiftSettings: swiftSettings),
+        // An example: a service of oslo.service's, ported by the migration page, and run by a test of processes.
+        .executableTarget(
+            name: "muster-ported-service", dependencies: ["Muster"], path: "Tests/MusterPortedService",
+            exclude: ["mailer.py"], swiftSettings: swiftSettings),
         .testTarget(
             name: "MusterPlatformTests",
             dependencies: ["MusterPlatform", "MusterTestSupport", .product(name: "Logging", package: "swift-log")],
@@ -308,7 +312,8 @@ if hasExecutables {
 // build.
 if Context.environment["MUSTER_ONLY_RUNTIME_TESTS"] != nil {
     let others: Set = [
-        "muster-test-program", "MusterProcessTests", "MusterIntegrationTests", "MusterDeployTests",
+        "muster-test-program", "muster-ported-service", "MusterProcessTests", "MusterIntegrationTests",
+        "MusterDeployTests",
         "MusterDashboardTests", "MusterDocumentationTests", "MusterCommand", "MusterCommandTests", "MusterDemoSupport",
     ]
     package.targets.removeAll { others.contains($0.name) }
