@@ -242,7 +242,7 @@ package struct WorkerStatus: Codable, Hashable, Sendable {
     package var jobs: Int?
     /// Until when it is known to have made progress.
     package var heartbeatAt: Double?
-    /// How long that is ago: 0 unless it is overdue with something, or has been at one thing.
+    /// How long that is ago: 0 unless it has been at one thing, or a looping call has exceeded its limit.
     package var heartbeatAgeSeconds: Double?
     /// How many processes the slot has had.
     package var starts = 1

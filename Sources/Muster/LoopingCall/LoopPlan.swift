@@ -53,6 +53,8 @@ final class LoopProgress: Sendable {
     private let job = Job.current?.id
     private let instant: Atomic<Int64>
     private let deadline = Locked<DeadlineCell?>(nil)
+    /// The thread belongs to another job from then on.
+    private let isOver = Atomic<Bool>(false)
 
     /// To be called on the loop's job.
     init(loop: String, stallLimit: Duration?, engine: any ExecutionEngine, expected: MonotonicInstant) {
@@ -99,11 +101,14 @@ final class LoopProgress: Sendable {
             expected = expected
         }
         guard thread != nil, let turns = signs.makeTurnPublisher() else { return }
-        onThread { $0.publishTurns(to: turns) }
+        onThread { [self] thread in
+            if !isOver.load(ordering: .relaxed) { thread.publishTurns(to: turns) }
+        }
     }
 
-    /// The loop has ended.
+    /// The loop has ended. To be called on its job.
     func withdraw() {
+        isOver.store(true, ordering: .relaxed)
         // The cells are given back when nobody holds them.
         deadline.withLock { $0 = nil }
         onThread { $0.publishTurns(to: nil) }
