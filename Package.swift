@@ -159,6 +159,9 @@ let package = Package(
         .executableTarget(
             name: "muster-ported-service", dependencies: ["Muster"], path: "Tests/MusterPortedService",
             exclude: ["mailer.py"], swiftSettings: swiftSettings),
+        .executableTarget(
+            name: "muster-asynchronous-program", dependencies: ["Muster"], path: "Tests/MusterAsynchronousProgram",
+            swiftSettings: swiftSettings),
         .testTarget(
             name: "MusterPlatformTests",
             dependencies: ["MusterPlatform", "MusterTestSupport", .product(name: "Logging", package: "swift-log")],
@@ -312,7 +315,8 @@ if hasExecutables {
 // build.
 if Context.environment["MUSTER_ONLY_RUNTIME_TESTS"] != nil {
     let others: Set = [
-        "muster-test-program", "muster-ported-service", "MusterProcessTests", "MusterIntegrationTests",
+        "muster-test-program", "muster-ported-service", "muster-asynchronous-program", "MusterProcessTests",
+        "MusterIntegrationTests",
         "MusterDeployTests",
         "MusterDashboardTests", "MusterDocumentationTests", "MusterCommand", "MusterCommandTests", "MusterDemoSupport",
     ]

@@ -4,10 +4,13 @@ import Foundation
 import MusterTestSupport
 import Testing
 
-@Suite("The service that was ported by the migration page", .timeLimit(.minutes(5)))
+@Suite("Small programs, as users write them", .timeLimit(.minutes(5)))
 struct PortedServiceTests {
-    private static let binary = URL(fileURLWithPath: ProcessInfo.processInfo.arguments[0]).deletingLastPathComponent()
-        .appendingPathComponent("muster-ported-service").path
+    /// What the same build has made.
+    private static func binary(_ name: String) -> String {
+        URL(fileURLWithPath: ProcessInfo.processInfo.arguments[0]).deletingLastPathComponent()
+            .appendingPathComponent(name).path
+    }
 
     /// Waits until each of a number of processes has said something a number of times, and returns the lines' details.
     private func said(
@@ -25,7 +28,7 @@ struct PortedServiceTests {
     }
 
     @Test(
-        "delivers, polls, takes up its settings in place, and ends, in three workers and in one process",
+        "the one that was ported by the migration page delivers, polls, takes up its settings in place, and ends, in three workers and in one process",
         arguments: backends, [3, 1])
     func life(backend: String, workers: Int) async throws {
         await Places.shared.enter()
@@ -33,7 +36,7 @@ struct PortedServiceTests {
         let folder = try TemporaryFolder()
         let signature = try folder.write("Regards", to: "signature")
         let program = try Program(
-            Self.binary, ["--muster-endpoint-address=127.0.0.1:0"],
+            Self.binary("muster-ported-service"), ["--muster-endpoint-address=127.0.0.1:0"],
             environment: [
                 "MAILER_BACKEND": backend, "MAILER_WORKERS": "\(workers)", "MAILER_SIGNATURE": signature,
             ])
@@ -53,5 +56,22 @@ struct PortedServiceTests {
         kill(program.pid, SIGTERM)
         #expect(try await program.status() == 0)
         #expect(try await said("stopped", in: program, by: workers).keys.count == workers)
+    }
+
+    @Test("one with an asynchronous main runs, takes a SIGHUP in place, and ends", arguments: backends, [2, 1])
+    func asynchronousMain(backend: String, workers: Int) async throws {
+        await Places.shared.enter()
+        defer { Places.shared.leave() }
+        let program = try Program(
+            Self.binary("muster-asynchronous-program"), ["--muster-endpoint-address=127.0.0.1:0"],
+            environment: ["PROGRAM_BACKEND": backend, "PROGRAM_WORKERS": "\(workers)"])
+        defer { program.end() }
+        let first = try await said("runs", 3, in: program, by: workers)
+        #expect(Set(try await said("main", in: program, by: workers).keys) == Set(first.keys))
+        kill(program.pid, SIGHUP)
+        #expect(Set(try await said("reset", in: program, by: workers).keys) == Set(first.keys))
+        kill(program.pid, SIGTERM)
+        #expect(try await program.status() == 0)
+        #expect(Set(try await said("stopped", in: program, by: workers).keys) == Set(first.keys))
     }
 }
