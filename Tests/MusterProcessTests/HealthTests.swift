@@ -55,7 +55,7 @@ struct HealthTests {
             try await program.logged("looping call failed", count: 2)
             let text = try await eventually("a warning") {
                 let answer = try await program.get("/readyz?verbose")
-                return answer.body.contains("(and 1 more worker") ? answer : nil
+                return answer.body.contains("(and 1 more)") ? answer : nil
             }
             #expect(text.status == 200)
             let expected = "[+]ended-looping-calls ok (warning: worker test/0: looping call 'timer' ended with an error"

@@ -210,7 +210,7 @@ final class SupervisorHealth: Sendable {
             }
         }
         guard let first = warnings.first else { return .pass }
-        return .warn(warnings.count > 1 ? "\(first) (and \(warnings.count - 1) more workers)" : first)
+        return .warn(warnings.count > 1 ? "\(first) (and \(warnings.count - 1) more)" : first)
     }
 
     // MARK: The application's checks
