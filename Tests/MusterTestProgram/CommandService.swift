@@ -63,8 +63,7 @@ final class CommandService: ServiceBase {
             }
         }
         if let timer = options.timer { try addTimer(timer) }
-        let job = try await threadGroup.addThread(name: "accept") { [self] in try await acceptConnections(counter) }
-        accepting.withLock { $0 = job }
+        try await threadGroup.addThread(name: "accept") { [self] in try await acceptConnections(counter) }
         if options.hasLongJob {
             try await threadGroup.addThread(name: "long") { [who] in
                 defer { say("cleaned \(who)") }

@@ -18,8 +18,6 @@ final class ServiceRunner: Sendable {
         var running: @Sendable () -> Void = {}
         /// Called when a restart begins.
         var restarting: @Sendable () -> Void = {}
-        /// Called with settings that were read again.
-        var settingsChanged: @Sendable (MusterSettings) -> Void = { _ in }
         /// The listening sockets, at which nothing new is accepted while the services stop.
         var sockets: SocketTable?
         /// When a supervisor will kill this process that it has just told to stop; `nil` without a supervisor's word, and
@@ -123,11 +121,7 @@ final class ServiceRunner: Sendable {
     private func readSettings() -> Bool {
         do {
             guard let read = try settings.source?() else { return true }
-            let settings = currentSettings.withLock { settings in
-                settings = settings.takingUp(read)
-                return settings
-            }
-            dependencies.settingsChanged(settings)
+            currentSettings.withLock { $0 = $0.takingUp(read) }
             return true
         } catch {
             logger.error("invalid settings; keeping the previous ones", metadata: ["error": "\(error)"])
