@@ -116,7 +116,7 @@ public final class HealthRegistry: Sendable {
     ///
     /// - Returns: Whether there was such a check.
     @discardableResult
-    public func unregister(_ name: String) -> Bool {
+    package func unregister(_ name: String) -> Bool {
         let wasRegistered = state.withLock { state in
             guard state.registrations.removeValue(forKey: name) != nil else { return false }
             state.order.removeAll { $0 == name }

@@ -28,7 +28,7 @@ public class LoopingCall: @unchecked Sendable {
     }
 
     /// Whether the loop has been started and has not ended.
-    public var isRunning: Bool { current.withLock { $0 }.map { $0.completion.value == nil } ?? false }
+    package var isRunning: Bool { current.withLock { $0 }.map { $0.completion.value == nil } ?? false }
 
     /// How the last life of the loop ended; `nil` while it runs and before its first start.
     package var outcome: Result<LoopEnd, any Error>? { current.withLock { $0 }?.completion.value }
