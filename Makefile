@@ -6,7 +6,7 @@ DEMO_OPTIONS ?=
 # The benchmark's C program is no target of the package, which would link Swift's library into it.
 CC := clang
 
-.PHONY: help demo muster completions test unit sanitize sanitize-build integration storm fuzz bench lint format dashboards docs shape api \
+.PHONY: help demo muster completions test unit sanitize integration storm fuzz bench lint format dashboards docs shape api \
     setup clean
 
 help: ## Show this text.
@@ -36,10 +36,6 @@ test: ## Install what is missing and run every test, those against a real Promet
 sanitize: setup ## Run the tests under the thread and the address sanitizer.
 	@SWIFT=$(SWIFT) scripts/test-sanitized thread
 	@SWIFT=$(SWIFT) scripts/test-sanitized address
-
-sanitize-build: setup
-	@SWIFT=$(SWIFT) scripts/test-sanitized thread build
-	@SWIFT=$(SWIFT) scripts/test-sanitized address build
 
 storm: ## Kill and replace workers under load for a minute each, and print the figures.
 	@scripts/install-packages build test

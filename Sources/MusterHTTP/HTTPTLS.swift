@@ -114,7 +114,7 @@ package final class TLSCredentials {
         guard code == 0, let priorities else { throw .unsupportedPriorities(reason: Self.text(code)) }
         isComplete = true
         self.configuration = configuration
-        validity = CertificateValidity(pem: configuration.certificate)
+        validity = CertificateValidity(ofChain: CertificateValidity.read(pem: configuration.certificate))
         self.credentials = credentials
         self.priorities = priorities
     }
@@ -182,7 +182,7 @@ package final class TLSCredentials {
     }
 }
 
-/// When certificates are valid, in seconds since 1970: from the latest of their beginnings to the earliest of their ends.
+/// When a certificate is valid, or a chain of them, in seconds since 1970.
 package struct CertificateValidity: Hashable, Sendable {
     package var start: Int64
     package var end: Int64
@@ -192,29 +192,32 @@ package struct CertificateValidity: Hashable, Sendable {
         self.end = end
     }
 
-    /// Reads certificates in PEM form; `nil` when there is none that can be read.
-    package init?(pem: [UInt8]) {
-        guard cgnutls_load() == nil else { return nil }
+    /// When all certificates of a chain are valid; `nil` for none.
+    package init?(ofChain certificates: [CertificateValidity]) {
+        guard let start = certificates.map(\.start).max(), let end = certificates.map(\.end).min() else { return nil }
+        self.init(start: start, end: end)
+    }
+
+    /// Reads certificates in PEM form; none when they cannot be read.
+    package static func read(pem: [UInt8]) -> [CertificateValidity] {
+        guard cgnutls_load() == nil else { return [] }
         var made: UnsafeMutablePointer<gnutls_x509_crt_t?>?
         var count: UInt32 = 0
         let code = TLSCredentials.withDatum(pem) {
             gnutls_x509_crt_list_import2(&made, &count, $0, GNUTLS_X509_FMT_PEM, 0)
         }
-        guard code >= 0, let made else { return nil }
+        guard code >= 0, let made else { return [] }
         defer { cgnutls_free(made) }
-        var start = Int64.min
-        var end = Int64.max
-        for index in 0..<Int(count) {
-            guard let certificate = made[index] else { continue }
-            start = max(start, Int64(gnutls_x509_crt_get_activation_time(certificate)))
-            end = min(end, Int64(gnutls_x509_crt_get_expiration_time(certificate)))
-            gnutls_x509_crt_deinit(certificate)
+        return (0..<Int(count)).compactMap { index in
+            guard let certificate = made[index] else { return nil }
+            defer { gnutls_x509_crt_deinit(certificate) }
+            return CertificateValidity(
+                start: Int64(gnutls_x509_crt_get_activation_time(certificate)),
+                end: Int64(gnutls_x509_crt_get_expiration_time(certificate)))
         }
-        guard count > 0 else { return nil }
-        self.init(start: start, end: end)
     }
 
-    /// What is wrong with them at an instant, as the end of a sentence; `nil` while they are valid.
+    /// What is wrong at an instant, as the end of a sentence; `nil` while it is valid.
     package func problem(at now: Int64) -> String? {
         if now < start { return "is not valid before \(Self.text(start))" }
         return now > end ? "expired on \(Self.text(end))" : nil

@@ -161,7 +161,13 @@ package final class EventLoop: TaskExecutor, @unchecked Sendable {
     package static func helper(
         name: String, keepAlive: Duration, or other: EventLoop
     ) throws(SystemError) -> EventLoop {
-        try EventLoop(name: name) { helper in
+        try EventLoop(name: name, starter: helperStarter(name: name, keepAlive: keepAlive, or: other))
+    }
+
+    static func helperStarter(
+        name: String, keepAlive: Duration, or other: EventLoop
+    ) -> @Sendable (EventLoop) -> Void {
+        { helper in
             do {
                 try helper.attachThread(name: name, keepAlive: keepAlive)
             } catch {

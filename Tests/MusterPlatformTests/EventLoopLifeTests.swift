@@ -313,6 +313,24 @@ import Testing
         loop.stop()
     }
 
+    @Test func `what a helper would do is done by another loop where no thread can be had`() async throws {
+        let other = try EventLoop(name: "other")
+        let isOver = Latch()
+        try other.attachThread(name: "other") { isOver.countDown() }
+        let helper = try EventLoop(
+            name: "helper", starter: EventLoop.helperStarter(name: "helper", keepAlive: .seconds(10), or: other),
+            threadSource: { (_, _, _) throws(SystemError) in throw SystemError("pthread_create", code: EAGAIN) })
+        for _ in 0..<3 {
+            let ran = Latch(2)
+            // The work is the helper's all the same, and so is what it hands back.
+            for _ in 0..<2 { helper.submit { if helper.isCurrent { other.submit { ran.countDown() } } } }
+            await ran.wait()
+        }
+        #expect(await other.inTurn { other.isCurrent })
+        other.stop()
+        await isOver.wait()
+    }
+
     @Test func `asking for a thread that cannot be had is an error, and the loop stays usable`() async throws {
         let isFirst = Counter()
         let loop = try EventLoop(

@@ -66,16 +66,28 @@ package struct WebConfig: Sendable {
     /// What is wrong with the certificates' validity at an instant (in seconds since 1970), each with its line.
     package func certificateProblems(at now: Int64) -> [WebConfigError] {
         guard let tls else { return [] }
-        return [tls.certificate, tls.authorities].compactMap { material in
-            guard let material, let validity = CertificateValidity(pem: material.bytes) else { return nil }
-            return validity.problem(at: now).map {
+        var problems: [WebConfigError] = []
+        let chain = CertificateValidity.read(pem: tls.certificate.bytes)
+        if let problem = CertificateValidity(ofChain: chain)?.problem(at: now) {
+            problems.append(
                 WebConfigError(
-                    file: file, line: material.line,
+                    file: file, line: tls.certificate.line,
                     reason:
-                        "tls_server_config: a certificate of \(material.origin) \($0); clients will refuse it, or be "
-                        + "refused; renew it")
+                        "tls_server_config: a certificate of \(tls.certificate.origin) \(problem); clients that verify "
+                        + "it refuse to connect; renew it"))
+        }
+        // Of several authorities one that is valid may be the one that counts.
+        if let authorities = tls.authorities {
+            let found = CertificateValidity.read(pem: authorities.bytes).map { $0.problem(at: now) }
+            if let problem = found.first ?? nil, !found.contains(nil) {
+                problems.append(
+                    WebConfigError(
+                        file: file, line: authorities.line,
+                        reason: "tls_server_config: the certificate of \(authorities.origin) \(problem); all clients' "
+                            + "certificates are refused; renew it"))
             }
         }
+        return problems
     }
 
     /// What it demands and offers, in one line for people.

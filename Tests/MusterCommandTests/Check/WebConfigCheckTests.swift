@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import Foundation
 import MusterTestSupport
 import Testing
 
@@ -51,6 +52,11 @@ struct WebConfigCheckTests {
             "server",
             "  client_auth_type: RequireAndVerifyClientCert\n  client_ca_file: \(made.certificate("expired"))\n")
         #expect(try lines(authorities).first?.hasPrefix("warning: web.yml:5: ") == true)
+        // One that is valid is enough.
+        let both = try made.folder.write(
+            String(contentsOfFile: made.certificate("expired"), encoding: .utf8)
+                + String(contentsOfFile: made.certificate("ca"), encoding: .utf8), to: "both.pem")
+        #expect(try lines(authorities.replacing(made.certificate("expired"), with: both)).count == 1)
     }
 
     @Test("tells of one that is not there")

@@ -250,7 +250,12 @@ struct TLSTests {
         #expect(validity.problem(at: 1_000_000_000) == nil)
         #expect(validity.problem(at: 2_000_000_000) == nil)
         #expect(validity.problem(at: 2_000_000_001) == "expired on 2033-05-18 03:33:20 UTC")
-        #expect(CertificateValidity(pem: Array("nothing".utf8)) == nil)
+        #expect(CertificateValidity.read(pem: Array("nothing".utf8)).isEmpty)
+        #expect(CertificateValidity(ofChain: []) == nil)
+        let other = CertificateValidity(start: 1_500_000_000, end: 3_000_000_000)
+        #expect(
+            CertificateValidity(ofChain: [validity, other])
+                == CertificateValidity(start: 1_500_000_000, end: 2_000_000_000))
     }
 
     @Test("When TLS is switched on, off, or asks for certificates, those who came before have to come again")
