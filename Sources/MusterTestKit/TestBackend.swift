@@ -11,7 +11,7 @@ public enum TestBackend {
     /// Sets up a backend.
     ///
     /// - Parameters:
-    ///   - type: `.cooperative`, `.threading`, or a backend registered with ``Backend/register(_:_:)``.
+    ///   - type: `.cooperative`, `.threading`, or a backend registered with `Backend.register(_:_:)`.
     ///   - clock: The clock of everything that runs on it, as `BackendContext.clock`.
     ///   - metrics: Where its metrics are kept; a new registry when `nil`.
     ///   - configuration: The limits of its engine.

@@ -49,6 +49,8 @@ extension MainLauncher {
 /// ```
 ///
 /// - Parameters:
+///   - service: What to run.
+///   - workers: How many workers run it; with 1 it runs in this process.
 ///   - restartMethod: What SIGHUP does, whatever the settings say; as they say when `nil`.
 ///   - settings: The settings of the runtime; read from arguments and environment when `nil`.
 /// - Throws: ``SettingsError``, ``LaunchError``, ``BackendError``.

@@ -34,6 +34,7 @@ public final class ProcessLauncher: MainLauncher, BackendComponent {
     ///   - reloadSettings: Reads the settings again on SIGHUP; from where `settings` came when `nil`. When it throws,
     ///     the previous settings stay, nothing is reloaded, and the error is logged.
     ///   - backend: The backend of the workers; the selected one when `nil`. The supervisor needs none.
+    ///   - logger: Where supervisor and workers log.
     /// - Throws: `ArenaError`, `HealthError` or `MetricError` when it cannot be monitored.
     public init(
         settings: MusterSettings = MusterSettings(), restartMethod: RestartMethod? = nil,

@@ -26,8 +26,10 @@ public final class ServiceLauncher: MainLauncher, BackendComponent {
     ///
     /// - Parameters:
     ///   - name: The value of the label `worker_group`.
+    ///   - settings: The settings of the runtime.
     ///   - restartMethod: What SIGHUP does, whatever the settings say; as they say when `nil`.
     ///   - backend: The backend to run on; the selected one when `nil`.
+    ///   - logger: Where it logs.
     /// - Throws: ``BackendError`` when no backend can be selected; `ArenaError` or `MetricError` when its metrics
     ///   cannot be exported.
     public convenience init(

@@ -159,7 +159,7 @@ public enum LoopEnd: Sendable {
     /// where that is not of the type.
     ///
     /// - Parameter type: The value's type, which the compiler often knows: `let rest: Int? = try end.value()`.
-    /// - Throws: ``LoopingCallError`` when the loop ended with a value of another type.
+    /// - Throws: `LoopingCallError` when the loop ended with a value of another type.
     public func value<Value: Sendable>(as type: Value.Type = Value.self) throws -> Value? {
         switch self {
         case .stopped: return true as? Value

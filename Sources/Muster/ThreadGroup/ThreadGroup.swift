@@ -111,7 +111,7 @@ public final class ThreadGroup: Sendable, BackendComponent {
     }
 
     /// Adds a thread. In a full group, waits for room or throws, as the group was created. What the body returns is to be
-    /// had with ``ResultJob/result(until:)``.
+    /// had with `ResultJob/result(until:)`.
     ///
     /// - Throws: ``ThreadGroupError``; `EngineError` when the backend has no thread; `CancellationError` when the
     ///   calling task is cancelled while it waits; what selecting the backend throws.
