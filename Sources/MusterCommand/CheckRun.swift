@@ -156,7 +156,7 @@ enum WebConfigCheck {
     static func findings(file: String) -> [Finding] {
         do throws(WebConfigError) {
             let config = try WebConfig.load(file: file)
-            let problems = config.certificateProblems(at: Int64(time(nil))).map {
+            let problems = config.certificateProblems(at: Int64(WallClock.secondsSinceEpoch)).map {
                 Finding(.warning, Finding.Place($0.file, line: $0.line), $0.reason)
             }
             return problems + [Finding(.note, Finding.Place(file), config.summary)]

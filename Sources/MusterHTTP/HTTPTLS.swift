@@ -216,21 +216,6 @@ package struct CertificateValidity: Hashable, Sendable {
                 end: Int64(gnutls_x509_crt_get_expiration_time(certificate)))
         }
     }
-
-    /// What is wrong at an instant, as the end of a sentence; `nil` while it is valid.
-    package func problem(at now: Int64) -> String? {
-        if now < start { return "is not valid before \(Self.text(start))" }
-        return now > end ? "expired on \(Self.text(end))" : nil
-    }
-
-    private static func text(_ instant: Int64) -> String {
-        var seconds = time_t(instant)
-        var parts = tm()
-        guard gmtime_r(&seconds, &parts) != nil else { return "\(instant) s after 1970" }
-        var text = [CChar](repeating: 0, count: 64)
-        let count = strftime(&text, text.count, "%Y-%m-%d %H:%M:%S UTC", &parts)
-        return String(decoding: text.prefix(count).map { UInt8(bitPattern: $0) }, as: UTF8.self)
-    }
 }
 
 extension TLSCredentials {

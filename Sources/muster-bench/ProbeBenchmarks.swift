@@ -81,6 +81,8 @@ final class ProbedEndpoint {
     let endpoint: Endpoint
     let port: UInt16
     let isSecure: Bool
+    /// Opened when metrics are rendered for the first time.
+    let firstScrape: Latch
     private let files: TLSFiles?
 
     init(_ load: ProbeLoad) throws {
@@ -90,9 +92,11 @@ final class ProbedEndpoint {
         files = load.isSecure ? try TLSFiles() : nil
         var configuration = EndpointConfiguration(address: .tcp(host: "127.0.0.1", port: 0))
         configuration.webConfigFile = files?.config
+        let renderer = NotedRenderer(
+            Exposition(sources: [ArenaSource(reader: try registry.reader(), constantLabels: [])]))
+        firstScrape = renderer.isUsed
         endpoint = Endpoint(
-            configuration: configuration,
-            metrics: Exposition(sources: [ArenaSource(reader: try registry.reader(), constantLabels: [])]),
+            configuration: configuration, metrics: renderer,
             health: HealthRegistry(runner: { _, _ in }, logger: Backends.silent), logger: Backends.silent)
         try endpoint.start()
         guard case .tcp(_, let port)? = endpoint.address else { throw BenchmarkError("the endpoint has no port") }
@@ -116,6 +120,21 @@ final class ProbedEndpoint {
             guard client.receive() > 0 else { throw BenchmarkError("a probe got no answer") }
             return Double(start.duration(to: .now).clampedNanoseconds)
         }
+    }
+}
+
+/// Tells when it has been used.
+private final class NotedRenderer: MetricsRenderer {
+    let isUsed = Latch()
+    private let exposition: Exposition
+
+    init(_ exposition: Exposition) {
+        self.exposition = exposition
+    }
+
+    func render(_ format: ExpositionFormat, names: Set<String>, into buffer: inout [UInt8]) {
+        exposition.render(format, names: names, into: &buffer)
+        isUsed.open()
     }
 }
 
@@ -174,8 +193,7 @@ private final class Scrapers: Crowd, Sendable {
             done.open()
         }
         began.wait()
-        // It needs a moment to connect.
-        usleep(200_000)
+        bench.firstScrape.wait()
     }
 
     func stop() {
@@ -249,7 +267,8 @@ private final class TLSFiles {
     var config: String { folder + "/web.yml" }
 
     init() throws {
-        var template = Array("/tmp/muster-bench-XXXXXX".utf8CString)
+        let place = getenv("TMPDIR").map { String(cString: $0) } ?? "/tmp"
+        var template = Array("\(place)/muster-bench-XXXXXX".utf8CString)
         guard mkdtemp(&template) != nil else { throw BenchmarkError("no temporary folder: errno \(errno)") }
         folder = String(decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
         do {

@@ -5,8 +5,17 @@ import Logging
 /// Keeps what was logged, so that a test can look at it.
 final class RecordedLog: Sendable {
     private let lines = Box<[String]>([])
+    private let arrival = Signal()
 
     var messages: [String] { lines.value }
+
+    /// Waits until a text has been logged a number of times, on one thread; `false` after far longer than that takes.
+    func waits(for text: String, times: Int = 1) -> Bool {
+        while messages.count(where: { $0.contains(text) }) < times {
+            guard arrival.wait() else { return false }
+        }
+        return true
+    }
 
     var logger: Logger {
         Logger(label: "test") { _ in Handler(log: self) }
@@ -28,6 +37,7 @@ final class RecordedLog: Sendable {
                 if let value = event.metadata?[key] { line += " \(key)=\(value)" }
             }
             log.lines.change { $0.append(line) }
+            log.arrival.send()
         }
     }
 }

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import Glibc
 import Logging
 import MusterHTTP
 import MusterPlatform
@@ -79,7 +78,7 @@ final class AccessControl {
         }
     }
 
-    private static var now: Int64 { Int64(time(nil)) }
+    private static var now: Int64 { Int64(WallClock.secondsSinceEpoch) }
 
     /// Tells of certificates that are not valid, now and whenever that changes.
     private func checkCertificates() {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import MusterHTTP
+import MusterHealth
 
 /// The part `tls_server_config` of a web config file, with the contents of the files that it names.
 struct TLSSettings: Sendable {
@@ -59,6 +60,14 @@ extension WebConfig {
         case .unsupportedPriorities(let reason):
             (nil, "GnuTLS does not support these versions, cipher suites and curves: \(reason)")
         }
+    }
+}
+
+extension CertificateValidity {
+    /// What is wrong at an instant (in seconds since 1970), as the end of a sentence; `nil` while it is valid.
+    func problem(at now: Int64) -> String? {
+        if now < start { return "is not valid before \(HealthReport.timestamp(Double(start)))" }
+        return now > end ? "expired at \(HealthReport.timestamp(Double(end)))" : nil
     }
 }
 

@@ -46,8 +46,8 @@ struct WebConfigCheckTests {
         #expect(
             expired[0].hasPrefix(
                 "warning: web.yml:2: tls_server_config: a certificate of cert_file ('\(made.certificate("expired"))') "
-                    + "expired on "))
-        #expect(expired[0].contains(" UTC; "))
+                    + "expired at "))
+        #expect(expired[0].contains(".000Z; "))
         let authorities = config(
             "server",
             "  client_auth_type: RequireAndVerifyClientCert\n  client_ca_file: \(made.certificate("expired"))\n")
