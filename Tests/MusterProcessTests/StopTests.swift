@@ -68,6 +68,22 @@ struct StopTests {
         }
     }
 
+    @Test("a restart that is asked for before the start follows it", arguments: modes, backends)
+    func early(mode: String, backend: String) async throws {
+        try await TestProgram.run([mode, "--restart-early"], backend: backend) { program in
+            if mode == "--in-process" {
+                try await program.said("started", 2)
+            } else {
+                // Its predecessor may not have come as far as its start.
+                try await program.logged("reload completed")
+                try await program.said("started")
+            }
+            #expect(try await !program.command("who").isEmpty)
+            program.signal(SIGTERM)
+            #expect(try await program.status() == 0)
+        }
+    }
+
     @Test("a job that waits for connections delays no stop", arguments: modes, backends)
     func accepting(mode: String, backend: String) async throws {
         try await TestProgram.run([mode, "--muster-graceful-shutdown-timeout=1h"], backend: backend) { program in

@@ -42,6 +42,7 @@ struct MusterTestProgram {
             service.register(checks: launcher.health)
             try launcher.launchService(service)
             launcher.whenReady { say("launcher ready \(launcher.monitoring.url ?? "-") \(socket.address)") }
+            if options.restartsEarly { launcher.restart() }
             return launcher.wait()
         }
         let launcher = try ProcessLauncher(settings: settings, restartMethod: options.method)
@@ -52,6 +53,8 @@ struct MusterTestProgram {
             try launcher.launchService(service, workers: options.workers, options: options.workerOptions)
         }
         launcher.whenReady { say("launcher ready \(launcher.monitoring.url ?? "-") \(socket.address)") }
+        // In a worker it would restart the services of that one.
+        if options.restartsEarly, !Worker.isWorkerProcess { launcher.restart() }
         if options.isAsynchronous { return runAsynchronously(launcher) }
         return launcher.wait()
     }

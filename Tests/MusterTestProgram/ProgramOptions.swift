@@ -48,6 +48,8 @@ struct ProgramOptions: Sendable {
     /// Whether the service has a thread that lasts until it is cancelled, and says so.
     var hasLongJob: Bool { values["--long-job"] != nil }
     /// What the program sets after it has loaded the settings.
+    /// Whether the program restarts its services before it waits.
+    var restartsEarly: Bool { values["--restart-early"] != nil }
     var setMethod: RestartMethod? { value("set-method").flatMap(RestartMethod.init(rawValue:)) }
     var setTimeout: Duration? { value("set-timeout").flatMap { Duration(parsing: $0) } }
     /// What it gives to its launcher.

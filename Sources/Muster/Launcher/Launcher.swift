@@ -3,7 +3,8 @@
 import MusterExecution
 public import MusterPlatform
 
-/// Runs services in this process without signals, endpoint and exit status. They run from ``start()`` on.
+/// Runs services in this process without signals, endpoint and exit status. They run from ``start()`` on. Nothing asks for
+/// their health: ``ServiceLauncher`` and ``ProcessLauncher`` have health checks, and what serves them.
 public final class Launcher: Sendable, BackendComponent {
     /// The services.
     package let services: Services

@@ -140,7 +140,10 @@ final class SupervisorProgram: LaunchedProgram {
 
     /// Reads the settings again and, if they are valid, reloads as they say.
     func restart() {
-        guard let supervisor = published.supervisor else { return }
+        guard let supervisor = published.supervisor else {
+            // It follows the start, which goes by the settings that there are.
+            return life.submit(settings.withLock { $0.restartMethod } == .mutate ? .mutate : .reload)
+        }
         guard supervisor.loop.isCurrent else { return supervisor.loop.submit { [self] in restart() } }
         do {
             if let settings = try settings.withLock({ $0.source })?() { apply(settings, supervisor) }
