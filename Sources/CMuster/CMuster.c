@@ -434,40 +434,39 @@ char *cmuster_title_memory(unsigned long *length) {
 
 static int crash_channel = -1;
 static unsigned char crash_message;
-static struct sigaction crash_actions[NSIG];
+static struct sigaction runtime_action;
 
 // The Swift runtime's handler writes backtraces, puts the default action back and returns, which ends a process that
-// has trapped, but not one that was sent SIGABRT.
+// has trapped, but not one that was sent the signal: that would go on, at worst with threads that stay suspended. It gets
+// the signal once more.
 static void on_crash(int signal_number, siginfo_t *information, void *context) {
     int error = errno;
     send(crash_channel, &crash_message, 1, MSG_DONTWAIT | MSG_NOSIGNAL);
     errno = error;
-    const struct sigaction *action = &crash_actions[signal_number];
-    if (action->sa_flags & SA_SIGINFO) {
-        action->sa_sigaction(signal_number, information, context);
+    if (runtime_action.sa_flags & SA_SIGINFO) {
+        runtime_action.sa_sigaction(signal_number, information, context);
     } else {
-        action->sa_handler(signal_number);
+        runtime_action.sa_handler(signal_number);
     }
-    if (signal_number != SIGABRT) return;
-    set_disposition(SIGABRT, SIG_DFL);
+    set_disposition(signal_number, SIG_DFL);
     sigset_t set;
     sigemptyset(&set);
-    sigaddset(&set, SIGABRT);
+    sigaddset(&set, signal_number);
     pthread_sigmask(SIG_UNBLOCK, &set, NULL);
-    syscall(SYS_tgkill, getpid(), cmuster_thread_id(), SIGABRT);
+    syscall(SYS_tgkill, getpid(), cmuster_thread_id(), signal_number);
 }
 
 void cmuster_report_crashes(int channel, unsigned char message) {
     static const int signals[] = {SIGABRT, SIGBUS, SIGFPE, SIGILL, SIGQUIT, SIGSEGV, SIGTRAP};
     crash_channel = channel;
     crash_message = message;
+    struct sigaction *runtime = &runtime_action;
+    if (sigaction(SIGILL, NULL, runtime) != 0 || runtime->sa_handler == SIG_DFL || runtime->sa_handler == SIG_IGN) return;
     for (size_t index = 0; index < sizeof signals / sizeof signals[0]; index++) {
         int signal_number = signals[index];
         struct sigaction action;
-        if (sigaction(signal_number, NULL, &action) != 0 || action.sa_handler == SIG_DFL || action.sa_handler == SIG_IGN) {
-            continue;
-        }
-        crash_actions[signal_number] = action;
+        // Another handler, of the program's own for SIGQUIT perhaps, may mean to live on.
+        if (sigaction(signal_number, NULL, &action) != 0 || action.sa_sigaction != runtime->sa_sigaction) continue;
         // On the runtime's terms, but for the signal itself, which must not come again meanwhile.
         action.sa_sigaction = on_crash;
         action.sa_flags = SA_SIGINFO | SA_ONSTACK;

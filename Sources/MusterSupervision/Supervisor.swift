@@ -131,7 +131,7 @@ package final class Supervisor: @unchecked Sendable {
         // Or it would be handled when somebody continues the process.
         child.process.send(SIGCONT)
         // A crash that began before will not be over because of it.
-        if child.crashSince != nil { checkCrash(of: child) }
+        if child.crashSince != nil { checkCrash(of: child) } else { expectWord(of: child) }
     }
 
     private func kill(_ incarnation: Int) {
@@ -296,6 +296,7 @@ extension Supervisor {
     }
 
     private func handle(_ message: ControlMessage, from child: WorkerChild) {
+        child.hasSpoken = true
         switch message {
         case .parked: handle(.parked(child.incarnation))
         case .ready:
@@ -387,10 +388,17 @@ extension Supervisor {
         scheduleCrashCheck(of: child, after: Self.firstCrashCheck)
     }
 
+    /// A process that has not said anything yet may have crashed before it could tell.
+    private func expectWord(of child: WorkerChild) {
+        if !child.hasSpoken { scheduleCrashCheck(of: child, after: Self.firstCrashCheck) }
+    }
+
     private func scheduleCrashCheck(of child: WorkerChild, after interval: Duration) {
         let incarnation = child.incarnation
-        let end = (child.crashSince ?? .now).advanced(by: state.abortGrace(ofGroup: child.target.group))
-        let instant = max(MonotonicInstant.now, min(.now.advanced(by: interval), end))
+        var instant = MonotonicInstant.now.advanced(by: interval)
+        if let since = child.crashSince {
+            instant = max(.now, min(instant, since.advanced(by: state.abortGrace(ofGroup: child.target.group))))
+        }
         if let check = child.crashCheck.take() { loop.cancel(check) }
         child.crashCheck = loop.schedule(at: instant) { [unowned self] in
             guard let child = children[incarnation] else { return }
@@ -399,15 +407,14 @@ extension Supervisor {
         }
     }
 
-    /// A crash that takes too long, or whose main thread is dead, will not end by itself. A signal of a crash that was
-    /// sent by somebody may also have left the process alive.
+    /// A crash that takes too long, or whose main thread is dead, will not end by itself.
     private func checkCrash(of child: WorkerChild, next interval: Duration = firstCrashCheck) {
-        guard let since = child.crashSince else { return }
         let pid = child.process.pid
         let isDead = ProcessInspection.isMainThreadDead(pid)
-        if !isDead, !ProcessInspection.isWritingBacktraces(pid) {
-            child.crashSince = nil
-            return inspect(child)
+        guard let since = child.crashSince else {
+            if child.hasSpoken { return }
+            if isDead || ProcessInspection.isWritingBacktraces(pid) { return crashed(child) }
+            return scheduleCrashCheck(of: child, after: interval)
         }
         guard isDead || since.duration(to: .now) >= state.abortGrace(ofGroup: child.target.group) else {
             return scheduleCrashCheck(of: child, after: interval)
@@ -538,6 +545,7 @@ extension Supervisor {
             abandoned.append(process)
             throw error
         }
+        expectWord(of: child)
     }
 
     /// The slot's arena, replaced by an empty one when a worker has made it unusable.
@@ -720,6 +728,8 @@ private final class WorkerChild {
     var isStopped: Bool { stoppedSince != nil }
     /// When it was found to be hung.
     var hungSince: MonotonicInstant?
+    /// Whether a message of its has come: it then tells of crashes, too.
+    var hasSpoken = false
     /// Since when it has been writing the backtraces of a crash.
     var crashSince: MonotonicInstant?
     var malformedMessages = LogLimit()

@@ -198,6 +198,25 @@ struct HangTests {
         }
     }
 
+    @Test("one that crashes before it can tell, and does not end, is found")
+    func earlyCrash() async throws {
+        let folder = try TemporaryFolder()
+        // A program for backtraces that never comes to an end.
+        let backtracer = try folder.write("#!/bin/sh\nread line < \(folder.path("wait"))\n", to: "swift-backtrace")
+        #expect(chmod(backtracer, 0o700) == 0)
+        #expect(mkfifo(folder.path("wait"), 0o600) == 0)
+        let options = ["--workers=1", "--crash-early", "--muster-abort-grace=1s"]
+        let environment = ["SWIFT_BACKTRACE": "enable=yes,swift-backtrace=\(backtracer)"]
+        try await TestProgram.run(options, environment: environment) { program in
+            let begin = ContinuousClock.now
+            try await program.logged("did not end after a crash", count: 2)
+            program.signal(SIGTERM)
+            #expect(try await program.status() == 0)
+            // And not the time-outs of its start or stop.
+            #expect(begin.duration(to: .now) < .seconds(30))
+        }
+    }
+
     @Test("crashes amid a storm of signals leave nobody behind, and delay no end", arguments: backends)
     func storm(backend: String) async throws {
         let options = [
@@ -208,7 +227,7 @@ struct HangTests {
             var random = SeededGenerator(seed: 5)
             let signals = [SIGABRT, SIGSEGV, SIGTERM, SIGSTOP, SIGCONT]
             for _ in 0..<40 {
-                for pid in program.processes where pid != program.pid {
+                for pid in program.titledProcesses {
                     kill(pid, signals[Int.random(in: 0..<signals.count, using: &random)])
                 }
                 try await Task.sleep(for: .milliseconds(Int.random(in: 0...150, using: &random)))

@@ -126,6 +126,13 @@ final class TestProgram: Sendable {
         }
     }
 
+    /// The processes that have their own title by now. The system suspends a supervisor whose new process is stopped
+    /// before that, whatever it may be sent.
+    var titledProcesses: [Int32] {
+        let title = FileManager.default.contents(atPath: "/proc/\(pid)/cmdline")
+        return processes.filter { FileManager.default.contents(atPath: "/proc/\($0)/cmdline") != title }
+    }
+
     func signal(_ number: Int32) { kill(pid, number) }
 
     /// Waits for the supervisor's end and returns its exit status, or 128 plus the signal.

@@ -11,6 +11,7 @@ struct MusterTestProgram {
     static func main() {
         let options = ProgramOptions()
         if options.tellsRole { return say(Worker.isWorkerProcess ? "worker" : "no worker") }
+        if options.crashesEarly, Worker.isWorkerProcess { abort() }
         if options.endsWithInput, !Worker.isWorkerProcess { endWithInput() }
         LoggingSystem.bootstrap { label in
             var handler = StreamLogHandler.standardError(label: label)

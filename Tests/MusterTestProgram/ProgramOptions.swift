@@ -49,6 +49,7 @@ struct ProgramOptions: Sendable {
     var hasLongJob: Bool { values["--long-job"] != nil }
     /// What the program sets after it has loaded the settings.
     /// Whether the program restarts its services before it waits.
+    var crashesEarly: Bool { values["--crash-early"] != nil }
     var restartsEarly: Bool { values["--restart-early"] != nil }
     var setMethod: RestartMethod? { value("set-method").flatMap(RestartMethod.init(rawValue:)) }
     var setTimeout: Duration? { value("set-timeout").flatMap { Duration(parsing: $0) } }

@@ -406,7 +406,7 @@ extension ProcessWide {
                         "looping call 'poller' is overdue by 11 s; its stall limit is 10 s"
                     ])
                 gate.complete(with: ())
-                await clock.sleepers(atLeast: 1)
+                await clock.sleepers(atLeast: 2)
                 #expect(await program.failures(at: .live) == [])
                 loop.stop()
                 healthy.stop()
