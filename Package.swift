@@ -32,6 +32,7 @@ let package = Package(
             url: "https://github.com/apple/swift-configuration.git", from: "1.4.0",
             traits: [.defaults, "CommandLineArguments"]),
         .package(url: "https://github.com/apple/swift-collections.git", from: "1.2.0"),
+        .package(url: "https://github.com/apple/swift-http-types.git", from: "1.4.0"),
         // Not built without the trait.
         .package(url: "https://github.com/swift-server/swift-service-lifecycle.git", from: "2.9.0"),
     ],
@@ -108,10 +109,11 @@ let package = Package(
         .target(
             name: "Muster",
             dependencies: [
-                "CMuster", "MusterPlatform", "MusterMetrics", "MusterExecution", "MusterHealth", "MusterEndpoint",
-                "MusterSupervision",
+                "CMuster", "MusterPlatform", "MusterMetrics", "MusterExecution", "MusterHealth", "MusterHTTP",
+                "MusterEndpoint", "MusterSupervision",
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "CoreMetrics", package: "swift-metrics"),
+                .product(name: "HTTPTypes", package: "swift-http-types"),
                 .product(name: "Configuration", package: "swift-configuration"),
             ],
             swiftSettings: swiftSettings),
@@ -159,6 +161,10 @@ let package = Package(
         .executableTarget(
             name: "muster-ported-service", dependencies: ["Muster"], path: "Tests/MusterPortedService",
             exclude: ["mailer.py"], swiftSettings: swiftSettings),
+        // An example: HTTP over four workers, in a few lines; driven by tests of processes and by wrk.
+        .executableTarget(
+            name: "muster-http-program",
+            dependencies: ["Muster"], path: "Tests/MusterHTTPProgram", swiftSettings: swiftSettings),
         .executableTarget(
             name: "muster-asynchronous-program", dependencies: ["Muster"], path: "Tests/MusterAsynchronousProgram",
             swiftSettings: swiftSettings),
@@ -201,6 +207,7 @@ let package = Package(
             dependencies: [
                 "Muster", "MusterTestKit", "MusterExecution", "MusterHealth", "MusterMetrics", "MusterPlatform",
                 "MusterTestSupport",
+                .product(name: "HTTPTypes", package: "swift-http-types"),
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "InMemoryLogging", package: "swift-log"),
                 .product(name: "Configuration", package: "swift-configuration"),
@@ -315,7 +322,8 @@ if hasExecutables {
 // build.
 if Context.environment["MUSTER_ONLY_RUNTIME_TESTS"] != nil {
     let others: Set = [
-        "muster-test-program", "muster-ported-service", "muster-asynchronous-program", "MusterProcessTests",
+        "muster-test-program", "muster-ported-service", "muster-asynchronous-program", "muster-http-program",
+        "MusterProcessTests",
         "MusterIntegrationTests",
         "MusterDeployTests",
         "MusterDashboardTests", "MusterDocumentationTests", "MusterCommand", "MusterCommandTests", "MusterDemoSupport",

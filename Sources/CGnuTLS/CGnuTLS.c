@@ -41,6 +41,7 @@
     F(gnutls_handshake_set_hook_function) \
     F(gnutls_record_get_direction) \
     F(gnutls_record_send) \
+    F(gnutls_bye) \
     F(gnutls_x509_crt_get_subject_alt_name)
 
 // As in CMicrohttpd: modules of this floor share nothing, so that each of them can be read, and left out, by itself.
@@ -162,6 +163,8 @@ void gnutls_handshake_set_hook_function(
     gnutls_session_t session, unsigned int message, int when, gnutls_handshake_hook_func hook) {
     library.gnutls_handshake_set_hook_function(session, message, when, hook);
 }
+
+int gnutls_bye(gnutls_session_t session, gnutls_close_request_t how) { return library.gnutls_bye(session, how); }
 
 ssize_t gnutls_record_send(gnutls_session_t session, const void *data, size_t size) {
     return library.gnutls_record_send(session, data, size);

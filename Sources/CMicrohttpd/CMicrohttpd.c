@@ -29,6 +29,8 @@
     F(MHD_queue_response) \
     F(MHD_create_response_from_buffer) \
     F(MHD_create_response_from_buffer_with_free_callback_cls) \
+    F(MHD_create_response_from_callback) \
+    F(MHD_create_response_from_fd_at_offset64) \
     F(MHD_add_response_header) \
     F(MHD_destroy_response)
 
@@ -124,6 +126,16 @@ struct MHD_Response *MHD_create_response_from_buffer(
 struct MHD_Response *MHD_create_response_from_buffer_with_free_callback_cls(
     size_t size, void *buffer, MHD_ContentReaderFreeCallback release, void *context) {
     return library.MHD_create_response_from_buffer_with_free_callback_cls(size, buffer, release, context);
+}
+
+struct MHD_Response *MHD_create_response_from_callback(
+    uint64_t size, size_t block_size, MHD_ContentReaderCallback reader, void *context,
+    MHD_ContentReaderFreeCallback release) {
+    return library.MHD_create_response_from_callback(size, block_size, reader, context, release);
+}
+
+struct MHD_Response *MHD_create_response_from_fd_at_offset64(uint64_t size, int descriptor, uint64_t offset) {
+    return library.MHD_create_response_from_fd_at_offset64(size, descriptor, offset);
 }
 
 enum MHD_Result MHD_add_response_header(struct MHD_Response *response, const char *header, const char *content) {

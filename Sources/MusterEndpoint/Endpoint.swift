@@ -216,8 +216,8 @@ public struct EndpointConfiguration: Sendable {
     }
 
     /// The part that the HTTP server enforces.
-    var limits: HTTPServer.Limits {
-        HTTPServer.Limits(
+    var limits: HTTPTransport.Limits {
+        HTTPTransport.Limits(
             connections: connectionLimit, connectionsPerAddress: perAddressConnectionLimit,
             reservedConnections: Self.reservedConnections, requestSize: requestSizeLimit,
             handshakeTimeout: handshakeTimeout, idleTimeout: idleTimeout, responseTimeout: responseTimeout)
@@ -249,7 +249,7 @@ package enum EndpointError: Error, Hashable, Sendable, CustomStringConvertible {
     case invalidWebConfig(WebConfigError, setting: String)
     case alreadyStarted(ListenAddress)
 
-    init(_ error: HTTPServerError) {
+    init(_ error: HTTPTransportError) {
         self =
             switch error {
             case .noLibrary(let reason): .noLibrary(reason: reason)

@@ -49,7 +49,7 @@ final class EndpointMetrics {
             help: "Unix time at which the first of the endpoint's TLS certificates expires.", unit: .seconds)
         for outcome in ["success", "failure"] { _ = webConfigLoads.labels(outcome) }
         webConfigValid.set(1)
-        for reason in HTTPServer.ClosingReason.allCases { _ = closings.labels(reason.rawValue) }
+        for reason in HTTPTransport.ClosingReason.allCases { _ = closings.labels(reason.rawValue) }
         for route in RouteLabel.allCases {
             _ = counter(route, route == .other ? 404 : 200)
             if route != .other { _ = counter(route, 503) }
@@ -68,7 +68,7 @@ final class EndpointMetrics {
         counter(route, status).increment()
     }
 
-    func countClosing(_ reason: HTTPServer.ClosingReason) {
+    func countClosing(_ reason: HTTPTransport.ClosingReason) {
         closings.labels(reason.rawValue).increment()
     }
 

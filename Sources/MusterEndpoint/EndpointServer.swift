@@ -14,7 +14,7 @@ final class EndpointServer: HTTPHandler, @unchecked Sendable {
     /// A client that reads its scrape for longer loses it to another one when there are as many as allowed.
     private static let readingPatience: Duration = .milliseconds(250)
 
-    let http: HTTPServer
+    let http: HTTPTransport
     private let configuration: EndpointConfiguration
     private let health: HealthRegistry
     private let status: StatusResponses
@@ -29,7 +29,7 @@ final class EndpointServer: HTTPHandler, @unchecked Sendable {
     private var nextWarning = MonotonicInstant(nanoseconds: 0)
 
     /// By the raw values of ``FixedResponse``.
-    private var fixed: [HTTPResponse] = []
+    private var fixed: [TransportResponse] = []
     private var acceptedMetrics = HeaderMemo<MetricsNegotiation>()
     private var acceptedHealth = HeaderMemo<HealthNegotiation>()
     private var acceptedCodings = HeaderMemo<Bool>()
@@ -46,9 +46,9 @@ final class EndpointServer: HTTPHandler, @unchecked Sendable {
         self.status = StatusResponses(status)
         self.metrics = metrics
         self.logger = logger
-        let http: HTTPServer
+        let http: HTTPTransport
         do {
-            http = try HTTPServer(
+            http = try HTTPTransport(
                 socket: socket, limits: configuration.limits, tls: webConfig?.current.credentials,
                 admitsAllClients: configuration.opensProbes, threadName: Self.threadName)
         } catch {
@@ -89,7 +89,7 @@ final class EndpointServer: HTTPHandler, @unchecked Sendable {
 
     // MARK: Requests
 
-    func respond(to request: HTTPRequest) -> HTTPReply {
+    func respond(to request: TransportRequest) -> HTTPReply {
         if request.isMalformed { return reply(.other, .badRequest) }
         if request.hasBody { return reply(.other, request.isRead ? .bodyRefused : .methodNotAllowed) }
         let route = Route(path: request.path)
@@ -98,7 +98,7 @@ final class EndpointServer: HTTPHandler, @unchecked Sendable {
         return serve(request, route)
     }
 
-    func respond(stopping request: HTTPRequest) -> HTTPReply {
+    func respond(stopping request: TransportRequest) -> HTTPReply {
         reply(Route(path: request.path).label, .stopping)
     }
 
@@ -110,7 +110,7 @@ final class EndpointServer: HTTPHandler, @unchecked Sendable {
         scrapes?.endPass()
     }
 
-    func didClose(_ reason: HTTPServer.ClosingReason) {
+    func didClose(_ reason: HTTPTransport.ClosingReason) {
         metrics?.countClosing(reason)
         guard reason == .evicted || reason == .refused, MonotonicInstant.now >= nextWarning else { return }
         nextWarning = .now.advanced(by: .seconds(10))
@@ -124,7 +124,7 @@ final class EndpointServer: HTTPHandler, @unchecked Sendable {
             ])
     }
 
-    private func serve(_ request: HTTPRequest, _ route: Route) -> HTTPReply {
+    private func serve(_ request: TransportRequest, _ route: Route) -> HTTPReply {
         guard request.isRead else { return reply(.other, .methodNotAllowed) }
         return switch route {
         case .index, .status: serveStatus(request, route)
@@ -167,7 +167,7 @@ final class EndpointServer: HTTPHandler, @unchecked Sendable {
     }
 
     /// Decides whether a request is answered: `nil` if so, else what becomes of it.
-    private func refusal(of request: HTTPRequest, _ route: Route, by access: AccessControl) -> HTTPReply? {
+    private func refusal(of request: TransportRequest, _ route: Route, by access: AccessControl) -> HTTPReply? {
         refreshAccess()
         guard http.isCurrent(request.connection) else { return .disconnect }
         switch access.decide(
@@ -180,7 +180,7 @@ final class EndpointServer: HTTPHandler, @unchecked Sendable {
             let headers = [("Content-Type", "text/plain; charset=utf-8"), ("Cache-Control", "no-cache")]
             return reply(
                 route.label,
-                HTTPResponse(status: 403, headers: complete(headers), body: Array(certificate.refusal.utf8)))
+                TransportResponse(status: 403, headers: complete(headers), body: Array(certificate.refusal.utf8)))
         case .login(let credentials):
             switch access.verifier.verify(credentials, { http.suspend(request) }) {
             case .granted: return nil
@@ -192,7 +192,7 @@ final class EndpointServer: HTTPHandler, @unchecked Sendable {
     }
 
     /// Answers a request that had to wait for its password.
-    private func answer(_ request: HTTPRequest, isGranted: Bool) -> HTTPReply {
+    private func answer(_ request: TransportRequest, isGranted: Bool) -> HTTPReply {
         let route = Route(path: request.path)
         return isGranted ? serve(request, route) : reply(route.label, .unauthorized)
     }
@@ -220,7 +220,7 @@ final class EndpointServer: HTTPHandler, @unchecked Sendable {
     }
 
     private func serveHealth(
-        _ request: HTTPRequest, _ level: HealthLevel, _ endpointName: String, _ check: String?
+        _ request: TransportRequest, _ level: HealthLevel, _ endpointName: String, _ check: String?
     ) -> HTTPReply {
         let query = Query(request)
         guard !query.isExcessive else { return reply(Route.label(of: level), .tooManyExclusions) }
@@ -265,13 +265,13 @@ final class EndpointServer: HTTPHandler, @unchecked Sendable {
         ]
         return reply(
             label,
-            HTTPResponse(
+            TransportResponse(
                 status: report.isPassing ? 200 : 503, headers: complete(headers), body: Array(body.utf8)))
     }
 
     // MARK: Metrics and status
 
-    private func serveMetrics(_ request: HTTPRequest) -> HTTPReply {
+    private func serveMetrics(_ request: TransportRequest) -> HTTPReply {
         guard let scrapes, hasScrapeSlot else { return reply(.metrics, .tooManyScrapes) }
         let negotiation =
             request.header("Accept").map {
@@ -299,7 +299,7 @@ final class EndpointServer: HTTPHandler, @unchecked Sendable {
     }
 
     /// Pages count as scrapes, so that clients that read slowly cannot make them fill the memory.
-    private func serveStatus(_ request: HTTPRequest, _ route: Route) -> HTTPReply {
+    private func serveStatus(_ request: TransportRequest, _ route: Route) -> HTTPReply {
         guard hasScrapeSlot else { return reply(route.label, .tooManyScrapes) }
         let format =
             route == .status
@@ -315,7 +315,7 @@ final class EndpointServer: HTTPHandler, @unchecked Sendable {
     /// ones are kept.
     private func makeFixedResponses() -> Bool {
         let made = FixedResponse.allCases.compactMap { response in
-            HTTPResponse(
+            TransportResponse(
                 status: response.status, headers: complete(response.headers),
                 body: Array(response.body(configuration).utf8))
         }
@@ -339,7 +339,7 @@ final class EndpointServer: HTTPHandler, @unchecked Sendable {
     }
 
     /// A response that is counted; without one, for want of memory, the connection ends.
-    private func reply(_ label: RouteLabel, _ response: HTTPResponse?, isBulk: Bool = false) -> HTTPReply {
+    private func reply(_ label: RouteLabel, _ response: TransportResponse?, isBulk: Bool = false) -> HTTPReply {
         guard let response else { return .disconnect }
         metrics?.countRequest(label, response.status)
         return .response(response, isBulk: isBulk)

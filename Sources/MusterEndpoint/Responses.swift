@@ -103,7 +103,7 @@ final class ScrapeResponses: @unchecked Sendable {
     /// Whether responses can be compressed.
     let canCompress: Bool
     /// Called on the endpoint's loop with the requests that a response is for; `nil` for want of memory.
-    var respond: ([HTTPSuspension], HTTPResponse?) -> Void = { _, _ in }
+    var respond: ([HTTPSuspension], TransportResponse?) -> Void = { _, _ in }
     private let loop: EventLoop
     private let press: Press
     private let metrics: EndpointMetrics?
@@ -115,7 +115,7 @@ final class ScrapeResponses: @unchecked Sendable {
     /// What the last responses of some kinds have cost, the latest kind last.
     private var costs: [(order: Order, cost: Duration)] = []
     /// What this pass has made.
-    private var made: [(order: Order, response: HTTPResponse)] = []
+    private var made: [(order: Order, response: TransportResponse)] = []
     /// How many requests wait for their response.
     private(set) var waitingCount = 0
 
@@ -160,7 +160,7 @@ final class ScrapeResponses: @unchecked Sendable {
 
     /// The response to a scrape that takes so little time that it is made here and now, for all requests of a pass:
     /// all of them had begun to arrive by then. `nil` for another scrape.
-    func shortResponse(to order: Order) -> HTTPResponse? {
+    func shortResponse(to order: Order) -> TransportResponse? {
         if let made = made.last(where: { $0.order == order }) { return made.response }
         guard !isPrinting, let cost = costs.last(where: { $0.order == order })?.cost, cost <= Self.shortCost else {
             return nil
@@ -202,13 +202,13 @@ final class ScrapeResponses: @unchecked Sendable {
         waitingCount = 0
     }
 
-    private func response(to order: Order, _ body: HTTPBody) -> HTTPResponse? {
+    private func response(to order: Order, _ body: HTTPBody) -> TransportResponse? {
         var headers = [
             (name: "Content-Type", value: order.negotiation.contentType),
             (name: "Vary", value: "Accept, Accept-Encoding"), (name: "Cache-Control", value: "no-cache"),
         ]
         if order.isCompressed { headers.append((name: "Content-Encoding", value: "gzip")) }
-        return HTTPResponse(status: 200, headers: complete(headers), body: body)
+        return TransportResponse(status: 200, headers: complete(headers), body: body)
     }
 
     /// A response's body on its way to the other thread and back.
@@ -284,7 +284,7 @@ extension ScrapeResponses.Order {
 /// report stands. Belongs to the endpoint's thread.
 final class StatusResponses {
     private let board: StatusBoard
-    private var made: [StatusFormat: (at: Double, response: HTTPResponse)] = [:]
+    private var made: [StatusFormat: (at: Double, response: TransportResponse)] = [:]
 
     init(_ board: StatusBoard) {
         self.board = board
@@ -301,7 +301,7 @@ final class StatusResponses {
     }
 
     /// The response with the present status; `nil` when it cannot be made.
-    func response(_ format: StatusFormat, complete: ScrapeResponses.Complete) -> HTTPResponse? {
+    func response(_ format: StatusFormat, complete: ScrapeResponses.Complete) -> TransportResponse? {
         let report = board.report()
         if let known = made[format], known.at == report.at { return known.response }
         made[format] = nil
@@ -312,7 +312,7 @@ final class StatusResponses {
             guard let json = try? report.json() else { return nil }
             body = json
         }
-        guard let response = HTTPResponse(status: 200, headers: complete(headers(format)), body: body) else {
+        guard let response = TransportResponse(status: 200, headers: complete(headers(format)), body: body) else {
             return nil
         }
         made[format] = (report.at, response)

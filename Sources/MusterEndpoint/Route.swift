@@ -75,7 +75,7 @@ struct Query {
     /// Whether there are more exclusions than allowed.
     var isExcessive = false
 
-    init(_ request: HTTPRequest) {
+    init(_ request: TransportRequest) {
         for (name, value) in request.arguments { add(name, value) }
     }
 

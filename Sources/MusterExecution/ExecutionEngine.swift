@@ -67,6 +67,17 @@ extension ExecutionEngine {
     public func spawn<Value: Sendable>(
         name: String, group: String? = nil, _ body: @escaping @Sendable () async throws -> Value
     ) throws(EngineError) -> ResultJob<Value> {
+        try spawn(name: name, group: group, atOnce: false, body)
+    }
+
+    /// Starts a job.
+    ///
+    /// - Parameter atOnce: Whether it may run up to where it first has to wait before this returns, which it does if the
+    ///   calling thread is the one that runs it.
+    @discardableResult
+    package func spawn<Value: Sendable>(
+        name: String, group: String? = nil, atOnce: Bool, _ body: @escaping @Sendable () async throws -> Value
+    ) throws(EngineError) -> ResultJob<Value> {
         guard !ledger.isClosed else { throw .shutDown(engine: self.name) }
         let placement = try placeJob(named: name)
         let job = ResultJob<Value>(name: name, group: group, ledger: ledger)
@@ -74,12 +85,16 @@ extension ExecutionEngine {
             placement.release()
             throw .shutDown(engine: self.name)
         }
-        let task = Task(name: name, executorPreference: placement.executor) {
+        let work: @Sendable () async -> Void = {
             placement.prepare()
             await Job.$current.withValue(job) {
                 await job.run(body, release: placement.release)
             }
         }
+        let task =
+            atOnce && sharedLoop?.isCurrent == true
+            ? Task.immediate(name: name, executorPreference: placement.executor, operation: work)
+            : Task(name: name, executorPreference: placement.executor, operation: work)
         job.adopt(task)
         return job
     }

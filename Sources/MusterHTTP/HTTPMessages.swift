@@ -6,7 +6,7 @@ import Glibc
 import MusterPlatform
 
 /// A request whose headers have arrived. It is the library's: valid during the call that it is handed to.
-package struct HTTPRequest {
+package struct TransportRequest {
     let pointer: OpaquePointer
     fileprivate let pathBytes: UnsafePointer<CChar>
     fileprivate let method: UnsafePointer<CChar>
@@ -63,6 +63,34 @@ package struct HTTPRequest {
 
     /// Whether the method is GET or HEAD.
     package var isRead: Bool { strcmp(method, "GET") == 0 || strcmp(method, "HEAD") == 0 }
+
+    /// Whether the method is HEAD.
+    package var isHead: Bool { strcmp(method, "HEAD") == 0 }
+
+    /// The method's name.
+    package var methodName: String { String(cString: method) }
+
+    /// What stands between method and version, if ``HTTPTransport/Limits/keepsTargets``.
+    package var target: String { connection.target }
+
+    /// All headers, in their order.
+    package var headers: [(name: String, value: String)] {
+        var headers: [(name: String, value: String)] = []
+        withUnsafeMutablePointer(to: &headers) { list in
+            cmicrohttpd_each_header(
+                pointer,
+                { context, _, name, value in
+                    guard let context, let name else { return .YES }
+                    let list = context.assumingMemoryBound(to: [(name: String, value: String)].self)
+                    list.pointee.append((String(cString: name), value.map { String(cString: $0) } ?? ""))
+                    return .YES
+                }, list)
+        }
+        return headers
+    }
+
+    /// What the client has announced of the body; `nil` for one in chunks.
+    package var contentLength: UInt64? { header("Content-Length").flatMap { UInt64(String(cString: $0)) } }
 
     /// A header's value, unread and uncopied.
     package func header(_ name: String) -> UnsafePointer<CChar>? {
@@ -139,7 +167,7 @@ struct LengthRefusal {
 /// there.
 package final class HTTPSuspension: @unchecked Sendable {
     let connection: OpaquePointer
-    var respond: ((HTTPRequest) -> HTTPReply)?
+    var respond: ((TransportRequest) -> HTTPReply)?
     /// Called when the client has gone, or the server stops, before the request was resumed.
     package var onCancel: (() -> Void)?
 
@@ -154,9 +182,42 @@ package final class HTTPSuspension: @unchecked Sendable {
 }
 
 /// A response, which may be sent any number of times. Belongs to the server's thread.
-package final class HTTPResponse {
+package final class TransportResponse {
     package let status: Int
     let pointer: OpaquePointer
+
+    /// A response to an exchange; `nil` for want of memory.
+    convenience init?(_ answer: HTTPAnswer, to exchange: HTTPExchange, on transport: HTTPTransport) {
+        let made: OpaquePointer?
+        switch answer.body {
+        case .bytes(let bytes):
+            made = bytes.withUnsafeBytes { bytes in
+                MHD_create_response_from_buffer(
+                    bytes.count, UnsafeMutableRawPointer(mutating: bytes.baseAddress), .RESPMEM_MUST_COPY)
+            }
+        case .file(let descriptor, let offset, let size):
+            made = MHD_create_response_from_fd_at_offset64(size, descriptor, offset)
+            if made == nil { close(descriptor) }
+        case .source(let source, let size):
+            let reader = Unmanaged.passRetained(HTTPBodyReader(source, exchange, transport))
+            made = MHD_create_response_from_callback(
+                size ?? cmicrohttpd_unknown_size, Self.blockSize,
+                { context, _, buffer, room in
+                    guard let context, let buffer else { return cmicrohttpd_end_with_error }
+                    return Unmanaged<HTTPBodyReader>.fromOpaque(context).takeUnretainedValue()
+                        .read(into: UnsafeMutableRawBufferPointer(start: buffer, count: room))
+                }, reader.toOpaque(),
+                { context in
+                    if let context { Unmanaged<HTTPBodyReader>.fromOpaque(context).release() }
+                })
+            if made == nil { reader.release() }
+        }
+        self.init(answer.status, answer.headers, made)
+        if answer.closesConnection { _ = MHD_add_response_header(pointer, "Connection", "close") }
+    }
+
+    /// How much of a body of known size is asked for at once.
+    private static let blockSize = 16 << 10
 
     private init?(_ status: Int, _ headers: [(name: String, value: String)], _ made: OpaquePointer?) {
         guard let made else { return nil }
@@ -356,6 +417,10 @@ package final class HTTPConnection: @unchecked Sendable {
     var session: OpaquePointer?
     /// What its TLS works with; `nil` for a connection without.
     var tls: TLSCredentials?
+    /// The request that is answered later, if the present one is.
+    var exchange: HTTPExchange?
+    /// The present request's target.
+    var target = ""
     /// Whether a request has begun whose headers are not all here.
     var awaitsHeaders = false
     /// Whether no path is to be made of the present request's target.
@@ -387,6 +452,18 @@ package final class HTTPConnection: @unchecked Sendable {
         } else {
             _ = Glibc.send(descriptor, bytes, bytes.count, Int32(MSG_NOSIGNAL) | Int32(MSG_DONTWAIT))
         }
+    }
+
+    /// Whether bytes have come that the library has not read.
+    var hasUnreadBytes: Bool {
+        var byte: UInt8 = 0
+        return recv(descriptor, &byte, 1, Int32(MSG_PEEK) | Int32(MSG_DONTWAIT)) > 0
+    }
+
+    /// Ends the stream to the client, who may still send.
+    func endSending() {
+        if let session { _ = gnutls_bye(session, GNUTLS_SHUT_WR) }
+        shutdown(descriptor, Int32(SHUT_WR))
     }
 
     /// Wakes the library if the client has ended its side of the stream.

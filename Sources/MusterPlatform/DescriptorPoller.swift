@@ -237,7 +237,11 @@ final class DescriptorPoller: @unchecked Sendable {
         for waiter in interest.waiters { mask |= waiter.events.rawValue }
         for watch in interest.watches { mask |= watch.events.rawValue }
         let word = UInt64(interest.generation) << 32 | UInt64(UInt32(bitPattern: descriptor))
-        var code = cmuster_epoll_control(epoll, EPOLL_CTL_MOD, descriptor, mask, word)
+        // An exclusive registration cannot be changed.
+        var code = ENOENT
+        if mask & EPOLLEXCLUSIVE.rawValue == 0 {
+            code = cmuster_epoll_control(epoll, EPOLL_CTL_MOD, descriptor, mask, word)
+        }
         if code == ENOENT { code = cmuster_epoll_control(epoll, EPOLL_CTL_ADD, descriptor, mask, word) }
         return code == 0 ? nil : SystemError("epoll_ctl", code: code)
     }
@@ -309,6 +313,10 @@ public struct DescriptorEvents: OptionSet, Hashable, Sendable {
     public static let readable = DescriptorEvents(rawValue: EPOLLIN.rawValue | EPOLLRDHUP.rawValue)
     /// There is room to write.
     public static let writable = DescriptorEvents(rawValue: EPOLLOUT.rawValue)
+
+    /// A connection waits at a listening socket that other processes listen at, too: one of those that sleep is woken, the
+    /// one that has been watching for longest. Such a watch has its descriptor for itself.
+    package static let sharedConnections = DescriptorEvents(rawValue: EPOLLIN.rawValue | EPOLLEXCLUSIVE.rawValue)
 
     /// Errors and hang-ups, which are reported without being asked for and wake whoever waits.
     static let trouble = DescriptorEvents(rawValue: EPOLLERR.rawValue | EPOLLHUP.rawValue)

@@ -48,6 +48,18 @@ public struct ListeningSocket: Sendable {
         }
     }
 
+    private init(descriptor: Int32, address: ListenAddress) {
+        self.descriptor = descriptor
+        self.address = address
+    }
+
+    /// The same socket under a descriptor of its own, which stays what it is when the original is retired.
+    package func duplicate() throws(SystemError) -> ListeningSocket {
+        let duplicate = fcntl(descriptor, F_DUPFD_CLOEXEC, 3)
+        guard duplicate >= 0 else { throw SystemError("fcntl") }
+        return ListeningSocket(descriptor: duplicate, address: address)
+    }
+
     /// Stops listening; to be called once.
     package func closeDescriptor() {
         endClaim()

@@ -4,6 +4,7 @@ import MusterEndpoint
 import MusterHealth
 import MusterMetrics
 import MusterPlatform
+import MusterTestSupport
 
 /// An endpoint that listens on a free port until the test is over.
 final class EndpointBench {

@@ -3,6 +3,7 @@
 import Glibc
 import MusterMetrics
 import MusterPlatform
+import MusterTestSupport
 import Testing
 
 @testable import MusterEndpoint

@@ -3,6 +3,7 @@
 import CZlib
 import MusterMetrics
 import MusterPlatform
+import MusterTestSupport
 import Testing
 
 @testable import MusterEndpoint

@@ -2,6 +2,7 @@
 
 import Glibc
 import MusterPlatform
+import MusterTestSupport
 import Testing
 
 @testable import MusterEndpoint

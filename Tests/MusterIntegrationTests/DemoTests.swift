@@ -32,7 +32,8 @@ struct DemoTests {
         let demo = try await Demo(
             backend: "cooperative", options: ["--liveness-limit", "300ms", "--interval", "10ms"])
         #expect(try await demo.get("/livez").status == 200)
-        let blocked = Task { try await demo.get("/block?seconds=1.5", from: demo.ready.http) }
+        // Long enough that a busy machine asks meanwhile.
+        let blocked = Task { try await demo.get("/block?seconds=6", from: demo.ready.http) }
         // The looping calls may be found overdue before the hub is.
         _ = try await eventually("503 because of the hub") {
             let answer = try await demo.get("/livez?verbose")

@@ -90,6 +90,16 @@ static inline void cmicrohttpd_each_header(
     MHD_get_connection_values(connection, MHD_HEADER_KIND, iterator, context);
 }
 
+// How many fields follow the request's body.
+static inline int cmicrohttpd_trailer_count(struct MHD_Connection *connection) {
+    return MHD_get_connection_values(connection, MHD_FOOTER_KIND, NULL, NULL);
+}
+
+// What the library's macros say, which Swift does not see.
+static const uint64_t cmicrohttpd_unknown_size = MHD_SIZE_UNKNOWN;
+static const ssize_t cmicrohttpd_end_of_stream = MHD_CONTENT_READER_END_OF_STREAM;
+static const ssize_t cmicrohttpd_end_with_error = MHD_CONTENT_READER_END_WITH_ERROR;
+
 // The iterator's key and value kinds are the same for all kinds of values; query arguments are what Muster reads.
 static inline void cmicrohttpd_each_argument(
     struct MHD_Connection *connection, MHD_KeyValueIterator iterator, void *context) {

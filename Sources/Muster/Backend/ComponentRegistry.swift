@@ -83,7 +83,7 @@ extension ComponentRegistry {
         FixedIntervalLoopingCall.self, FixedIntervalWithTimeoutLoopingCall.self, DynamicLoopingCall.self,
         BackOffLoopingCall.self, RetryDecorator.self, LoopingCallDone.self, LoopingCallTimeOut.self,
         ThreadGroupService.self, Services.self, Launcher.self, ServiceLauncher.self, ProcessLauncher.self,
-        SignalHandler.self,
+        SignalHandler.self, HTTPServer.self,
     ]
 
     /// What a service author writes instead of the upstream components that are not types of their own here.
@@ -173,6 +173,11 @@ extension ComponentKey where Component == ProcessLauncher {
 extension ComponentKey where Component == SignalHandler {
     /// Handlers of signals, run as jobs.
     public static var signalHandler: Self { Self(Component.self) }
+}
+
+extension ComponentKey where Component == HTTPServer {
+    /// Answers HTTP requests (upstream: `wsgi.Server`).
+    public static var httpServer: Self { Self(Component.self) }
 }
 
 /// Names a component together with its type, so that a look-up needs no cast.

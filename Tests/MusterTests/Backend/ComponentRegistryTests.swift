@@ -13,7 +13,8 @@ struct ComponentRegistryTests {
         #expect(
             components.names == [
                 "BackOffLoopingCall", "DynamicLoopingCall", "FixedIntervalLoopingCall",
-                "FixedIntervalWithTimeoutLoopingCall", "Launcher", "LoopingCallDone", "LoopingCallTimeOut",
+                "FixedIntervalWithTimeoutLoopingCall", "HTTPServer", "Launcher", "LoopingCallDone",
+                "LoopingCallTimeOut",
                 "ProcessLauncher", "RetryDecorator", "Service", "ServiceLauncher", "Services", "SignalHandler",
                 "Thread", "ThreadGroup",
             ])
@@ -38,6 +39,7 @@ struct ComponentRegistryTests {
         #expect(try components[.launcher] == Launcher.self)
         #expect(try components[.serviceLauncher] == ServiceLauncher.self)
         #expect(try components[.signalHandler] == SignalHandler.self)
+        #expect(try components[.httpServer] == HTTPServer.self)
         #expect(components.contains("ThreadGroup"))
         #expect(!components.contains("Eventlet"))
     }

@@ -8,7 +8,7 @@ import Testing
 @testable import MusterHTTP
 
 @Suite("HTTP server")
-struct HTTPServerTests {
+struct HTTPTransportTests {
     @Test("A handler sees path, arguments and headers, and answers with status, headers and body")
     func answer() throws {
         let bench = try Bench()
@@ -66,7 +66,7 @@ struct HTTPServerTests {
 ///
 /// Sound as `@unchecked Sendable`: the handler is called on the server's thread only, and counts with atomics.
 private final class Bench: HTTPHandler, @unchecked Sendable {
-    private let server: HTTPServer
+    private let server: HTTPTransport
     private let address: ListenAddress
     private let pool = HTTPBodyPool()
     private var seen: Set<ObjectIdentifier> = []
@@ -78,9 +78,9 @@ private final class Bench: HTTPHandler, @unchecked Sendable {
     init(idleTimeout: Duration = .seconds(30)) throws {
         let socket = try ListeningSocket(.tcp(host: "127.0.0.1", port: 0), setting: "address")
         address = socket.address
-        server = try HTTPServer(
+        server = try HTTPTransport(
             socket: socket,
-            limits: HTTPServer.Limits(
+            limits: HTTPTransport.Limits(
                 connections: 10, connectionsPerAddress: 0, reservedConnections: 0, requestSize: 8192,
                 handshakeTimeout: .seconds(10), idleTimeout: idleTimeout, responseTimeout: .seconds(30)),
             threadName: "http-test")
@@ -102,26 +102,26 @@ private final class Bench: HTTPHandler, @unchecked Sendable {
         init(_ bench: Bench) { self.bench = bench }
 
         func willAccept() {}
-        func respond(to request: HTTPRequest) -> HTTPReply { bench?.respond(to: request) ?? .disconnect }
-        func respond(stopping request: HTTPRequest) -> HTTPReply {
+        func respond(to request: TransportRequest) -> HTTPReply { bench?.respond(to: request) ?? .disconnect }
+        func respond(stopping request: TransportRequest) -> HTTPReply {
             bench?.respond(stopping: request) ?? .disconnect
         }
         func didRefuse(_ status: Int) {}
         func didFinishPass() {}
-        func didClose(_ reason: HTTPServer.ClosingReason) { bench?.didClose(reason) }
+        func didClose(_ reason: HTTPTransport.ClosingReason) { bench?.didClose(reason) }
     }
 
     func willAccept() {}
     func didRefuse(_ status: Int) {}
     func didFinishPass() {}
 
-    func didClose(_ reason: HTTPServer.ClosingReason) {
+    func didClose(_ reason: HTTPTransport.ClosingReason) {
         if reason == .idle { idle.wrappingAdd(1, ordering: .relaxed) }
     }
 
-    func respond(stopping request: HTTPRequest) -> HTTPReply { text("stopping") }
+    func respond(stopping request: TransportRequest) -> HTTPReply { text("stopping") }
 
-    func respond(to request: HTTPRequest) -> HTTPReply {
+    func respond(to request: TransportRequest) -> HTTPReply {
         if request.hasBody { return text("a body") }
         switch request.path {
         case "/wait":
@@ -135,7 +135,8 @@ private final class Bench: HTTPHandler, @unchecked Sendable {
             let body = pool.makeBody()
             if seen.insert(ObjectIdentifier(body)).inserted { bodies.wrappingAdd(1, ordering: .relaxed) }
             Array("\(server.bulkResponseCount) before".utf8).withUnsafeBufferPointer { body.fill($0) }
-            return HTTPResponse(status: 200, headers: [], body: body).map { .response($0, isBulk: true) } ?? .disconnect
+            return TransportResponse(status: 200, headers: [], body: body).map { .response($0, isBulk: true) }
+                ?? .disconnect
         default:
             let arguments = request.arguments.map { $0.name + ($0.value.map { "=" + $0 } ?? "") }
             let name = request.header("X-Name").map { String(cString: $0) } ?? ""
@@ -143,7 +144,7 @@ private final class Bench: HTTPHandler, @unchecked Sendable {
         }
     }
 
-    private func wait(_ request: HTTPRequest, times: Int) {
+    private func wait(_ request: TransportRequest, times: Int) {
         let suspension = server.suspend(request)
         suspension.onCancel = { self.cancelled.wrappingAdd(1, ordering: .relaxed) }
         server.loop.submit { [self] in
@@ -156,7 +157,7 @@ private final class Bench: HTTPHandler, @unchecked Sendable {
     }
 
     private func text(_ text: String, status: Int = 200) -> HTTPReply {
-        HTTPResponse(status: status, headers: [("X-Own", "yes")], body: Array(text.utf8)).map { .response($0) }
+        TransportResponse(status: status, headers: [("X-Own", "yes")], body: Array(text.utf8)).map { .response($0) }
             ?? .disconnect
     }
 

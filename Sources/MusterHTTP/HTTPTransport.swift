@@ -5,46 +5,48 @@ import Glibc
 package import MusterPlatform
 import Synchronization
 
-/// Answers the requests of an ``HTTPServer``. Called on the server's loop only.
+/// Answers the requests of an ``HTTPTransport``. Called on the server's loop only.
 package protocol HTTPHandler: AnyObject {
     /// Connections are about to be accepted: the time to renew the server's TLS.
     func willAccept()
     /// Answers a request whose headers have arrived. A response to a request with a body ends its connection, as the
     /// body is not read.
-    func respond(to request: HTTPRequest) -> HTTPReply
+    func respond(to request: TransportRequest) -> HTTPReply
     /// Answers a request that was suspended when the server was stopped.
-    func respond(stopping request: HTTPRequest) -> HTTPReply
+    func respond(stopping request: TransportRequest) -> HTTPReply
     /// A request that the library would have refused in a way of its own has been answered with a status.
     func didRefuse(_ status: Int)
     /// The requests that had arrived together have been answered.
     func didFinishPass()
     /// The server has closed a connection because of a limit.
-    func didClose(_ reason: HTTPServer.ClosingReason)
+    func didClose(_ reason: HTTPTransport.ClosingReason)
 }
 
 /// What becomes of a request.
 package enum HTTPReply {
-    /// The connection's next bytes. A bulk response counts in ``HTTPServer/bulkResponseCount`` until the client has
+    /// The connection's next bytes. A bulk response counts in ``HTTPTransport/bulkResponseCount`` until the client has
     /// read it.
-    case response(HTTPResponse, isBulk: Bool = false)
-    /// ``HTTPServer/suspend(_:)`` was called; the response follows.
+    case response(TransportResponse, isBulk: Bool = false)
+    /// ``HTTPTransport/suspend(_:)`` was called; the response follows.
     case suspended
+    /// The body, if there is one, is read, and the response follows.
+    case exchange(HTTPExchange)
     /// The connection ends without a response.
     case disconnect
 }
 
 /// Why the server could not be started.
-package enum HTTPServerError: Error {
+package enum HTTPTransportError: Error {
     /// libmicrohttpd is missing, or too old.
     case noLibrary(reason: String)
     /// The system gives no descriptor, thread or memory.
     case noResources(SystemError)
 }
 
-/// An HTTP/1.1 server: libmicrohttpd, driven by an event loop with a thread of its own.
+/// An HTTP/1.1 server: libmicrohttpd, driven by an event loop.
 ///
-/// Sound as `@unchecked Sendable`: after ``start(_:whenDone:)`` everything is touched on the loop's thread only.
-package final class HTTPServer: @unchecked Sendable {
+/// Sound as `@unchecked Sendable`: after its start everything is touched on the loop's thread only.
+package final class HTTPTransport: @unchecked Sendable {
     /// What a client can use up.
     package struct Limits {
         /// With as many connections the one that has been silent for longest makes room for a new one.
@@ -61,8 +63,17 @@ package final class HTTPServer: @unchecked Sendable {
         package var handshakeTimeout: Duration
         /// How long a connection may take to send a whole request, from its start or the response before.
         package var idleTimeout: Duration
-        /// How long an answer may take, until the client has read it.
+        /// How long an answer may take, until the client has read it; from one part of it to the next, if it is an
+        /// exchange's.
         package var responseTimeout: Duration
+        /// How long the client may take from one part of an exchange's body to the next; `nil` for no limit.
+        package var bodyTimeout: Duration?
+        /// How long an exchange's answer may take to begin; `nil` for no limit.
+        package var handlerTimeout: Duration?
+        /// Whether requests have a ``TransportRequest/target``, and their time-outs are answered with 408.
+        package var keepsTargets = false
+        /// Whether other processes accept at the same socket: each then takes one connection at a time, in turns.
+        package var sharesSocket = false
 
         package init(
             connections: Int, connectionsPerAddress: Int, reservedConnections: Int, requestSize: Int,
@@ -82,6 +93,9 @@ package final class HTTPServer: @unchecked Sendable {
     package enum ClosingReason: String, CaseIterable {
         case handshake
         case idle
+        case slowRequest = "slow_request"
+        case slowBody = "slow_body"
+        case slowHandler = "slow_handler"
         case slowReader = "slow_reader"
         case evicted
         case refused
@@ -111,6 +125,7 @@ package final class HTTPServer: @unchecked Sendable {
     private static let shortagePause: Duration = .milliseconds(100)
 
     package let loop: EventLoop
+    private let ownsLoop: Bool
     private let socket: ListeningSocket
     private let limits: Limits
     private let threadName: String
@@ -123,13 +138,20 @@ package final class HTTPServer: @unchecked Sendable {
     private var isShortOfDescriptors = false
     private var timer: (action: EventLoop.ScheduledAction, deadline: Int64)?
     private var isStopping = false
+    /// Called when the last connection has ended, once no more are accepted.
+    private var whenDrained: (() -> Void)?
     private var isRunning = false
+    private var isPassDue = false
     /// When the present pass began, in monotonic nanoseconds.
     private var passStart: Int64 = 0
 
     private let handshaking = HTTPConnectionList()
     private let silent = HTTPConnectionList()
     private let answering = HTTPConnectionList()
+    /// Those of exchanges: whose client sends its body, whose answer is awaited, whose answer's next part is awaited.
+    private let receiving = HTTPConnectionList()
+    private let handling = HTTPConnectionList()
+    private let streaming = HTTPConnectionList()
     /// The handshakes whose next bytes have come, the last one on top: of many that arrive together, the oldest may
     /// have been given up.
     private var readyHandshakes: [HTTPConnection] = []
@@ -146,6 +168,8 @@ package final class HTTPServer: @unchecked Sendable {
     private var suspended: [ObjectIdentifier: HTTPSuspension] = [:]
     /// How many bulk responses are being sent.
     package private(set) var bulkResponseCount = 0
+    /// How many connections there are.
+    package var openConnections: Int { connectionCount }
 
     /// What new connections are encrypted with; `nil` for no TLS.
     package private(set) var tls: TLSCredentials?
@@ -158,14 +182,19 @@ package final class HTTPServer: @unchecked Sendable {
     /// - Parameter socket: Closed by the server's end; still the caller's when this throws.
     package init(
         socket: ListeningSocket, limits: Limits, tls: TLSCredentials? = nil, admitsAllClients: Bool = false,
-        threadName: String
-    ) throws(HTTPServerError) {
+        on sharedLoop: EventLoop? = nil, threadName: String
+    ) throws(HTTPTransportError) {
         if let problem = cmicrohttpd_load() { throw .noLibrary(reason: String(cString: problem)) }
-        do {
-            loop = try EventLoop(name: threadName, parking: .descriptors)
-        } catch {
-            throw .noResources(error)
+        if let sharedLoop {
+            loop = sharedLoop
+        } else {
+            do {
+                loop = try EventLoop(name: threadName, parking: .descriptors)
+            } catch {
+                throw .noResources(error)
+            }
         }
+        ownsLoop = sharedLoop == nil
         self.socket = socket
         self.limits = limits
         self.tls = tls
@@ -183,17 +212,12 @@ package final class HTTPServer: @unchecked Sendable {
     /// until then.
     package func start(
         _ handler: any HTTPHandler, whenDone: @escaping @Sendable () -> Void
-    ) throws(HTTPServerError) {
-        self.handler = handler
+    ) throws(HTTPTransportError) {
         do {
-            try openDaemon()
-            limitWrites()
-            listening = try loop.watch(socket.descriptor, for: .readable) { [self] _ in acceptConnections() }
+            try begin(handler)
             try loop.attachThread(name: threadName, whenDone: whenDone)
-        } catch let error as DescriptorError {
-            tearDown()
-            guard case .cannotWatch(_, let cause) = error else { throw .noResources(SystemError("epoll", code: EBUSY)) }
-            throw .noResources(cause)
+        } catch let error as HTTPTransportError {
+            throw error
         } catch let error as SystemError {
             tearDown()
             throw .noResources(error)
@@ -203,7 +227,66 @@ package final class HTTPServer: @unchecked Sendable {
         }
     }
 
-    /// Ends everything, and the loop's thread with it. To be called on the loop's thread.
+    /// Starts to accept connections on a loop that runs already. To be called on the loop's thread.
+    package func start(_ handler: any HTTPHandler) throws(HTTPTransportError) {
+        try begin(handler)
+    }
+
+    private func begin(_ handler: any HTTPHandler) throws(HTTPTransportError) {
+        self.handler = handler
+        do {
+            try openDaemon()
+            limitWrites()
+            listening = try watchListener()
+        } catch let error as DescriptorError {
+            tearDown()
+            guard case .cannotWatch(_, let cause) = error else { throw .noResources(SystemError("epoll", code: EBUSY)) }
+            throw .noResources(cause)
+        } catch let error as SystemError {
+            tearDown()
+            throw .noResources(error)
+        } catch {
+            tearDown()
+            throw .noResources(SystemError("MHD_start_daemon", code: ENOMEM))
+        }
+    }
+
+    private func watchListener() throws(DescriptorError) -> EventLoop.Watch {
+        try loop.watch(socket.descriptor, for: limits.sharesSocket ? .sharedConnections : .readable) { [self] _ in
+            acceptConnections()
+        }
+    }
+
+    /// Accepts no more connections, answers what has come, and lets each connection end with its answer. To be called on
+    /// the loop's thread.
+    ///
+    /// - Parameters:
+    ///   - patience: When those that are silent are closed: their next request may be under way.
+    ///   - whenDrained: Called when no connection is left.
+    package func drain(patience: Duration, whenDrained: @escaping () -> Void) {
+        guard !isStopping, self.whenDrained == nil else { return }
+        // Others take what waits at a socket that is shared.
+        if !limits.sharesSocket { acceptConnections() }
+        self.whenDrained = whenDrained
+        pauseAccepting()
+        socket.unlinkFile()
+        loop.schedule(at: .now.advanced(by: patience)) { [self] in
+            runPass()
+            silent.forEach { if !$0.awaitsHeaders, !$0.hasUnreadBytes { end($0) } }
+            handshaking.forEach(end)
+            runPass()
+        }
+        if connectionCount == 0 { loop.submit { [self] in finishDraining() } }
+    }
+
+    private var isDraining: Bool { whenDrained != nil }
+
+    private func finishDraining() {
+        guard connectionCount == 0, !isStopping else { return }
+        whenDrained?()
+    }
+
+    /// Ends everything, and the thread of a loop of its own with it. To be called on the loop's thread.
     package func stop() {
         guard !isStopping else { return }
         isStopping = true
@@ -212,13 +295,16 @@ package final class HTTPServer: @unchecked Sendable {
             MHD_resume_connection(suspension.connection)
         }
         suspended = [:]
+        for list in [receiving, handling, streaming, answering] {
+            list.forEach { if let exchange = $0.exchange { abort(exchange) } }
+        }
         // The library ends the process when connections are suspended at its end.
         handshaking.forEach(proceed)
         steppingHandshakes = []
         // Sends the refusals to the clients that have been waiting.
         for daemon in daemons { MHD_run(daemon.pointer) }
         tearDown()
-        loop.stop()
+        if ownsLoop { loop.stop() }
     }
 
     private func limitWrites() {
@@ -289,20 +375,31 @@ package final class HTTPServer: @unchecked Sendable {
             handler?.didFinishPass()
             for daemon in daemons where daemon.isUnfinished { isUnfinished = true }
         }
-        if isUnfinished { loop.submit { [self] in runPass() } }
+        if isUnfinished { runPassSoon() }
         resumeAccepting()
         expire()
+    }
+
+    /// Runs one pass for all that is asked for in the present turn of the loop.
+    private func runPassSoon() {
+        guard !isPassDue else { return }
+        isPassDue = true
+        loop.submit { [self] in
+            isPassDue = false
+            runPass()
+        }
     }
 
     // MARK: Requests
 
     fileprivate func handle(
         _ connection: OpaquePointer, path: UnsafePointer<CChar>, method: UnsafePointer<CChar>,
-        version: UnsafePointer<CChar>, bodySize: UnsafeMutablePointer<Int>,
+        version: UnsafePointer<CChar>, body: UnsafePointer<CChar>?, bodySize: UnsafeMutablePointer<Int>,
         mark: UnsafeMutablePointer<UnsafeMutableRawPointer?>
     ) -> MHD_Result {
         guard let handler, let client = client(of: connection) else { return .NO }
-        var request = HTTPRequest(
+        if let exchange = client.exchange { return proceed(exchange, body, bodySize) }
+        var request = TransportRequest(
             pointer: connection, pathBytes: path, method: method, version: version, mark: mark, connection: client)
         if let pointer = Mark.suspension(mark.pointee) {
             let suspension = pointer.takeRetainedValue()
@@ -324,10 +421,14 @@ package final class HTTPServer: @unchecked Sendable {
         return send(handler.respond(to: request), to: request)
     }
 
-    private func send(_ reply: HTTPReply, to request: HTTPRequest) -> MHD_Result {
+    private func send(_ reply: HTTPReply, to request: TransportRequest) -> MHD_Result {
         switch reply {
         case .disconnect: return .NO
         case .suspended: return .YES
+        case .exchange(let exchange):
+            guard !isStopping else { return .NO }
+            request.connection.exchange = exchange
+            return advance(exchange)
         case .response(let response, let isBulk):
             let result = MHD_queue_response(request.pointer, UInt32(response.status), response.pointer)
             if isBulk, result == .YES {
@@ -341,7 +442,10 @@ package final class HTTPServer: @unchecked Sendable {
     }
 
     fileprivate func began(_ connection: OpaquePointer, _ target: UnsafePointer<CChar>) -> UnsafeMutableRawPointer? {
-        client(of: connection)?.awaitsHeaders = true
+        if let client = client(of: connection) {
+            client.awaitsHeaders = true
+            if limits.keepsTargets { client.target = String(cString: target) }
+        }
         // A NUL would end the path for whoever takes it for C's string: another one than that asked for.
         return strstr(target, "%00") == nil ? nil : Mark.badTarget
     }
@@ -372,6 +476,10 @@ package final class HTTPServer: @unchecked Sendable {
         mark.pointee = nil
         guard let client = client(of: connection) else { return }
         endBulk(client)
+        if let exchange = client.exchange {
+            client.exchange = nil
+            finish(exchange, isComplete: reason == .REQUEST_TERMINATED_COMPLETED_OK)
+        }
         silent.append(client, at: passStart)
         if !isCurrent(client) || client.isReserved { return client.hangUp() }
         // The library overlooks an end of the stream that comes together with the request.
@@ -400,7 +508,7 @@ package final class HTTPServer: @unchecked Sendable {
     }
 
     /// Suspends a request until ``resume(_:with:)``; its handler then returns ``HTTPReply/suspended``.
-    package func suspend(_ request: HTTPRequest) -> HTTPSuspension {
+    package func suspend(_ request: TransportRequest) -> HTTPSuspension {
         let suspension = HTTPSuspension(connection: request.pointer)
         suspended[ObjectIdentifier(suspension)] = suspension
         request.mark.pointee = Unmanaged.passRetained(suspension).toOpaque()
@@ -409,7 +517,7 @@ package final class HTTPServer: @unchecked Sendable {
     }
 
     /// Answers suspended requests, unless they have ended meanwhile. To be called on the loop's thread.
-    package func resume(_ suspensions: [HTTPSuspension], with respond: @escaping (HTTPRequest) -> HTTPReply) {
+    package func resume(_ suspensions: [HTTPSuspension], with respond: @escaping (TransportRequest) -> HTTPReply) {
         guard !isStopping else { return }
         for suspension in suspensions where suspended.removeValue(forKey: ObjectIdentifier(suspension)) != nil {
             suspension.onCancel = nil
@@ -418,6 +526,202 @@ package final class HTTPServer: @unchecked Sendable {
         }
         // The library takes notice of it in its next pass only.
         runPass()
+    }
+
+    // MARK: Exchanges
+
+    /// Does what is due, as the library calls for an exchange: with a part of the body, or after a suspension.
+    private func proceed(
+        _ exchange: HTTPExchange, _ body: UnsafePointer<CChar>?, _ bodySize: UnsafeMutablePointer<Int>
+    ) -> MHD_Result {
+        exchange.isSuspended = false
+        guard !exchange.isAborted else { return .NO }
+        if let body, bodySize.pointee > 0 {
+            take(UnsafeRawBufferPointer(start: body, count: bodySize.pointee), for: exchange)
+            bodySize.pointee = 0
+            return exchange.isAborted ? .NO : .YES
+        }
+        switch exchange.phase {
+        case .receiving, .discarding:
+            let isReceiving = exchange.phase == .receiving
+            exchange.phase = .complete
+            if isReceiving {
+                if cmicrohttpd_trailer_count(exchange.connection.pointer) > 0 {
+                    exchange.delegate.failed(.trailers)
+                } else {
+                    exchange.delegate.receivedAll()
+                }
+            }
+            return advance(exchange)
+        case .overflowing, .lingering, .over: return .NO
+        case .head, .complete: return advance(exchange)
+        case .answered: return .YES
+        }
+    }
+
+    /// Brings an exchange that is in the library's hands to where it has to wait.
+    private func advance(_ exchange: HTTPExchange) -> MHD_Result {
+        if let answer = exchange.answer {
+            if exchange.phase == .head, exchange.canDiscard {
+                exchange.phase = .discarding
+                receiving.append(exchange.connection, at: passStart)
+                return .YES
+            }
+            return send(answer, to: exchange)
+        }
+        if exchange.phase == .head, exchange.wantsBody {
+            exchange.phase = .receiving
+            receiving.append(exchange.connection, at: passStart)
+        } else {
+            suspend(exchange, in: handling)
+        }
+        return .YES
+    }
+
+    private func take(_ bytes: UnsafeRawBufferPointer, for exchange: HTTPExchange) {
+        exchange.receivedBytes += UInt64(bytes.count)
+        switch exchange.phase {
+        case .receiving:
+            guard exchange.receivedBytes <= exchange.bodyLimit else {
+                exchange.phase = .overflowing
+                handling.append(exchange.connection, at: passStart)
+                return exchange.delegate.failed(.bodyTooLarge)
+            }
+            if exchange.delegate.received(bytes) {
+                receiving.append(exchange.connection, at: passStart)
+            } else {
+                suspend(exchange, in: handling)
+            }
+        case .discarding:
+            // It keeps the time that it had.
+            guard exchange.receivedBytes > HTTPExchange.longestDiscard, let answer = exchange.answer else { return }
+            sendPastLibrary(answer, to: exchange)
+        case .head, .complete, .overflowing, .lingering, .answered, .over: break
+        }
+    }
+
+    private func suspend(_ exchange: HTTPExchange, in list: HTTPConnectionList) {
+        MHD_suspend_connection(exchange.connection.pointer)
+        exchange.isSuspended = true
+        list.append(exchange.connection, at: MonotonicInstant.now.nanoseconds)
+    }
+
+    private func resume(_ exchange: HTTPExchange) {
+        guard exchange.isSuspended else { return }
+        exchange.isSuspended = false
+        MHD_resume_connection(exchange.connection.pointer)
+        // The library takes notice of it in its next pass only.
+        if !isRunning { runPassSoon() }
+    }
+
+    private func send(_ answer: HTTPAnswer, to exchange: HTTPExchange) -> MHD_Result {
+        var answer = answer
+        if isDraining { answer.closesConnection = true }
+        exchange.answer = nil
+        if answer.isMisunderstood(isHead: exchange.isHead) {
+            sendPastLibrary(answer, to: exchange)
+            return .NO
+        }
+        guard let response = TransportResponse(answer, to: exchange, on: self) else { return .NO }
+        exchange.phase = .answered
+        exchange.status = answer.status
+        answering.append(exchange.connection, at: MonotonicInstant.now.nanoseconds)
+        return MHD_queue_response(exchange.connection.pointer, UInt32(answer.status), response.pointer)
+    }
+
+    func readBody(of exchange: HTTPExchange) {
+        guard !isStopping else { return }
+        switch exchange.phase {
+        case .head: exchange.wantsBody = true
+        case .receiving: break
+        case .discarding, .complete, .overflowing, .lingering, .answered, .over: return
+        }
+        resume(exchange)
+    }
+
+    func respond(_ answer: HTTPAnswer, to exchange: HTTPExchange) {
+        guard !isStopping, exchange.answer == nil else { return answer.discard() }
+        switch exchange.phase {
+        case .head, .complete:
+            exchange.answer = answer
+            resume(exchange)
+        case .receiving:
+            exchange.answer = answer
+            exchange.phase = .discarding
+            resume(exchange)
+        case .overflowing: sendPastLibrary(answer, to: exchange)
+        case .discarding, .lingering, .answered, .over: answer.discard()
+        }
+    }
+
+    /// Answers before the whole request is here, which the library would not.
+    private func sendPastLibrary(_ answer: HTTPAnswer, to exchange: HTTPExchange) {
+        exchange.answer = nil
+        guard let bytes = answer.bytes(isHead: exchange.isHead) else {
+            answer.discard()
+            return abort(exchange)
+        }
+        exchange.connection.send(bytes)
+        exchange.connection.endSending()
+        exchange.status = answer.status
+        exchange.phase = .lingering
+        answering.append(exchange.connection, at: MonotonicInstant.now.nanoseconds)
+    }
+
+    func continueResponse(of exchange: HTTPExchange) {
+        guard exchange.phase == .answered, exchange.isSuspended else { return }
+        answering.append(exchange.connection, at: MonotonicInstant.now.nanoseconds)
+        resume(exchange)
+    }
+
+    /// A part of the answer is about to be sent.
+    func sending(_ exchange: HTTPExchange) {
+        answering.append(exchange.connection, at: passStart)
+    }
+
+    /// There is no further part of the answer yet.
+    func awaitMore(_ exchange: HTTPExchange) {
+        suspend(exchange, in: streaming)
+    }
+
+    private func finish(_ exchange: HTTPExchange, isComplete: Bool) {
+        exchange.answer?.discard()
+        exchange.answer = nil
+        let wasAnswered = exchange.status != nil
+        exchange.phase = .over
+        if !wasAnswered { exchange.delegate.failed(.clientGone) }
+        exchange.delegate.ended(status: exchange.status, isComplete: isComplete && wasAnswered)
+    }
+
+    /// Ends an exchange without an answer, and its connection with it.
+    private func abort(_ exchange: HTTPExchange) {
+        exchange.isAborted = true
+        exchange.connection.hangUp()
+        resume(exchange)
+    }
+
+    /// Ends what takes too long.
+    private func expire(_ connection: HTTPConnection, _ reason: ClosingReason) {
+        switch reason {
+        case .slowHandler:
+            guard let exchange = connection.exchange else { break }
+            handler?.didClose(reason)
+            // Where it is answered past the library, this moves it, too.
+            connection.leave()
+            exchange.delegate.failed(.handlerTimeout)
+            return respond(.tooLate, to: exchange)
+        case .slowBody, .idle:
+            let isSlow = reason == .slowBody || (limits.keepsTargets && connection.awaitsHeaders)
+            guard isSlow, connection.session == nil || connection.hasFinishedHandshake,
+                let bytes = HTTPAnswer.requestTimeout.bytes(isHead: false)
+            else { break }
+            connection.exchange?.delegate.failed(.bodyTimeout)
+            connection.exchange?.status = HTTPAnswer.requestTimeout.status
+            connection.send(bytes)
+            return close(connection, reason == .idle ? .slowRequest : reason)
+        default: break
+        }
+        close(connection, reason)
     }
 
     // MARK: Accepting
@@ -429,7 +733,8 @@ package final class HTTPServer: @unchecked Sendable {
         handler?.willAccept()
         guard let daemon = try? openDaemon() else { return }
         passStart = MonotonicInstant.now.nanoseconds
-        for _ in 0..<Self.longestBatch {
+        // Whoever shares a socket takes one connection and stands in line again.
+        for _ in 0..<(limits.sharesSocket ? 1 : Self.longestBatch) {
             guard canAccept else {
                 pauseAccepting()
                 break
@@ -441,6 +746,7 @@ package final class HTTPServer: @unchecked Sendable {
             }
             if isLast { break }
         }
+        if limits.sharesSocket { pauseAccepting() }
         runPass()
     }
 
@@ -526,6 +832,10 @@ package final class HTTPServer: @unchecked Sendable {
             return true
         case EAGAIN:
             return true
+        case EINVAL:
+            // It does not listen any more.
+            pauseAccepting()
+            return true
         default:
             // The client has given up meanwhile, for example.
             return false
@@ -540,8 +850,8 @@ package final class HTTPServer: @unchecked Sendable {
 
     /// The descriptor is watched for its state, not for changes, so clients that wait already are seen.
     private func resumeAccepting() {
-        guard !isStopping, listening == nil, !isShortOfDescriptors, canAccept else { return }
-        listening = try? loop.watch(socket.descriptor, for: .readable) { [self] _ in acceptConnections() }
+        guard !isStopping, !isDraining, listening == nil, !isShortOfDescriptors, canAccept else { return }
+        listening = try? watchListener()
     }
 
     // MARK: Handshakes
@@ -610,10 +920,16 @@ package final class HTTPServer: @unchecked Sendable {
     /// Ends the connections whose time is over, and sets the timer for the next.
     private func expire() {
         let now = MonotonicInstant.now
-        let deadline = min(
+        var deadline = min(
             end(handshaking, after: limits.handshakeTimeout, at: now, .handshake),
             end(silent, after: limits.idleTimeout, at: now, .idle),
             end(answering, after: limits.responseTimeout, at: now, .slowReader))
+        if let timeout = limits.bodyTimeout {
+            deadline = min(deadline, end(receiving, after: timeout, at: now, .slowBody))
+        }
+        if let timeout = limits.handlerTimeout {
+            deadline = min(deadline, end(handling, after: timeout, at: now, .slowHandler))
+        }
         // A timer that fires too early does no harm; so requests do not move it.
         guard deadline < timer?.deadline ?? .max else { return }
         if let timer { loop.cancel(timer.action) }
@@ -630,7 +946,7 @@ package final class HTTPServer: @unchecked Sendable {
         while let connection = list.head {
             let deadline = MonotonicInstant(nanoseconds: connection.since).advanced(by: limit)
             guard deadline <= now else { return deadline.nanoseconds }
-            close(connection, reason)
+            expire(connection, reason)
         }
         return .max
     }
@@ -644,6 +960,7 @@ package final class HTTPServer: @unchecked Sendable {
     /// Ends a connection: the library closes it in the next pass.
     private func end(_ connection: HTTPConnection) {
         connection.hangUp()
+        if let exchange = connection.exchange { abort(exchange) }
         guard connection.isHandshaking else { return }
         // The library does not watch it.
         proceed(connection)
@@ -688,6 +1005,7 @@ package final class HTTPServer: @unchecked Sendable {
             connectionCounts[address] = left > 0 ? left : nil
         }
         isShortOfDescriptors = false
+        if isDraining, connectionCount == 0 { loop.submit { [self] in finishDraining() } }
     }
 
     private func client(of connection: OpaquePointer) -> HTTPConnection? {
@@ -704,7 +1022,7 @@ private final class HTTPDaemon {
     var watch: EventLoop.Watch?
 
     init(
-        _ limits: HTTPServer.Limits, _ tls: TLSConfiguration?, context: UnsafeMutableRawPointer
+        _ limits: HTTPTransport.Limits, _ tls: TLSConfiguration?, context: UnsafeMutableRawPointer
     ) throws(SystemError) {
         isSecure = tls != nil
         func start(_ certificate: UnsafePointer<CChar>?, _ key: UnsafePointer<CChar>?) -> OpaquePointer? {
@@ -737,8 +1055,8 @@ private final class HTTPDaemon {
 
 // What the library calls. They are functions of the file's level because C knows no others.
 
-private func server(_ context: UnsafeMutableRawPointer?) -> HTTPServer? {
-    context.map { Unmanaged<HTTPServer>.fromOpaque($0).takeUnretainedValue() }
+private func server(_ context: UnsafeMutableRawPointer?) -> HTTPTransport? {
+    context.map { Unmanaged<HTTPTransport>.fromOpaque($0).takeUnretainedValue() }
 }
 
 private func handleRequest(
@@ -750,7 +1068,7 @@ private func handleRequest(
         return .NO
     }
     return server.handle(
-        connection, path: path, method: method, version: version, bodySize: bodySize, mark: mark)
+        connection, path: path, method: method, version: version, body: body, bodySize: bodySize, mark: mark)
 }
 
 private func beganRequest(

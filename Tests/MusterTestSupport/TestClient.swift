@@ -1,32 +1,30 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Glibc
-import MusterEndpoint
-import MusterHealth
-import MusterPlatform
+package import MusterPlatform
 
 /// A client that says exactly what it is told to, over a socket of its own.
-final class TestClient {
+package final class TestClient {
     /// A response as it came.
-    struct Response {
-        var status: Int
+    package struct Response {
+        package var status: Int
         /// Names in lower case.
-        var headers: [(name: String, value: String)]
-        var body: [UInt8]
+        package var headers: [(name: String, value: String)]
+        package var body: [UInt8]
 
-        func header(_ name: String) -> String? { headers.first { $0.name == name }?.value }
-        var text: String { String(decoding: body, as: UTF8.self) }
+        package func header(_ name: String) -> String? { headers.first { $0.name == name }?.value }
+        package var text: String { String(decoding: body, as: UTF8.self) }
     }
 
-    enum Failure: Error {
+    package enum Failure: Error {
         case system(SystemError)
         case closed(received: String)
         case nonsense(String)
     }
 
-    let descriptor: Int32
+    package let descriptor: Int32
     /// What has to live as long as the client.
-    var owner: AnyObject?
+    package var owner: AnyObject?
     private var pending: [UInt8] = []
 
     /// Connects.
@@ -34,7 +32,7 @@ final class TestClient {
     /// - Parameters:
     ///   - address: Where to.
     ///   - receiveBuffer: The size of the kernel's buffer, for a client that reads slowly.
-    init(_ address: ListenAddress, receiveBuffer: Int32? = nil) throws {
+    package init(_ address: ListenAddress, receiveBuffer: Int32? = nil) throws {
         var storage = sockaddr_storage()
         var length = socklen_t(0)
         switch address {
@@ -90,7 +88,7 @@ final class TestClient {
 
     /// Sends bytes; how many the other side has taken before it hung up.
     @discardableResult
-    func send(_ bytes: [UInt8]) -> Int {
+    package func send(_ bytes: [UInt8]) -> Int {
         var sent = 0
         while sent < bytes.count {
             let count = bytes.withUnsafeBytes {
@@ -103,15 +101,15 @@ final class TestClient {
         return sent
     }
 
-    func send(_ text: String) {
+    package func send(_ text: String) {
         send(Array(text.utf8))
     }
 
-    func request(_ method: String, _ path: String, _ headers: [String] = []) {
+    package func request(_ method: String, _ path: String, _ headers: [String] = []) {
         send("\(method) \(path) HTTP/1.1\r\nHost: test\r\n" + headers.map { $0 + "\r\n" }.joined() + "\r\n")
     }
 
-    func get(_ path: String, _ headers: [String] = []) throws -> Response {
+    package func get(_ path: String, _ headers: [String] = []) throws -> Response {
         request("GET", path, headers)
         return try response()
     }
@@ -133,7 +131,7 @@ final class TestClient {
     /// Reads one response.
     ///
     /// - Parameter hasBody: Whether a body follows; `false` for the answer to HEAD.
-    func response(hasBody: Bool = true) throws -> Response {
+    package func response(hasBody: Bool = true) throws -> Response {
         let end = Array("\r\n\r\n".utf8)
         var headEnd: Int?
         while headEnd == nil {
@@ -153,6 +151,10 @@ final class TestClient {
         }
         var response = Response(status: code, headers: headers, body: [])
         guard hasBody, code != 304 else { return response }
+        if response.header("transfer-encoding") == "chunked" {
+            response.body = try chunks()
+            return response
+        }
         let length = response.header("content-length").flatMap { Int($0) } ?? 0
         while pending.count < length {
             guard try receive() else { throw Failure.closed(received: head) }
@@ -162,8 +164,33 @@ final class TestClient {
         return response
     }
 
+    /// Reads a body in chunks, to its end.
+    private func chunks() throws -> [UInt8] {
+        var body: [UInt8] = []
+        while true {
+            let line = try self.line()
+            guard let size = Int(line, radix: 16) else { throw Failure.nonsense(line) }
+            while pending.count < size + 2 {
+                guard try receive() else { throw Failure.closed(received: line) }
+            }
+            body += pending.prefix(size)
+            pending.removeFirst(size + 2)
+            if size == 0 { return body }
+        }
+    }
+
+    private func line() throws -> String {
+        while true {
+            if let end = pending.firstIndex(of: 0x0A) {
+                defer { pending.removeFirst(end + 1) }
+                return String(decoding: pending[..<end], as: UTF8.self).replacing("\r", with: "")
+            }
+            guard try receive() else { throw Failure.closed(received: String(decoding: pending, as: UTF8.self)) }
+        }
+    }
+
     /// Reads until the other side hangs up.
-    func rest() throws -> String {
+    package func rest() throws -> String {
         while try receive() {}
         defer { pending = [] }
         return String(decoding: pending, as: UTF8.self)

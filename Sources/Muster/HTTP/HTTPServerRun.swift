@@ -1,0 +1,427 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Glibc
+import HTTPTypes
+import Logging
+import MusterExecution
+import MusterHTTP
+import MusterMetrics
+import MusterPlatform
+
+/// One run of an ``HTTPServer``, from its start to its stop.
+///
+/// Sound as `@unchecked Sendable`: constants, and what is touched on the loop's thread only.
+final class HTTPServerRun: HTTPHandler, @unchecked Sendable {
+    /// How long silent connections may still send a request after a graceful stop has begun.
+    private static let drainingPatience: Duration = .seconds(1)
+
+    let name: String
+    let limits: HTTPServer.Limits
+    let engine: any ExecutionEngine
+    let metrics: HTTPServerMetrics
+    let router: HTTPRouter
+    let logger: Logger
+    let accessLevel: Logger.Level?
+    /// Completed when the last connection has ended and the socket is closed.
+    let ended = Completion<Void>()
+    var loop: EventLoop { transport.loop }
+
+    private let transport: HTTPTransport
+    private let isShared: Bool
+    /// The requests whose handlers run.
+    private var active: [ObjectIdentifier: HTTPServerExchange] = [:]
+
+    init(
+        name: String, socket: ListeningSocket, limits: HTTPServer.Limits, router: HTTPRouter,
+        accessLevel: Logger.Level?, backend: Backend
+    ) throws(HTTPServerError) {
+        self.name = name
+        self.limits = limits
+        self.router = router
+        self.accessLevel = accessLevel
+        engine = backend.engine
+        var logger = backend.logger
+        logger[metadataKey: "server"] = "\(name)"
+        self.logger = logger
+        do {
+            metrics = try HTTPServerMetrics(registry: backend.metrics, routes: router.routes)
+        } catch {
+            throw .metricNameTaken(reason: "\(error)")
+        }
+        var transportLimits = HTTPTransport.Limits(
+            connections: limits.connections, connectionsPerAddress: 0, reservedConnections: 0,
+            requestSize: limits.headerSize, handshakeTimeout: .seconds(10), idleTimeout: limits.idleTimeout,
+            responseTimeout: limits.responseTimeout)
+        transportLimits.bodyTimeout = limits.bodyTimeout
+        transportLimits.handlerTimeout = limits.handlerTimeout
+        transportLimits.keepsTargets = true
+        transportLimits.sharesSocket = Worker.isWorkerProcess
+        let sharedLoop = engine.sharedLoop
+        isShared = sharedLoop != nil
+        do {
+            let own = try socket.duplicate()
+            do {
+                transport = try HTTPTransport(
+                    socket: own, limits: transportLimits, on: sharedLoop, threadName: "\(name)-io")
+            } catch {
+                own.closeDescriptor()
+                throw error
+            }
+        } catch let error as HTTPTransportError {
+            throw HTTPServerError(error)
+        } catch let error as SystemError {
+            throw .noResources(error)
+        } catch {
+            throw .libraryUnavailable(reason: "\(error)")
+        }
+    }
+
+    func start() async throws(HTTPServerError) {
+        do throws(HTTPTransportError) {
+            guard isShared else {
+                return try transport.start(self, whenDone: { [ended] in ended.complete(with: ()) })
+            }
+            let result: Result<Void, HTTPTransportError> = await onLoop { [self] in
+                Result { () throws(HTTPTransportError) in try transport.start(self) }
+            }
+            try result.get()
+        } catch {
+            throw HTTPServerError(error)
+        }
+    }
+
+    func onLoop<Value: Sendable>(_ work: @escaping @Sendable () -> Value) async -> Value {
+        if loop.isCurrent { return work() }
+        return await withCheckedContinuation { continuation in
+            loop.submit { continuation.resume(returning: work()) }
+        }
+    }
+
+    func stop(graceful: Bool, until deadline: MonotonicInstant?) async throws {
+        if graceful {
+            let drained = Completion<Void>()
+            await onLoop { [self] in
+                transport.drain(patience: Self.drainingPatience) { drained.complete(with: ()) }
+            }
+            do {
+                _ = try await drained.wait(
+                    until: deadline, clock: engine.clock, operation: "the requests of the HTTP server '\(name)'")
+            } catch {
+                await end()
+                throw error
+            }
+        }
+        await end()
+    }
+
+    private func end() async {
+        await onLoop { [self] in
+            for exchange in active.values { exchange.cancel() }
+            transport.stop()
+            metrics.connections.set(0)
+            if isShared { ended.complete(with: ()) }
+        }
+        if !isShared { try? await ended.wait() }
+    }
+
+    // MARK: The transport's calls
+
+    func respond(to request: TransportRequest) -> HTTPReply {
+        metrics.connections.set(Double(transport.openConnections))
+        let target = request.target
+        let exchange = HTTPServerExchange(self, method: request.methodName, began: .now)
+        if request.isMalformed { return reply(request, exchange, HTTPServer.Failure(.badRequest)) }
+        if let length = request.contentLength, length > UInt64(max(0, limits.bodySize)) {
+            return reply(request, exchange, HTTPServer.Failure(.contentTooLarge))
+        }
+        switch router.match(exchange.method, HTTPServer.Request.path(of: Self.origin(of: target))) {
+        case .missing: return reply(request, exchange, HTTPServer.Failure(.notFound))
+        case .wrongMethod(let allowed):
+            return reply(
+                request, exchange, HTTPServer.Failure(.methodNotAllowed), [("Allow", allowed.joined(separator: ", "))])
+        case .found(let route, let values):
+            exchange.route = route
+            let transported = HTTPExchange(
+                request, on: transport, bodyLimit: UInt64(max(0, limits.bodySize)), delegate: exchange)
+            active[ObjectIdentifier(exchange)] = exchange
+            metrics.active.set(Double(active.count))
+            exchange.begin(transported, Self.head(of: request), values, hasBody: request.hasBody)
+            return .exchange(transported)
+        }
+    }
+
+    /// Answers without a handler.
+    private func reply(
+        _ request: TransportRequest, _ exchange: HTTPServerExchange, _ failure: HTTPServer.Failure,
+        _ headers: [(name: String, value: String)] = []
+    ) -> HTTPReply {
+        let transported = HTTPExchange(
+            request, on: transport, bodyLimit: UInt64(max(0, limits.bodySize)), delegate: exchange)
+        var answer = HTTPAnswer(status: failure.status.code, text: failure.message + "\n")
+        answer.headers += headers
+        answer.closesConnection = failure.status == .badRequest
+        transported.respond(answer)
+        return .exchange(transported)
+    }
+
+    /// The target's part that names something of this server's (RFC 9112, 3.2.2).
+    private static func origin(of target: String) -> String {
+        guard target.utf8.first != UInt8(ascii: "/"), let authority = target.firstRange(of: "://") else {
+            return target
+        }
+        let rest = target[authority.upperBound...]
+        return rest.firstIndex(of: "/").map { String(rest[$0...]) } ?? "/"
+    }
+
+    private static func head(of request: TransportRequest) -> HTTPRequest {
+        var fields = HTTPFields()
+        var authority: String?
+        for (name, value) in request.headers {
+            guard let name = HTTPField.Name(name) else { continue }
+            // As HTTP/2 has it, and swift-http-types.
+            if name.canonicalName == "host" {
+                authority = value
+            } else {
+                fields.append(HTTPField(name: name, value: value))
+            }
+        }
+        return HTTPRequest(
+            method: HTTPRequest.Method(request.methodName) ?? .get, scheme: "http", authority: authority,
+            path: origin(of: request.target), headerFields: fields)
+    }
+
+    func respond(stopping request: TransportRequest) -> HTTPReply { .disconnect }
+
+    func didClose(_ reason: HTTPTransport.ClosingReason) { metrics.closed(reason) }
+
+    func willAccept() {}
+
+    func didRefuse(_ status: Int) {
+        metrics.answered(method: "GET", route: nil, status: status, received: 0, sent: 0, took: .zero)
+    }
+
+    func didFinishPass() {}
+
+    /// An exchange is over. On the loop's thread.
+    func ended(_ exchange: HTTPServerExchange, status: Int?, isComplete: Bool) {
+        active[ObjectIdentifier(exchange)] = nil
+        metrics.active.set(Double(active.count))
+        let duration = exchange.began.duration(to: .now)
+        metrics.answered(
+            method: exchange.method, route: exchange.route, status: status ?? 0, received: exchange.receivedBytes,
+            sent: exchange.sentBytes, took: duration)
+        guard let accessLevel else { return }
+        logger.log(
+            level: accessLevel, "request",
+            metadata: [
+                "method": "\(exchange.method)", "path": "\(exchange.path)", "status": "\(status ?? 0)",
+                "duration_seconds": "\(duration.inSeconds)", "complete": "\(isComplete)",
+            ])
+    }
+}
+
+extension HTTPServerError {
+    fileprivate init(_ error: HTTPTransportError) {
+        switch error {
+        case .noLibrary(let reason): self = .libraryUnavailable(reason: reason)
+        case .noResources(let error): self = .noResources(error)
+        }
+    }
+}
+
+/// One request, from its headers to the end of its answer.
+///
+/// Sound as `@unchecked Sendable`: constants and locked state, and what is touched on the loop's thread only.
+final class HTTPServerExchange: HTTPExchangeDelegate, @unchecked Sendable {
+    let method: String
+    let began: MonotonicInstant
+    var route: HTTPRouter.Route?
+    private(set) var path = ""
+    private(set) var receivedBytes = 0
+    private(set) var sentBytes = 0
+
+    private let run: HTTPServerRun
+    private var exchange: HTTPExchange?
+    private var requestBody: RequestChannel?
+    private var responseBody: ResponseChannel?
+    /// An answer that may be made of the request's body, until that is complete.
+    private var heldAnswer: HTTPAnswer?
+    private var job: Job?
+
+    init(_ run: HTTPServerRun, method: String, began: MonotonicInstant) {
+        self.run = run
+        self.method = method
+        self.began = began
+    }
+
+    // MARK: The handler's job
+
+    func begin(_ exchange: HTTPExchange, _ head: HTTPRequest, _ values: [Substring], hasBody: Bool) {
+        guard let route else { return }
+        self.exchange = exchange
+        path = head.path ?? ""
+        if hasBody { requestBody = RequestChannel(loop: run.loop, exchange) }
+        var parameters: [String: String] = [:]
+        for (name, value) in zip(route.names, values) { parameters[name] = HTTPRouter.decoded(value) }
+        let request = HTTPServer.Request(
+            head: head, parameters: parameters, body: HTTPServer.RequestBody(channel: requestBody))
+        do {
+            job = try run.engine.spawn(name: run.name, atOnce: true) { [self] in await handle(request, route.handler) }
+        } catch {
+            run.logger.warning("no room for a request", metadata: ["error": "\(error)"])
+            var answer = HTTPAnswer(status: 503, text: "too many requests at a time\n")
+            answer.headers.append(("Retry-After", "1"))
+            exchange.respond(answer)
+        }
+    }
+
+    private func handle(_ request: HTTPServer.Request, _ handler: HTTPRouter.Handler) async {
+        let response: HTTPServer.Response
+        do {
+            response = try await handler(request)
+        } catch let failure as HTTPServer.Failure {
+            response = .text(failure.message + "\n", status: failure.status)
+        } catch {
+            if error is CancellationError, Task.isCancelled {
+                response = .text("the request was cancelled\n", status: .serviceUnavailable)
+            } else {
+                run.logger.error(
+                    "request failed",
+                    metadata: ["method": "\(method)", "path": "\(path)", "error": "\(error)"])
+                response = .text("internal error\n", status: .internalServerError)
+            }
+        }
+        await deliver(response, isHead: request.head.method == .head)
+    }
+
+    private func deliver(_ response: HTTPServer.Response, isHead: Bool) async {
+        let headers = response.head.headerFields.compactMap { field -> (name: String, value: String)? in
+            Self.ownHeaders.contains(field.name) ? nil : (field.name.rawName, field.value)
+        }
+        var answer = HTTPAnswer(status: response.head.status.code, headers: headers)
+        switch response.body.content {
+        case .bytes(let bytes):
+            answer.body = .bytes(bytes)
+            send(answer, size: isHead ? 0 : bytes.count)
+        case .file(let file, let size):
+            // The library closes what it is given.
+            let descriptor = fcntl(file.rawValue, F_DUPFD_CLOEXEC, 3)
+            guard descriptor >= 0 else {
+                return send(HTTPAnswer(status: 503, text: "too many open files\n"), size: 0)
+            }
+            answer.body = .file(descriptor: descriptor, offset: 0, size: size)
+            send(answer, size: isHead ? 0 : Int(clamping: size))
+        case .parts(let length, let produce):
+            await stream(answer, length, isHead: isHead, produce)
+        }
+    }
+
+    /// What the server writes itself.
+    private static let ownHeaders: Set<HTTPField.Name> = [.contentLength, .transferEncoding, .connection, .date]
+
+    private func send(_ answer: HTTPAnswer, size: Int) {
+        if run.loop.isCurrent { return respond(answer, size) }
+        run.loop.submit { [self] in respond(answer, size) }
+    }
+
+    private func respond(_ answer: HTTPAnswer, _ size: Int) {
+        guard let exchange else { return answer.discard() }
+        sentBytes = size
+        exchange.respond(answer)
+    }
+
+    private func stream(
+        _ answer: HTTPAnswer, _ length: Int?, isHead: Bool,
+        _ produce: @Sendable (HTTPServer.ResponseBody.Write) async throws -> Void
+    ) async {
+        let body: ResponseChannel? = await run.onLoop { [self] in
+            guard let exchange else { return nil }
+            let isOpen = requestBody == nil || exchange.isComplete
+            let body = ResponseChannel(loop: run.loop, exchange, isOpen: isOpen, closedCapacity: run.limits.bodySize)
+            responseBody = body
+            var answer = answer
+            answer.body = .source(body, size: length.map { UInt64(max(0, $0)) })
+            // What is made of the request's body waits for its end. Whether it is shows when there is a first part.
+            if isOpen { exchange.respond(answer) } else { heldAnswer = answer }
+            return body
+        }
+        guard let body, !isHead else { return }
+        do {
+            let left = Locked(length)
+            try await produce { [self] part in
+                let isTooLong = left.withLock { left in
+                    left = left.map { $0 - part.count }
+                    return (left ?? 0) < 0
+                }
+                if isTooLong { throw LengthMismatch() }
+                if requestBody?.isRead == false { await run.onLoop { self.openResponse() } }
+                try await body.write(part)
+            }
+            if left.withLock({ $0 ?? 0 }) > 0 { throw LengthMismatch() }
+            body.finish(isWhole: true)
+            await run.onLoop { self.openResponse() }
+        } catch {
+            body.finish(isWhole: false)
+            await run.onLoop { self.openResponse() }
+            switch error {
+            case HTTPExchange.Failure.clientGone: break
+            case is CancellationError where Task.isCancelled: break
+            default:
+                run.logger.error(
+                    "response broken off", metadata: ["method": "\(method)", "path": "\(path)", "error": "\(error)"])
+            }
+        }
+    }
+
+    /// Sends the answer that was held back. On the loop's thread.
+    private func openResponse() {
+        guard let answer = heldAnswer.take() else { return }
+        responseBody?.open()
+        exchange?.respond(answer)
+    }
+
+    private struct LengthMismatch: Error, CustomStringConvertible {
+        var description: String { "the parts are not as long as the length that was given for them" }
+    }
+
+    func cancel() { job?.cancel() }
+
+    // MARK: The transport's calls
+
+    func received(_ bytes: UnsafeRawBufferPointer) -> Bool {
+        receivedBytes += bytes.count
+        return requestBody?.received(bytes) ?? true
+    }
+
+    func receivedAll() {
+        requestBody?.finish()
+        openResponse()
+    }
+
+    func failed(_ failure: HTTPExchange.Failure) {
+        switch failure {
+        case .bodyTooLarge: requestBody?.fail(HTTPServer.Failure(.contentTooLarge))
+        case .trailers: requestBody?.fail(HTTPServer.Failure(.badRequest, "trailers are not accepted"))
+        case .bodyTimeout:
+            requestBody?.fail(HTTPServer.Failure(.requestTimeout))
+        case .clientGone:
+            requestBody?.fail(failure)
+            cancel()
+        case .handlerTimeout:
+            run.logger.warning(
+                "handler cancelled",
+                metadata: ["method": "\(method)", "path": "\(path)", "reason": "it takes too long"])
+            cancel()
+        }
+    }
+
+    func ended(status: Int?, isComplete: Bool) {
+        requestBody?.release()
+        responseBody?.release()
+        exchange = nil
+        heldAnswer = nil
+        job = nil
+        sentBytes += responseBody?.sentBytes ?? 0
+        run.ended(self, status: status, isComplete: isComplete)
+    }
+}
