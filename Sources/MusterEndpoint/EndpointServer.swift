@@ -110,6 +110,8 @@ final class EndpointServer: HTTPHandler, @unchecked Sendable {
         scrapes?.endPass()
     }
 
+    func didChangeConnections(_ count: Int) {}
+
     func didClose(_ reason: HTTPTransport.ClosingReason) {
         metrics?.countClosing(reason)
         guard reason == .evicted || reason == .refused, MonotonicInstant.now >= nextWarning else { return }

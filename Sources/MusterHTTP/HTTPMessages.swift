@@ -421,6 +421,8 @@ package final class HTTPConnection: @unchecked Sendable {
     var exchange: HTTPExchange?
     /// The present request's target.
     var target = ""
+    /// Whether it is about to be asked whether the client has ended it.
+    var mayHaveEnded = false
     /// Whether a request has begun whose headers are not all here.
     var awaitsHeaders = false
     /// Whether no path is to be made of the present request's target.

@@ -18,6 +18,8 @@ package protocol HTTPHandler: AnyObject {
     func didRefuse(_ status: Int)
     /// The requests that had arrived together have been answered.
     func didFinishPass()
+    /// The number of connections has changed.
+    func didChangeConnections(_ count: Int)
     /// The server has closed a connection because of a limit.
     func didClose(_ reason: HTTPTransport.ClosingReason)
 }
@@ -121,6 +123,10 @@ package final class HTTPTransport: @unchecked Sendable {
     private static let handshakeBatch = 4
     /// A handshake that takes longer makes room for a new connection before one that is merely silent does.
     private static let handshakePatience: Duration = .seconds(1)
+    /// For how long a process that has connections leaves the next one at a shared socket to others.
+    private static let restTime: Duration = .microseconds(250)
+    /// How long after a response its connection is asked whether the client has ended it.
+    private static let endPause: Duration = .milliseconds(5)
     /// How long to wait when the system has no descriptor for a connection.
     private static let shortagePause: Duration = .milliseconds(100)
 
@@ -136,6 +142,7 @@ package final class HTTPTransport: @unchecked Sendable {
     /// `nil` while no more connections are accepted.
     private var listening: EventLoop.Watch?
     private var isShortOfDescriptors = false
+    private var isResting = false
     private var timer: (action: EventLoop.ScheduledAction, deadline: Int64)?
     private var isStopping = false
     /// Called when the last connection has ended, once no more are accepted.
@@ -157,6 +164,7 @@ package final class HTTPTransport: @unchecked Sendable {
     private var readyHandshakes: [HTTPConnection] = []
     /// Those that take a step in this pass.
     private var steppingHandshakes: [HTTPConnection] = []
+    private var possiblyEnded: [HTTPConnection] = []
     private var connectionCount = 0
     private var reservedCount = 0
     /// Of those that are not reserved.
@@ -168,8 +176,6 @@ package final class HTTPTransport: @unchecked Sendable {
     private var suspended: [ObjectIdentifier: HTTPSuspension] = [:]
     /// How many bulk responses are being sent.
     package private(set) var bulkResponseCount = 0
-    /// How many connections there are.
-    package var openConnections: Int { connectionCount }
 
     /// What new connections are encrypted with; `nil` for no TLS.
     package private(set) var tls: TLSCredentials?
@@ -254,6 +260,13 @@ package final class HTTPTransport: @unchecked Sendable {
     private func watchListener() throws(DescriptorError) -> EventLoop.Watch {
         try loop.watch(socket.descriptor, for: limits.sharesSocket ? .sharedConnections : .readable) { [self] _ in
             acceptConnections()
+        }
+    }
+
+    /// Calls a function for each exchange that is not over. To be called on the loop's thread.
+    package func forEachExchange(_ body: (any HTTPExchangeDelegate) -> Void) {
+        for list in [receiving, handling, streaming, answering] {
+            list.forEach { if let exchange = $0.exchange { body(exchange.delegate) } }
         }
     }
 
@@ -482,8 +495,25 @@ package final class HTTPTransport: @unchecked Sendable {
         }
         silent.append(client, at: passStart)
         if !isCurrent(client) || client.isReserved { return client.hangUp() }
-        // The library overlooks an end of the stream that comes together with the request.
-        if reason == .REQUEST_TERMINATED_COMPLETED_OK { client.noticeEnd() }
+        if reason == .REQUEST_TERMINATED_COMPLETED_OK { noticeEndSoon(of: client) }
+    }
+
+    /// The library overlooks an end of the stream that comes together with the request. It is looked for a little later, on
+    /// connections that are still silent then.
+    private func noticeEndSoon(of connection: HTTPConnection) {
+        guard !connection.mayHaveEnded else { return }
+        connection.mayHaveEnded = true
+        if possiblyEnded.isEmpty {
+            loop.schedule(at: .now.advanced(by: Self.endPause)) { [self] in
+                let connections = possiblyEnded
+                possiblyEnded = []
+                for connection in connections {
+                    connection.mayHaveEnded = false
+                    if connection.list === silent, !connection.awaitsHeaders { connection.noticeEnd() }
+                }
+            }
+        }
+        possiblyEnded.append(connection)
     }
 
     /// Ends the bulk response that its client has been reading for longest, if it has been for longer than a limit.
@@ -746,7 +776,11 @@ package final class HTTPTransport: @unchecked Sendable {
             }
             if isLast { break }
         }
-        if limits.sharesSocket { pauseAccepting() }
+        if limits.sharesSocket {
+            pauseAccepting()
+            // Of connections that come together the others would get few: they may still wait for a processor.
+            if connectionCount > 1 { rest() }
+        }
         runPass()
     }
 
@@ -842,6 +876,14 @@ package final class HTTPTransport: @unchecked Sendable {
         }
     }
 
+    private func rest() {
+        isResting = true
+        loop.schedule(at: .now.advanced(by: Self.restTime)) { [self] in
+            isResting = false
+            resumeAccepting()
+        }
+    }
+
     private func pauseAccepting() {
         guard let listening else { return }
         loop.unwatch(listening)
@@ -850,7 +892,7 @@ package final class HTTPTransport: @unchecked Sendable {
 
     /// The descriptor is watched for its state, not for changes, so clients that wait already are seen.
     private func resumeAccepting() {
-        guard !isStopping, !isDraining, listening == nil, !isShortOfDescriptors, canAccept else { return }
+        guard !isStopping, !isDraining, listening == nil, !isShortOfDescriptors, !isResting, canAccept else { return }
         listening = try? watchListener()
     }
 
@@ -975,6 +1017,7 @@ package final class HTTPTransport: @unchecked Sendable {
             address: cmicrohttpd_client_address(connection).flatMap { ClientAddress($0) },
             isReserved: acceptsReserved)
         connectionCount += 1
+        handler?.didChangeConnections(connectionCount)
         if client.isReserved {
             reservedCount += 1
         } else if let address = client.address {
@@ -998,6 +1041,7 @@ package final class HTTPTransport: @unchecked Sendable {
         connection.session = nil
         endBulk(connection)
         connectionCount -= 1
+        handler?.didChangeConnections(connectionCount)
         if connection.isReserved {
             reservedCount -= 1
         } else if let address = connection.address {

@@ -10,7 +10,7 @@ import Muster
 struct HTTPProgram {
     static func main() throws {
         Backend.registerDefaultHook { BackendType(environment("HTTP_BACKEND") ?? "cooperative") }
-        let launcher = try ProcessLauncher()
+        let launcher = try ProcessLauncher(settings: .load())
         let socket = try launcher.listen(
             "http", on: ListenAddress(parsing: environment("HTTP_ADDRESS") ?? "127.0.0.1:0"))
         let server = HTTPServer(name: "api", socket: socket) { routes in
@@ -36,7 +36,10 @@ struct HTTPProgram {
             }
         }
         try launcher.launchService(server, workers: Int(environment("HTTP_WORKERS") ?? "") ?? 4)
-        launcher.whenReady { print("ready \(socket.address) \(launcher.monitoring.url ?? "-")") }
+        launcher.whenReady {
+            print("ready \(socket.address) \(launcher.monitoring.url ?? "-")")
+            fflush(nil)
+        }
         launcher.wait().exit()
     }
 

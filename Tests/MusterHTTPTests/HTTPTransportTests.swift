@@ -108,12 +108,15 @@ private final class Bench: HTTPHandler, @unchecked Sendable {
         }
         func didRefuse(_ status: Int) {}
         func didFinishPass() {}
+        func didChangeConnections(_ count: Int) {}
         func didClose(_ reason: HTTPTransport.ClosingReason) { bench?.didClose(reason) }
     }
 
     func willAccept() {}
     func didRefuse(_ status: Int) {}
     func didFinishPass() {}
+
+    func didChangeConnections(_ count: Int) {}
 
     func didClose(_ reason: HTTPTransport.ClosingReason) {
         if reason == .idle { idle.wrappingAdd(1, ordering: .relaxed) }

@@ -45,6 +45,8 @@ public struct HTTPRouter: Sendable {
     }
 
     private var root = Node()
+    /// The routes without parameters, by their paths.
+    private var literals: [String: [String: Route]] = [:]
     private(set) var routes: [Route] = []
     /// What is wrong with the patterns.
     private(set) var problems: [String] = []
@@ -89,6 +91,7 @@ public struct HTTPRouter: Sendable {
             return problems.append("the pattern '\(pattern)' is there already for \(method.rawValue)")
         }
         routes.append(route)
+        if names.isEmpty { literals[pattern, default: [:]][method.rawValue] = route }
     }
 
     private struct Parameter {
@@ -128,6 +131,7 @@ public struct HTTPRouter: Sendable {
     ///
     /// - Parameter path: The path, as it stands in the request, without the query.
     func match(_ method: String, _ path: Substring) -> Match {
+        if let route = literals[String(path)]?[method] { return .found(route, []) }
         guard path.utf8.first == UInt8(ascii: "/") else { return .missing }
         let segments = path.dropFirst().split(separator: "/", omittingEmptySubsequences: false)
         var allowed: Set<String> = []

@@ -28,8 +28,8 @@ final class HTTPServerRun: HTTPHandler, @unchecked Sendable {
 
     private let transport: HTTPTransport
     private let isShared: Bool
-    /// The requests whose handlers run.
-    private var active: [ObjectIdentifier: HTTPServerExchange] = [:]
+    /// How many requests have a handler.
+    private var activeCount = 0
 
     init(
         name: String, socket: ListeningSocket, limits: HTTPServer.Limits, router: HTTPRouter,
@@ -90,8 +90,11 @@ final class HTTPServerRun: HTTPHandler, @unchecked Sendable {
         }
     }
 
-    func onLoop<Value: Sendable>(_ work: @escaping @Sendable () -> Value) async -> Value {
-        if loop.isCurrent { return work() }
+    /// Runs something on the loop's thread.
+    ///
+    /// - Parameter isLater: Whether not now, as the library may be calling: a handler begins in its call.
+    func onLoop<Value: Sendable>(isLater: Bool = false, _ work: @escaping @Sendable () -> Value) async -> Value {
+        if loop.isCurrent, !isLater { return work() }
         return await withCheckedContinuation { continuation in
             loop.submit { continuation.resume(returning: work()) }
         }
@@ -100,7 +103,7 @@ final class HTTPServerRun: HTTPHandler, @unchecked Sendable {
     func stop(graceful: Bool, until deadline: MonotonicInstant?) async throws {
         if graceful {
             let drained = Completion<Void>()
-            await onLoop { [self] in
+            await onLoop(isLater: true) { [self] in
                 transport.drain(patience: Self.drainingPatience) { drained.complete(with: ()) }
             }
             do {
@@ -115,8 +118,8 @@ final class HTTPServerRun: HTTPHandler, @unchecked Sendable {
     }
 
     private func end() async {
-        await onLoop { [self] in
-            for exchange in active.values { exchange.cancel() }
+        await onLoop(isLater: true) { [self] in
+            transport.forEachExchange { ($0 as? HTTPServerExchange)?.cancel() }
             transport.stop()
             metrics.connections.set(0)
             if isShared { ended.complete(with: ()) }
@@ -127,7 +130,6 @@ final class HTTPServerRun: HTTPHandler, @unchecked Sendable {
     // MARK: The transport's calls
 
     func respond(to request: TransportRequest) -> HTTPReply {
-        metrics.connections.set(Double(transport.openConnections))
         let target = request.target
         let exchange = HTTPServerExchange(self, method: request.methodName, began: .now)
         if request.isMalformed { return reply(request, exchange, HTTPServer.Failure(.badRequest)) }
@@ -143,8 +145,8 @@ final class HTTPServerRun: HTTPHandler, @unchecked Sendable {
             exchange.route = route
             let transported = HTTPExchange(
                 request, on: transport, bodyLimit: UInt64(max(0, limits.bodySize)), delegate: exchange)
-            active[ObjectIdentifier(exchange)] = exchange
-            metrics.active.set(Double(active.count))
+            activeCount += 1
+            metrics.active.set(Double(activeCount))
             exchange.begin(transported, Self.head(of: request), values, hasBody: request.hasBody)
             return .exchange(transported)
         }
@@ -202,10 +204,14 @@ final class HTTPServerRun: HTTPHandler, @unchecked Sendable {
 
     func didFinishPass() {}
 
+    func didChangeConnections(_ count: Int) { metrics.connections.set(Double(count)) }
+
     /// An exchange is over. On the loop's thread.
     func ended(_ exchange: HTTPServerExchange, status: Int?, isComplete: Bool) {
-        active[ObjectIdentifier(exchange)] = nil
-        metrics.active.set(Double(active.count))
+        if exchange.route != nil {
+            activeCount -= 1
+            metrics.active.set(Double(activeCount))
+        }
         let duration = exchange.began.duration(to: .now)
         metrics.answered(
             method: exchange.method, route: exchange.route, status: status ?? 0, received: exchange.receivedBytes,
@@ -295,10 +301,10 @@ final class HTTPServerExchange: HTTPExchangeDelegate, @unchecked Sendable {
     }
 
     private func deliver(_ response: HTTPServer.Response, isHead: Bool) async {
-        let headers = response.head.headerFields.compactMap { field -> (name: String, value: String)? in
-            Self.ownHeaders.contains(field.name) ? nil : (field.name.rawName, field.value)
+        var answer = HTTPAnswer(status: response.head.status.code)
+        for field in response.head.headerFields where !Self.ownHeaders.contains(field.name) {
+            answer.headers.append((field.name.rawName, field.value))
         }
-        var answer = HTTPAnswer(status: response.head.status.code, headers: headers)
         switch response.body.content {
         case .bytes(let bytes):
             answer.body = .bytes(bytes)
@@ -317,7 +323,7 @@ final class HTTPServerExchange: HTTPExchangeDelegate, @unchecked Sendable {
     }
 
     /// What the server writes itself.
-    private static let ownHeaders: Set<HTTPField.Name> = [.contentLength, .transferEncoding, .connection, .date]
+    private static let ownHeaders: [HTTPField.Name] = [.contentLength, .transferEncoding, .connection, .date]
 
     private func send(_ answer: HTTPAnswer, size: Int) {
         if run.loop.isCurrent { return respond(answer, size) }
