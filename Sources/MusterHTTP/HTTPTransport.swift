@@ -181,6 +181,8 @@ package final class HTTPTransport: @unchecked Sendable {
     package private(set) var tls: TLSCredentials?
     /// Whether handshakes succeed without a good client certificate, because some requests need none.
     private let admitsAllClients: Bool
+    /// What each answer to an exchange has.
+    package var commonHeaders: [(name: String, value: String)] = []
     private let secure = Atomic<Bool>(false)
 
     /// Creates a server that does not accept connections yet.
@@ -670,6 +672,8 @@ package final class HTTPTransport: @unchecked Sendable {
     }
 
     func respond(_ answer: HTTPAnswer, to exchange: HTTPExchange) {
+        var answer = answer
+        if !commonHeaders.isEmpty { answer.headers += commonHeaders }
         guard !isStopping, exchange.answer == nil else { return answer.discard() }
         switch exchange.phase {
         case .head, .complete:

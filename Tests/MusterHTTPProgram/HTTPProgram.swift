@@ -5,7 +5,8 @@ import Muster
 
 /// Answers HTTP over supervised workers, for the tests of processes and for load.
 ///
-/// `HTTP_ADDRESS`, `HTTP_WORKERS` and `HTTP_BACKEND` say where, by how many workers and on which backend.
+/// `HTTP_ADDRESS`, `HTTP_WORKERS`, `HTTP_BACKEND` and `HTTP_WEB_CONFIG` say where, by how many workers, on which backend,
+/// and with which TLS.
 @main
 struct HTTPProgram {
     static func main() throws {
@@ -13,7 +14,7 @@ struct HTTPProgram {
         let launcher = try ProcessLauncher(settings: .load())
         let socket = try launcher.listen(
             "http", on: ListenAddress(parsing: environment("HTTP_ADDRESS") ?? "127.0.0.1:0"))
-        let server = HTTPServer(name: "api", socket: socket) { routes in
+        let server = HTTPServer(name: "api", socket: socket, webConfigFile: environment("HTTP_WEB_CONFIG")) { routes in
             routes.get("/") { _ in .text("hello") }
             routes.get("/who") { _ in .text("\(Worker.current?.slot ?? 0)") }
             routes.get("/slow/{milliseconds}") { request in

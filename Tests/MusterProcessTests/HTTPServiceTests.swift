@@ -47,6 +47,37 @@ struct HTTPServiceTests {
         }
     }
 
+    @Test(
+        "TLS by a web config file, and certificates that are renewed while it runs",
+        .enabled(if: TestCertificates.areAvailable && find("curl") != nil), arguments: backends)
+    func tls(backend: String) async throws {
+        let certificates = try TestCertificates()
+        let folder = try TemporaryFolder()
+        func config(_ name: String, _ framing: String) -> String {
+            """
+            tls_server_config: {cert_file: "\(certificates.certificate(name))", key_file: "\(certificates.key(name))"}
+            http_server_config: {headers: {X-Frame-Options: "\(framing)"}}
+            """
+        }
+        let file = try folder.write(config("server", "deny"), to: "web.yml")
+        try await HTTPProgram.run(backend, ["HTTP_WEB_CONFIG": file]) { program in
+            let first = try await program.curl(certificates.certificate("ca"))
+            #expect(first.contains("x-frame-options: deny"), "\(first)")
+            #expect(first.hasSuffix("hello"))
+            // A client without TLS gets nothing.
+            let plain = try program.client()
+            plain.request("GET", "/")
+            #expect(try !plain.rest().contains("hello"))
+            _ = try folder.write(config("renewed", "sameorigin"), to: "new.yml")
+            #expect(rename(folder.path("new.yml"), file) == 0)
+            // Each worker sees it with its next connection.
+            _ = try await eventually("the new version") {
+                try await program.curl(certificates.certificate("ca")).contains("x-frame-options: sameorigin")
+                    ? true : nil
+            }
+        }
+    }
+
     @Test("a killed worker costs the requests that it was answering, and no others", arguments: backends)
     func kills(backend: String) async throws {
         try await HTTPProgram.run(backend) { program in
@@ -78,13 +109,16 @@ private struct HTTPProgram: Sendable {
 
     var pid: Int32 { program.pid }
 
-    static func run(_ backend: String, _ body: (HTTPProgram) async throws -> Void) async throws {
+    static func run(
+        _ backend: String, _ environment: [String: String] = [:], _ body: (HTTPProgram) async throws -> Void
+    ) async throws {
         await Places.shared.enter()
         defer { Places.shared.leave() }
         let binary = URL(fileURLWithPath: ProcessInfo.processInfo.arguments[0]).deletingLastPathComponent()
             .appendingPathComponent("muster-http-program").path
         let program = try Program(
-            binary, ["--muster-endpoint-address=127.0.0.1:0"], environment: ["HTTP_BACKEND": backend])
+            binary, ["--muster-endpoint-address=127.0.0.1:0"],
+            environment: environment.merging(["HTTP_BACKEND": backend]) { first, _ in first })
         defer { program.end() }
         let address = try await program.wait(for: "readiness") { transcript in
             try transcript.lines.first { $0.hasPrefix("ready ") }.map {
@@ -97,6 +131,15 @@ private struct HTTPProgram: Sendable {
         try await body(started)
         kill(program.pid, SIGTERM)
         #expect(try await program.status() == 0)
+    }
+
+    /// What curl gets over TLS: headers and body.
+    func curl(_ authority: String) async throws -> String {
+        guard case .tcp(_, let port) = address else { return "" }
+        let curl = try Program(
+            find("curl") ?? "curl", ["-sS", "-i", "--cacert", authority, "https://localhost:\(port)/"])
+        _ = try await curl.status()
+        return curl.look { $0.output.lowercased() }
     }
 
     func client() throws -> TestClient { try TestClient(address) }

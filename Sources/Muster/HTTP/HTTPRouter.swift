@@ -24,6 +24,7 @@ public struct HTTPRouter: Sendable {
     struct Route: Sendable {
         /// Its place in ``HTTPRouter/routes``.
         let index: Int
+        let method: String
         /// The value of the label `route`.
         let pattern: String
         let names: [String]
@@ -86,7 +87,8 @@ public struct HTTPRouter: Sendable {
             }
             names.append(parameter.name)
         }
-        let route = Route(index: routes.count, pattern: pattern, names: names, handler: handler)
+        let route = Route(
+            index: routes.count, method: method.rawValue, pattern: pattern, names: names, handler: handler)
         guard Self.insert(route, method.rawValue, segments[...], &root) else {
             return problems.append("the pattern '\(pattern)' is there already for \(method.rawValue)")
         }

@@ -133,6 +133,7 @@ public final class HTTPServer: ServiceBase, BackendComponent {
 
     private let socket: ListeningSocket
     private let limits: Limits
+    private let webConfigFile: String?
     private let accessLevel: Logger.Level?
     private let chosenBackend: Backend?
     private let router: HTTPRouter
@@ -144,16 +145,19 @@ public final class HTTPServer: ServiceBase, BackendComponent {
     ///   - name: The service's name.
     ///   - socket: Where it listens: of a launcher's `listen`.
     ///   - limits: What a client can use up.
+    ///   - webConfigFile: A file in the format of the endpoint's web config file, for TLS and headers. Renewed
+    ///     certificates are taken up while the server runs.
     ///   - accessLog: The level at which each request is logged; `nil` for none.
     ///   - backend: The backend to run on; the selected one when `nil`.
     ///   - routes: Adds the routes.
     public init(
-        name: String = "http", socket: ListeningSocket, limits: Limits = Limits(), accessLog: Logger.Level? = nil,
-        backend: Backend? = nil, routes: (inout HTTPRouter) -> Void
+        name: String = "http", socket: ListeningSocket, limits: Limits = Limits(), webConfigFile: String? = nil,
+        accessLog: Logger.Level? = nil, backend: Backend? = nil, routes: (inout HTTPRouter) -> Void
     ) {
         self.name = name
         self.socket = socket
         self.limits = limits
+        self.webConfigFile = webConfigFile
         accessLevel = accessLog
         chosenBackend = backend
         var router = HTTPRouter()
@@ -179,7 +183,8 @@ public final class HTTPServer: ServiceBase, BackendComponent {
             let backend = try chosenBackend ?? Backend.current
             _ = try backend.components[.httpServer]
             let run = try HTTPServerRun(
-                name: name, socket: socket, limits: limits, router: router, accessLevel: accessLevel, backend: backend)
+                name: name, socket: socket, limits: limits, webConfigFile: webConfigFile, router: router,
+                accessLevel: accessLevel, backend: backend)
             try await run.start()
             phase.withLock { $0 = .running(run) }
         } catch {
@@ -217,6 +222,8 @@ public enum HTTPServerError: Error, Hashable, Sendable, CustomStringConvertible 
     case libraryUnavailable(reason: String)
     /// The system gives no descriptor, thread or memory.
     case noResources(SystemError)
+    /// The web config file cannot be used.
+    case badWebConfig(reason: String)
     /// The application has taken the name of one of its metrics.
     case metricNameTaken(reason: String)
 
@@ -229,6 +236,7 @@ public enum HTTPServerError: Error, Hashable, Sendable, CustomStringConvertible 
             "libmicrohttpd could not be loaded (\(reason)): install the package libmicrohttpd12"
         case .noResources(let error):
             "the system has no room for the HTTP server (\(error)): raise its limits on open files and processes"
+        case .badWebConfig(let reason): "web config file: \(reason)"
         case .metricNameTaken(let reason): "\(reason): rename the application's metric"
         }
     }

@@ -61,6 +61,8 @@ final class HTTPServerMetrics {
         }
         connections.set(0)
         active.set(0)
+        // From the start, so that rates see the first ones.
+        for route in routes { _ = counter(route.method, route.index, 200) }
     }
 
     func closed(_ reason: HTTPTransport.ClosingReason) { closedConnections[reason]?.increment() }
@@ -69,19 +71,19 @@ final class HTTPServerMetrics {
         method: String, route: HTTPRouter.Route?, status: Int, received: Int, sent: Int, took duration: Duration
     ) {
         let place = route?.index ?? routes.count - 1
-        let number = Self.methods.firstIndex(of: method) ?? Self.methods.count
-        let key = status * 16 + number
-        let counter: CounterMetric
-        if let known = routes[place].requests[key] {
-            counter = known
-        } else {
-            let name = number < Self.methods.count ? method : "other"
-            counter = requests.labels(name, patterns[place], "\(status)")
-            routes[place].requests[key] = counter
-        }
-        counter.increment()
+        counter(method, place, status).increment()
         routes[place].duration.observe(duration.inSeconds)
         if received > 0 { routes[place].requestBytes.increment(by: received) }
         if sent > 0 { routes[place].responseBytes.increment(by: sent) }
+    }
+
+    private func counter(_ method: String, _ place: Int, _ status: Int) -> CounterMetric {
+        let number = Self.methods.firstIndex(of: method) ?? Self.methods.count
+        let key = status * 16 + number
+        if let known = routes[place].requests[key] { return known }
+        let name = number < Self.methods.count ? method : "other"
+        let counter = requests.labels(name, patterns[place], "\(status)")
+        routes[place].requests[key] = counter
+        return counter
     }
 }

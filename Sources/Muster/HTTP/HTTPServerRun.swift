@@ -3,6 +3,7 @@
 import Glibc
 import HTTPTypes
 import Logging
+import MusterEndpoint
 import MusterExecution
 import MusterHTTP
 import MusterMetrics
@@ -28,11 +29,14 @@ final class HTTPServerRun: HTTPHandler, @unchecked Sendable {
 
     private let transport: HTTPTransport
     private let isShared: Bool
+    private let tls: TLSSource?
+    /// Whether a look at a change of the web config file is scheduled.
+    private var isRefreshPending = false
     /// How many requests have a handler.
     private var activeCount = 0
 
     init(
-        name: String, socket: ListeningSocket, limits: HTTPServer.Limits, router: HTTPRouter,
+        name: String, socket: ListeningSocket, limits: HTTPServer.Limits, webConfigFile: String?, router: HTTPRouter,
         accessLevel: Logger.Level?, backend: Backend
     ) throws(HTTPServerError) {
         self.name = name
@@ -48,6 +52,11 @@ final class HTTPServerRun: HTTPHandler, @unchecked Sendable {
         } catch {
             throw .metricNameTaken(reason: "\(error)")
         }
+        do throws(WebConfigError) {
+            tls = try webConfigFile.map { file throws(WebConfigError) in try TLSSource(file: file, logger: logger) }
+        } catch {
+            throw .badWebConfig(reason: "\(error)")
+        }
         var transportLimits = HTTPTransport.Limits(
             connections: limits.connections, connectionsPerAddress: 0, reservedConnections: 0,
             requestSize: limits.headerSize, handshakeTimeout: .seconds(10), idleTimeout: limits.idleTimeout,
@@ -62,11 +71,13 @@ final class HTTPServerRun: HTTPHandler, @unchecked Sendable {
             let own = try socket.duplicate()
             do {
                 transport = try HTTPTransport(
-                    socket: own, limits: transportLimits, on: sharedLoop, threadName: "\(name)-io")
+                    socket: own, limits: transportLimits, tls: tls?.credentials, on: sharedLoop,
+                    threadName: "\(name)-io")
             } catch {
                 own.closeDescriptor()
                 throw error
             }
+            transport.commonHeaders = tls?.headers ?? []
         } catch let error as HTTPTransportError {
             throw HTTPServerError(error)
         } catch let error as SystemError {
@@ -147,7 +158,8 @@ final class HTTPServerRun: HTTPHandler, @unchecked Sendable {
                 request, on: transport, bodyLimit: UInt64(max(0, limits.bodySize)), delegate: exchange)
             activeCount += 1
             metrics.active.set(Double(activeCount))
-            exchange.begin(transported, Self.head(of: request), values, hasBody: request.hasBody)
+            exchange.begin(
+                transported, Self.head(of: request, isSecure: transport.isSecure), values, hasBody: request.hasBody)
             return .exchange(transported)
         }
     }
@@ -175,7 +187,7 @@ final class HTTPServerRun: HTTPHandler, @unchecked Sendable {
         return rest.firstIndex(of: "/").map { String(rest[$0...]) } ?? "/"
     }
 
-    private static func head(of request: TransportRequest) -> HTTPRequest {
+    private static func head(of request: TransportRequest, isSecure: Bool) -> HTTPRequest {
         var fields = HTTPFields()
         var authority: String?
         for (name, value) in request.headers {
@@ -188,7 +200,8 @@ final class HTTPServerRun: HTTPHandler, @unchecked Sendable {
             }
         }
         return HTTPRequest(
-            method: HTTPRequest.Method(request.methodName) ?? .get, scheme: "http", authority: authority,
+            method: HTTPRequest.Method(request.methodName) ?? .get, scheme: isSecure ? "https" : "http",
+            authority: authority,
             path: origin(of: request.target), headerFields: fields)
     }
 
@@ -196,7 +209,25 @@ final class HTTPServerRun: HTTPHandler, @unchecked Sendable {
 
     func didClose(_ reason: HTTPTransport.ClosingReason) { metrics.closed(reason) }
 
-    func willAccept() {}
+    func willAccept() {
+        guard let tls else { return }
+        let (isNew, wait) = tls.refresh()
+        if let wait, !isRefreshPending {
+            isRefreshPending = true
+            // Nobody may connect for a long time.
+            loop.schedule(at: .now.advanced(by: wait + .milliseconds(1))) { [weak self] in
+                self?.isRefreshPending = false
+                self?.willAccept()
+            }
+        }
+        guard isNew else { return }
+        transport.commonHeaders = tls.headers
+        do {
+            try transport.setTLS(tls.credentials)
+        } catch {
+            logger.error("failed to apply web config file", metadata: ["reason": "\(error)"])
+        }
+    }
 
     func didRefuse(_ status: Int) {
         metrics.answered(method: "GET", route: nil, status: status, received: 0, sent: 0, took: .zero)
