@@ -58,7 +58,9 @@ package struct TransportRequest {
         }
         let needsHost = strcmp(version, "HTTP/1.1") == 0
         return framing.hasBadName || framing.hosts > 1 || (needsHost && framing.hosts == 0)
-            || framing.lengths > 1 || (framing.lengths > 0 && framing.encodings > 0)
+            || framing.lengths > 1 || framing.encodings > 1
+            || (framing.encodings > 0 && strcmp(version, "HTTP/1.0") == 0)
+            || (framing.lengths > 0 && framing.encodings > 0)
     }
 
     /// Whether the method is GET or HEAD.
@@ -66,6 +68,9 @@ package struct TransportRequest {
 
     /// Whether the method is HEAD.
     package var isHead: Bool { strcmp(method, "HEAD") == 0 }
+
+    /// Whether the body is in chunks within another coding, or in another one.
+    package var hasUnknownCoding: Bool { header("Transfer-Encoding").map { strcasecmp($0, "chunked") != 0 } ?? false }
 
     /// The method's name.
     package var methodName: String { String(cString: method) }
@@ -154,7 +159,7 @@ struct LengthRefusal {
     var bytes: [UInt8] {
         let (reason, body) =
             status == 400
-            ? ("Bad Request", "bad request\n") : ("Content Too Large", "request bodies are not accepted\n")
+            ? ("Bad Request", "bad request\n") : ("Content Too Large", "content too large\n")
         return Array(
             ("HTTP/1.1 \(status) \(reason)\r\nContent-Type: text/plain; charset=utf-8\r\nConnection: close\r\n"
                 + "Content-Length: \(body.utf8.count)\r\n\r\n\(body)").utf8)

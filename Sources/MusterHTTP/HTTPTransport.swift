@@ -594,7 +594,7 @@ package final class HTTPTransport: @unchecked Sendable {
     /// Brings an exchange that is in the library's hands to where it has to wait.
     private func advance(_ exchange: HTTPExchange) -> MHD_Result {
         if let answer = exchange.answer {
-            if exchange.phase == .head, exchange.canDiscard {
+            if exchange.phase == .head, exchange.canDiscard, !answer.closesConnection {
                 exchange.phase = .discarding
                 receiving.append(exchange.connection, at: passStart)
                 return .YES

@@ -143,11 +143,16 @@ final class HTTPServerRun: HTTPHandler, @unchecked Sendable {
     func respond(to request: TransportRequest) -> HTTPReply {
         let target = request.target
         let exchange = HTTPServerExchange(self, method: request.methodName, began: .now)
-        if request.isMalformed { return reply(request, exchange, HTTPServer.Failure(.badRequest)) }
+        let origin = Self.origin(of: target)
+        // Neither a proxy (CONNECT) nor anything that is asked of a server as a whole.
+        guard !request.isMalformed, origin.utf8.first == UInt8(ascii: "/") else {
+            return reply(request, exchange, HTTPServer.Failure(.badRequest))
+        }
+        if request.hasUnknownCoding { return reply(request, exchange, HTTPServer.Failure(.notImplemented)) }
         if let length = request.contentLength, length > UInt64(max(0, limits.bodySize)) {
             return reply(request, exchange, HTTPServer.Failure(.contentTooLarge))
         }
-        switch router.match(exchange.method, HTTPServer.Request.path(of: Self.origin(of: target))) {
+        switch router.match(exchange.method, HTTPServer.Request.path(of: origin)) {
         case .missing: return reply(request, exchange, HTTPServer.Failure(.notFound))
         case .wrongMethod(let allowed):
             return reply(
@@ -173,7 +178,8 @@ final class HTTPServerRun: HTTPHandler, @unchecked Sendable {
             request, on: transport, bodyLimit: UInt64(max(0, limits.bodySize)), delegate: exchange)
         var answer = HTTPAnswer(status: failure.status.code, text: failure.message + "\n")
         answer.headers += headers
-        answer.closesConnection = failure.status == .badRequest
+        // What follows may not be a request.
+        answer.closesConnection = failure.status == .badRequest || failure.status == .notImplemented
         transported.respond(answer)
         return .exchange(transported)
     }
@@ -284,6 +290,8 @@ final class HTTPServerExchange: HTTPExchangeDelegate, @unchecked Sendable {
     /// An answer that may be made of the request's body, until that is complete.
     private var heldAnswer: HTTPAnswer?
     private var job: Job?
+    /// Whether the client has sent what no further request is to be read after.
+    private var endsConnection = false
 
     init(_ run: HTTPServerRun, method: String, began: MonotonicInstant) {
         self.run = run
@@ -364,6 +372,8 @@ final class HTTPServerExchange: HTTPExchangeDelegate, @unchecked Sendable {
     private func respond(_ answer: HTTPAnswer, _ size: Int) {
         guard let exchange else { return answer.discard() }
         sentBytes = size
+        var answer = answer
+        if endsConnection { answer.closesConnection = true }
         exchange.respond(answer)
     }
 
@@ -438,7 +448,9 @@ final class HTTPServerExchange: HTTPExchangeDelegate, @unchecked Sendable {
     func failed(_ failure: HTTPExchange.Failure) {
         switch failure {
         case .bodyTooLarge: requestBody?.fail(HTTPServer.Failure(.contentTooLarge))
-        case .trailers: requestBody?.fail(HTTPServer.Failure(.badRequest, "trailers are not accepted"))
+        case .trailers:
+            endsConnection = true
+            requestBody?.fail(HTTPServer.Failure(.badRequest, "trailers are not accepted"))
         case .bodyTimeout:
             requestBody?.fail(HTTPServer.Failure(.requestTimeout))
         case .clientGone:

@@ -288,6 +288,74 @@ struct HTTPServerTests {
         }
     }
 
+    // MARK: HTTP/1.1
+
+    @Test("Targets, framing and bodies", arguments: bothBackends)
+    func conformance(type: BackendType) async throws {
+        try await Bench.with(type) { routes in
+            routes.get("/there") { _ in .text("ok") }
+            routes.post("/there") { request in .text("\(try await request.body.collect().count)") }
+        } body: { bench in
+            for (request, status) in HTTPConformance.table(target: "/there") + HTTPConformance.bodies(target: "/there")
+            {
+                let client = try bench.client()
+                client.send(request)
+                if status == 200 {
+                    #expect((try? client.response())?.status == 200, "\(request)")
+                    continue
+                }
+                // Once, and then nothing more is taken for a request.
+                client.send("GET /there HTTP/1.1\r\nHost: x\r\n\r\n")
+                let answer = (try? client.rest()) ?? "no end"
+                #expect(
+                    answer.hasPrefix("HTTP/1.1 \(status) ") || answer.hasPrefix("HTTP/1.0 \(status) "),
+                    "\(request): \(answer)")
+                #expect(answer.split(separator: "HTTP/1.").count == 1, "\(request): \(answer)")
+            }
+            #expect(try bench.client().get("/there").text == "ok")
+        }
+    }
+
+    @Test("Whatever comes is answered by the rules or ended, and nothing hangs", arguments: bothBackends, 0..<2)
+    func fuzz(type: BackendType, seed: Int) async throws {
+        var limits = HTTPServer.Limits()
+        limits.idleTimeout = .milliseconds(10)
+        limits.bodyTimeout = .milliseconds(10)
+        try await Bench.with(type, limits: limits) { routes in
+            routes.get("/livez") { _ in .text("ok") }
+            routes.get("/metrics") { _ in
+                await Task.yield()
+                return HTTPServer.Response(
+                    body: .parts(
+                        AsyncStream {
+                            $0.yield([0x61]); $0.finish()
+                        }))
+            }
+            routes.post("/status") { request in .text("\(try await request.body.collect().count)") }
+            routes.put("/") { request in HTTPServer.Response(body: .parts(request.body)) }
+        } body: { bench in
+            var generator = SeededGenerator(seed: UInt64(seed))
+            let known: Set<Int> = [100, 200, 400, 404, 405, 408, 413, 414, 417, 431, 501, 503, 505]
+            for round in 0..<Scale.of(150) {
+                let bytes = RequestFuzzer.requests(&generator)
+                let client = try bench.client()
+                client.send(bytes)
+                if Bool.random(using: &generator) {
+                    client.send("GET /none HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+                }
+                shutdown(client.descriptor, Int32(SHUT_WR))
+                // Ends after 30 s by an error.
+                let answer = try client.rest()
+                #expect(answer.isEmpty || answer.hasPrefix("HTTP/1."))
+                for head in answer.split(separator: "HTTP/1.") where head.hasPrefix("1 ") || head.hasPrefix("0 ") {
+                    guard let status = Int(head.dropFirst(2).prefix(3)), !known.contains(status) else { continue }
+                    Issue.record("seed \(seed), round \(round): \(status) to \(bytes.prefix(500))")
+                }
+            }
+            #expect(try bench.client().get("/livez").text == "ok")
+        }
+    }
+
     // MARK: Stopping
 
     @Test("A graceful stop answers what has come and closes what is silent", arguments: bothBackends)
