@@ -310,8 +310,9 @@ if hasExecutables {
             name: "muster-bench",
             dependencies: [
                 "CMusterBench", "CMicrohttpd", "MusterPlatform", "MusterMetrics", "MusterExecution",
-                "MusterEndpoint", "MusterSupervision", "Muster",
+                "MusterEndpoint", "MusterHealth", "MusterSupervision", "Muster",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
+                .product(name: "HTTPTypes", package: "swift-http-types"),
                 .product(name: "Logging", package: "swift-log"),
             ],
             swiftSettings: swiftSettings),

@@ -125,7 +125,7 @@ struct Benchmark {
             Benchmark(
                 name: "supervision-scrape", summary: "four workers with 10,000 series each in one scrape",
                 measure: workerScrapes),
-        ] + probes
+        ] + servingBenchmarks + probes
     }
 }
 
