@@ -66,11 +66,11 @@ docs: setup ## Build the reference documentation into docs/.generated.
 	@SWIFT=$(SWIFT) scripts/build-docs
 
 shape: ## Print files, lines, public declarations and imports against floors; fail when a limit is exceeded.
-	@MUSTER_WITHOUT_EXECUTABLES=1 $(SWIFT) build --traits ServiceLifecycle
+	@MUSTER_WITHOUT_EXECUTABLES=1 $(SWIFT) build --traits Hummingbird
 	@SWIFT=$(SWIFT) scripts/shape --check
 
 api: ## Write the public interface of the built modules to docs/api/Muster.txt.
-	@MUSTER_WITHOUT_EXECUTABLES=1 $(SWIFT) build --traits ServiceLifecycle
+	@MUSTER_WITHOUT_EXECUTABLES=1 $(SWIFT) build --traits Hummingbird
 	@SWIFT=$(SWIFT) scripts/shape --write
 
 clean: ## Remove everything built.

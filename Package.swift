@@ -19,11 +19,18 @@ let package = Package(
         .library(name: "MusterTestKit", targets: ["MusterTestKit"]),
         .library(name: "MusterMetrics", targets: ["MusterMetrics"]),
         .library(name: "MusterServiceLifecycle", targets: ["MusterServiceLifecycle"]),
+        .library(name: "MusterNIO", targets: ["MusterNIO"]),
+        .library(name: "MusterHummingbird", targets: ["MusterHummingbird"]),
     ],
     traits: [
         .trait(
             name: "ServiceLifecycle",
-            description: "MusterServiceLifecycle: run swift-service-lifecycle's services, and be one.")
+            description: "MusterServiceLifecycle: run swift-service-lifecycle's services, and be one."),
+        .trait(name: "NIO", description: "MusterNIO: serve with SwiftNIO on a socket that workers share."),
+        .trait(
+            name: "Hummingbird",
+            description: "MusterHummingbird: run Hummingbird's applications on a socket that workers share.",
+            enabledTraits: ["NIO", "ServiceLifecycle"]),
     ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-log.git", from: "1.16.0"),
@@ -33,8 +40,10 @@ let package = Package(
             traits: [.defaults, "CommandLineArguments"]),
         .package(url: "https://github.com/apple/swift-collections.git", from: "1.2.0"),
         .package(url: "https://github.com/apple/swift-http-types.git", from: "1.4.0"),
-        // Not built without the trait.
+        // Not built without their traits.
         .package(url: "https://github.com/swift-server/swift-service-lifecycle.git", from: "2.9.0"),
+        .package(url: "https://github.com/apple/swift-nio.git", from: "2.101.0"),
+        .package(url: "https://github.com/hummingbird-project/hummingbird.git", from: "2.28.0", traits: []),
     ],
     targets: [
         // Floor 0: C. A target belongs to the floor of the last comment above it; scripts/shape reads them.
@@ -136,6 +145,34 @@ let package = Package(
             ],
             swiftSettings: swiftSettings),
 
+        .target(
+            name: "MusterNIO",
+            dependencies: [
+                "CMuster", "MusterPlatform",
+                .product(name: "Logging", package: "swift-log"),
+                .product(name: "NIOCore", package: "swift-nio", condition: .when(traits: ["NIO"])),
+                .product(name: "NIOPosix", package: "swift-nio", condition: .when(traits: ["NIO"])),
+            ],
+            swiftSettings: swiftSettings),
+
+        // Floor 7: above the two bridges.
+        .target(
+            name: "MusterHummingbird",
+            dependencies: [
+                "Muster", "MusterNIO", "MusterPlatform", "MusterServiceLifecycle",
+                .product(name: "Logging", package: "swift-log"),
+                .product(name: "Hummingbird", package: "hummingbird", condition: .when(traits: ["Hummingbird"])),
+                .product(name: "HummingbirdCore", package: "hummingbird", condition: .when(traits: ["Hummingbird"])),
+                .product(name: "NIOCore", package: "swift-nio", condition: .when(traits: ["Hummingbird"])),
+                .product(name: "NIOHTTP1", package: "swift-nio", condition: .when(traits: ["Hummingbird"])),
+                .product(name: "NIOPosix", package: "swift-nio", condition: .when(traits: ["Hummingbird"])),
+                .product(
+                    name: "ServiceLifecycle", package: "swift-service-lifecycle",
+                    condition: .when(traits: ["Hummingbird"])),
+            ],
+            swiftSettings: swiftSettings),
+
+        // Floor 6 again.
         // The parts of the command line that are tested without starting it.
         .target(
             name: "MusterCommand",
@@ -242,6 +279,27 @@ let package = Package(
                     condition: .when(traits: ["ServiceLifecycle"])),
             ],
             swiftSettings: swiftSettings),
+        // An example: a store as a Hummingbird application, run by a test of processes.
+        .executableTarget(
+            name: "muster-hummingbird-program",
+            dependencies: [
+                "MusterHummingbird", "Muster",
+                .product(name: "Metrics", package: "swift-metrics"),
+                .product(name: "Hummingbird", package: "hummingbird", condition: .when(traits: ["Hummingbird"])),
+            ],
+            path: "Tests/MusterHummingbirdProgram", swiftSettings: swiftSettings),
+        .testTarget(
+            name: "MusterHummingbirdTests",
+            dependencies: [
+                "muster-hummingbird-program", "MusterHummingbird", "MusterNIO", "Muster", "MusterExecution",
+                "MusterPlatform", "MusterTestKit", "MusterTestSupport",
+                .product(name: "Logging", package: "swift-log"),
+                .product(name: "Hummingbird", package: "hummingbird", condition: .when(traits: ["Hummingbird"])),
+                .product(name: "HummingbirdCore", package: "hummingbird", condition: .when(traits: ["Hummingbird"])),
+                .product(name: "NIOCore", package: "swift-nio", condition: .when(traits: ["Hummingbird"])),
+                .product(name: "NIOPosix", package: "swift-nio", condition: .when(traits: ["Hummingbird"])),
+            ],
+            swiftSettings: swiftSettings),
         .testTarget(
             name: "MusterIntegrationTests",
             dependencies: ["MusterPlatform", "MusterDemoSupport", "MusterTestSupport"],
@@ -278,8 +336,7 @@ if hasExecutables {
         .executable(name: "muster-demo", targets: ["muster-demo"]),
     ]
     package.dependencies += [
-        .package(url: "https://github.com/apple/swift-argument-parser.git", from: "1.5.0"),
-        .package(url: "https://github.com/apple/swift-nio.git", from: "2.80.0"),
+        .package(url: "https://github.com/apple/swift-argument-parser.git", from: "1.5.0")
     ]
     package.targets += [
         // Floor 0 again. Without pkg-config, which would print a warning in every other build.
@@ -324,8 +381,7 @@ if hasExecutables {
 if Context.environment["MUSTER_ONLY_RUNTIME_TESTS"] != nil {
     let others: Set = [
         "muster-test-program", "muster-ported-service", "muster-asynchronous-program", "muster-http-program",
-        "MusterProcessTests",
-        "MusterIntegrationTests",
+        "MusterProcessTests", "MusterIntegrationTests", "muster-hummingbird-program", "MusterHummingbirdTests",
         "MusterDeployTests",
         "MusterDashboardTests", "MusterDocumentationTests", "MusterCommand", "MusterCommandTests", "MusterDemoSupport",
     ]

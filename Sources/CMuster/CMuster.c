@@ -52,6 +52,10 @@ int cmuster_epoll_control(int epoll_fd, int operation, int fd, uint32_t events, 
     return epoll_ctl(epoll_fd, operation, fd, &event) == 0 ? 0 : errno;
 }
 
+int cmuster_accept(int listening_socket) {
+    return accept4(listening_socket, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+}
+
 int cmuster_event_descriptor(void) { return eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK); }
 
 int cmuster_condition_wait(pthread_cond_t *condition, pthread_mutex_t *mutex, int64_t deadline_ns) {

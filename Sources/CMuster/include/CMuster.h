@@ -36,6 +36,10 @@ int cmuster_epoll_wait_ns(int epoll_fd, struct epoll_event *events, int capacity
 // epoll_ctl(2) with the data word as a plain integer. Returns 0 or an errno value.
 int cmuster_epoll_control(int epoll_fd, int operation, int fd, uint32_t events, uint64_t data);
 
+// accept4(2): a non-blocking, close-on-exec connection, or -1 with errno set. Marking it afterwards would let a process
+// that is spawned meanwhile inherit it.
+int cmuster_accept(int listening_socket);
+
 // eventfd(2), non-blocking and close-on-exec, or -1 with errno set.
 int cmuster_event_descriptor(void);
 

@@ -4,8 +4,8 @@
 /// enumerations, the requirements of protocols, and the labels of parameters.
 struct PublicNames {
     private static let modules = [
-        "Muster", "MusterEndpoint", "MusterExecution", "MusterMetrics", "MusterPlatform", "MusterServiceLifecycle",
-        "MusterSupervision", "MusterTestKit",
+        "Muster", "MusterEndpoint", "MusterExecution", "MusterHummingbird", "MusterMetrics", "MusterNIO",
+        "MusterPlatform", "MusterServiceLifecycle", "MusterSupervision", "MusterTestKit",
     ]
 
     /// What is Swift's, the system's, a route's or a variable of the example, and stands beside Muster's names.
