@@ -148,7 +148,7 @@ let package = Package(
         .target(
             name: "MusterNIO",
             dependencies: [
-                "CMuster", "MusterPlatform",
+                "CMuster", "Muster", "MusterPlatform",
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "NIOCore", package: "swift-nio", condition: .when(traits: ["NIO"])),
                 .product(name: "NIOPosix", package: "swift-nio", condition: .when(traits: ["NIO"])),

@@ -4,6 +4,7 @@
 import CMuster
 import Glibc
 public import Logging
+import Muster
 public import MusterPlatform
 public import NIOCore
 public import NIOPosix
@@ -98,6 +99,9 @@ extension Channel {
 
 /// Accepts a socket's connections and handles each in a task of its own, until the worker stops.
 package struct ConnectionServer<Connection: Sendable>: Sendable {
+    /// How long after a connection the next one is left to other workers: a little more than they need to wake up.
+    private static var pause: Duration { .microseconds(200) }
+
     private let socket: ListeningSocket
     private let logger: Logger
     private let channel: @Sendable (Connection) -> any Channel
@@ -154,6 +158,8 @@ package struct ConnectionServer<Connection: Sendable>: Sendable {
                 while let descriptor = try await nextConnection() {
                     let connection = open(descriptor)
                     group.addTask { await serve(connection, among: connections) }
+                    // A worker that is awake already would be faster than idle ones each time.
+                    if Worker.isWorkerProcess { try? await SystemClock().sleep(for: Self.pause) }
                 }
             }
         } onCancel: {

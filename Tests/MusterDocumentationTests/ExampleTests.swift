@@ -21,8 +21,11 @@ struct ExampleTests {
     /// Whether a block is a piece of a program, and not of a manifest, a test, or something with parts left out.
     private func isComplete(_ code: String) -> Bool {
         let shown = code.split(separator: "\n").filter { !$0.contains("//") }.joined(separator: "\n")
-        return !["…", "PackageDescription", ".package(", "import Hummingbird", "@Test", "static func main() throws"]
-            .contains { shown.contains($0) } || shown.contains("@main")
+        return ![
+            "…", "PackageDescription", ".package(", "import Hummingbird", "import MusterNIO", "@Test",
+            "static func main() throws",
+        ]
+        .contains { shown.contains($0) } || shown.contains("@main")
     }
 
     /// The example as a function, so that it may be without a program around it.
@@ -57,6 +60,27 @@ struct ExampleTests {
         let compiler = try compiler(of: files, options: ["-suppress-warnings"])
         let status = try await compiler.status(within: 240)
         #expect(status == 0, "\(compiler.errors)")
+    }
+
+    private static let hasServers =
+        canCompile
+        && FileManager.default.fileExists(atPath: modules.appendingPathComponent("Hummingbird.swiftmodule").path)
+
+    @Test("with Hummingbird or SwiftNIO are whole files", .enabled(if: hasServers, "build with the trait Hummingbird"))
+    func servers() async throws {
+        let folder = try TemporaryFolder()
+        var count = 0
+        for page in Repository.pages {
+            for block in try Repository.page(page).blocks
+            where block.language == "swift" && block.text.contains(/import Muster(Hummingbird|NIO)\n/) {
+                count += 1
+                let source = "#sourceLocation(file: \"\(page)\", line: \(block.line + 1))\n\(block.text)\n"
+                let compiler = try compiler(of: [try folder.write(source, to: "main.swift")], options: [])
+                let status = try await compiler.status(within: 240)
+                #expect(status == 0, "\(compiler.errors)")
+            }
+        }
+        #expect(count >= 2)
     }
 
     /// Methods of services, and whether the compiler is to say that nothing calls them.
@@ -104,6 +128,7 @@ struct ExampleTests {
                 "bash", "-c",
                 """
                 maps=$(find "$0" "$1/Sources" "$1"/.build/checkouts/*/Sources -name module.modulemap | grep -v -e '-tool.build' | \
+                    awk -F/ '{ key = $(NF-1) == "include" ? $(NF-2) : $(NF-1) } !seen[key]++' | \
                     sed 's/^/-Xcc -fmodule-map-file=/')
                 exec swiftc -typecheck -swift-version 6 -module-name Examples -I "$0/Modules" \
                     $maps "${@:2}"
