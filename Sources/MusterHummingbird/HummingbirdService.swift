@@ -28,8 +28,8 @@ public import MusterServiceLifecycle
 ///   given the channel of a server: see `whenReady` of the launcher.
 /// - It has started, and its worker is ready, when it accepts connections: after the processes of
 ///   `beforeServerStarts(perform:)`.
-/// - A graceful stop loses no request: connections that are kept open are told to close with the next answer
-///   (HTTP/2: by GOAWAY), and those that stay idle are closed after a while.
+/// - A graceful stop loses no request of HTTP/1: connections that are kept open are told to close with the next answer,
+///   and those that stay idle are closed after a while. Connections of HTTP/2 get GOAWAY.
 /// - Everything else is as with a `LifecycleService`.
 public struct HummingbirdService: ServiceBase {
     /// Makes the channel of a connection from what answers requests.
