@@ -121,11 +121,9 @@ private struct ChannelServer<App: ApplicationProtocol>: ServiceLifecycle.Service
         let server = ConnectionServer<(state: DrainingConnection, value: Child.Value)>(
             socket: socket, logger: logger, channel: { $0.state.channel }, drain: { $0.state.drain() },
             handle: { connection in
-                limit?.open()
                 await DrainingConnection.$current.withValue(connection.state) {
                     await child.handle(value: connection.value, logger: logger)
                 }
-                limit?.close()
             },
             waitForConnection: { socket in
                 if Task.isShuttingDownGracefully { throw CancellationError() }
@@ -133,7 +131,8 @@ private struct ChannelServer<App: ApplicationProtocol>: ServiceLifecycle.Service
                     try await limit?.waitForRoom()
                     try await socket.isReadable()
                 }
-            })
+            },
+            count: { limit?.count($0) })
         started.report()
         try await server.run(on: application.eventLoopGroup) { channel in
             child.setup(channel: channel, logger: logger).map { (DrainingConnection(channel, grace: grace), $0) }
@@ -151,13 +150,9 @@ private final class ConnectionLimit: Sendable {
         closed = AsyncStream.makeStream(bufferingPolicy: .bufferingNewest(1))
     }
 
-    func open() {
-        delegate.withLock { $0.connectionOpened() }
-    }
-
-    func close() {
-        delegate.withLock { $0.connectionClosed() }
-        closed.continuation.yield()
+    func count(_ change: Int) {
+        delegate.withLock { change > 0 ? $0.connectionOpened() : $0.connectionClosed() }
+        if change < 0 { closed.continuation.yield() }
     }
 
     func waitForRoom() async throws {

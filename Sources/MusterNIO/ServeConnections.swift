@@ -108,16 +108,19 @@ package struct ConnectionServer<Connection: Sendable>: Sendable {
     private let drain: @Sendable (Connection) -> Void
     private let handle: @Sendable (Connection) async -> Void
     private let waitForConnection: @Sendable (ListeningSocket) async throws -> Void
+    private let count: @Sendable (_ change: Int) -> Void
 
     /// - Parameters:
     ///   - channel: The channel of a connection.
     ///   - drain: Called with each open connection once no more are accepted.
     ///   - handle: Returns when the connection is over.
     ///   - waitForConnection: Returns when there may be one; throws `CancellationError` when no more are to be accepted.
+    ///   - count: Called with 1 when one has been accepted, before the next wait, and with -1 when one is over.
     package init(
         socket: ListeningSocket, logger: Logger, channel: @escaping @Sendable (Connection) -> any Channel,
         drain: @escaping @Sendable (Connection) -> Void, handle: @escaping @Sendable (Connection) async -> Void,
-        waitForConnection: @escaping @Sendable (ListeningSocket) async throws -> Void = { try await $0.isReadable() }
+        waitForConnection: @escaping @Sendable (ListeningSocket) async throws -> Void = { try await $0.isReadable() },
+        count: @escaping @Sendable (_ change: Int) -> Void = { _ in }
     ) {
         self.socket = socket
         self.logger = logger
@@ -125,6 +128,7 @@ package struct ConnectionServer<Connection: Sendable>: Sendable {
         self.drain = drain
         self.handle = handle
         self.waitForConnection = waitForConnection
+        self.count = count
     }
 
     /// As `run(_:)`, with channels of a group that an initializer sets up.
@@ -156,6 +160,7 @@ package struct ConnectionServer<Connection: Sendable>: Sendable {
                 // What follows an error also waits for the tasks.
                 defer { connections.beginDraining() }
                 while let descriptor = try await nextConnection() {
+                    count(1)
                     let connection = open(descriptor)
                     group.addTask { await serve(connection, among: connections) }
                     // A worker that is awake already would be faster than idle ones each time.
@@ -171,6 +176,7 @@ package struct ConnectionServer<Connection: Sendable>: Sendable {
     private func serve(
         _ open: @Sendable () async throws -> Connection, among connections: OpenConnections<Connection>
     ) async {
+        defer { count(-1) }
         do {
             let connection = try await open()
             let number = connections.add(connection)
