@@ -11,7 +11,7 @@ public import MusterPlatform
 /// A service that answers HTTP/1.1 requests.
 ///
 /// ```swift
-/// let socket = try launcher.listen("http", on: "127.0.0.1:8080")
+/// let socket = try launcher.listen("http", on: .tcp(host: "127.0.0.1", port: 8080))
 /// let server = HTTPServer(name: "api", socket: socket) { routes in
 ///     routes.get("/hello/{name}") { request in
 ///         .text("Hello, \(request.parameters["name"] ?? "")!\n")
