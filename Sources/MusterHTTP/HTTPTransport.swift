@@ -145,6 +145,7 @@ package final class HTTPTransport: @unchecked Sendable {
     private var isResting = false
     private var timer: (action: EventLoop.ScheduledAction, deadline: Int64)?
     private var isStopping = false
+    private var isSocketClosed = false
     /// Called when the last connection has ended, once no more are accepted.
     private var whenDrained: (() -> Void)?
     private var isRunning = false
@@ -283,8 +284,8 @@ package final class HTTPTransport: @unchecked Sendable {
         // Others take what waits at a socket that is shared.
         if !limits.sharesSocket { acceptConnections() }
         self.whenDrained = whenDrained
-        pauseAccepting()
-        socket.unlinkFile()
+        // At once, so that new connections are refused, or get to another process, instead of waiting for nothing.
+        closeSocket()
         loop.schedule(at: .now.advanced(by: patience)) { [self] in
             runPass()
             silent.forEach { if !$0.awaitsHeaders, !$0.hasUnreadBytes { end($0) } }
@@ -335,12 +336,18 @@ package final class HTTPTransport: @unchecked Sendable {
             if let watch = daemon.watch { loop.unwatch(watch) }
             daemon.watch = nil
         }
-        pauseAccepting()
-        socket.unlinkFile()
-        socket.closeDescriptor()
+        closeSocket()
         for daemon in daemons { MHD_stop_daemon(daemon.pointer) }
         daemons = []
         handler = nil
+    }
+
+    private func closeSocket() {
+        pauseAccepting()
+        guard !isSocketClosed else { return }
+        isSocketClosed = true
+        socket.unlinkFile()
+        socket.closeDescriptor()
     }
 
     // MARK: TLS
