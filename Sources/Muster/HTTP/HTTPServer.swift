@@ -25,8 +25,8 @@ public import MusterPlatform
 /// On a backend of the application's own the connections have a thread, too.
 ///
 /// A graceful stop accepts no more connections, answers the requests that have come, with `Connection: close`, and closes
-/// connections that are still silent after a second. Handlers that are left shortly before the deadline are cancelled. A
-/// server can be started again.
+/// connections that are still silent after ``Limits/idleGrace``. Handlers that are left shortly before the deadline are
+/// cancelled. A server can be started again.
 ///
 /// libmicrohttpd is loaded at the start.
 public final class HTTPServer: ServiceBase, BackendComponent {
@@ -47,6 +47,8 @@ public final class HTTPServer: ServiceBase, BackendComponent {
         public var handlerTimeout: Duration? = .seconds(60)
         /// How long a client may take to read a part of a response; then the connection is closed.
         public var responseTimeout: Duration = .seconds(30)
+        /// How long a silent connection is kept once a graceful stop has begun: its next request may be under way.
+        public var idleGrace: Duration = .seconds(1)
 
         /// The defaults.
         public init() {}

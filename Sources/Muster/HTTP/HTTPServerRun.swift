@@ -13,9 +13,6 @@ import MusterPlatform
 ///
 /// Sound as `@unchecked Sendable`: constants, and what is touched on the loop's thread only.
 final class HTTPServerRun: HTTPHandler, @unchecked Sendable {
-    /// How long silent connections may still send a request after a graceful stop has begun.
-    private static let drainingPatience: Duration = .seconds(1)
-
     let name: String
     let limits: HTTPServer.Limits
     let engine: any ExecutionEngine
@@ -115,7 +112,7 @@ final class HTTPServerRun: HTTPHandler, @unchecked Sendable {
         if graceful {
             let drained = Completion<Void>()
             await onLoop(isLater: true) { [self] in
-                transport.drain(patience: Self.drainingPatience) { drained.complete(with: ()) }
+                transport.drain(patience: limits.idleGrace) { drained.complete(with: ()) }
             }
             do {
                 _ = try await drained.wait(

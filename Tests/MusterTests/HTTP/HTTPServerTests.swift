@@ -391,6 +391,41 @@ struct HTTPServerTests {
         }
     }
 
+    @Test("Once a graceful stop has begun, new connections are refused if nobody else listens", arguments: bothBackends)
+    func refusal(type: BackendType) async throws {
+        let gate = Completion<Void>()
+        let began = Recorder<Void>()
+        var limits = HTTPServer.Limits()
+        limits.idleGrace = .seconds(600)
+        try await TestBackend.with(type) { backend in
+            let socket = try ListeningSocket(.tcp(host: "127.0.0.1", port: 0), setting: "address")
+            let server = HTTPServer(socket: socket, limits: limits, backend: backend) { routes in
+                routes.get("/wait") { _ in
+                    began.append(())
+                    _ = try await gate.wait()
+                    return .text("done")
+                }
+            }
+            try await server.start()
+            let idle = try TestClient(socket.address)
+            let busy = try TestClient(socket.address)
+            busy.request("GET", "/wait")
+            _ = try await began.first(1)
+            // As a launcher does when it stops.
+            socket.closeDescriptor()
+            let stop = try backend.engine.spawn(name: "stop") {
+                try await server.stop(graceful: true, until: .now.advanced(by: .seconds(30)))
+            }
+            while (try? TestClient(socket.address)) != nil { await Task.yield() }
+            gate.complete(with: ())
+            #expect(try busy.response().text == "done")
+            // It is kept for as long as the limits say.
+            #expect(try idle.get("/wait").text == "done")
+            #expect(try idle.rest() == "")
+            try await stop.result()
+        }
+    }
+
     @Test("A stop at its deadline, or at once, cancels handlers and ends connections", arguments: bothBackends)
     func hardStop(type: BackendType) async throws {
         for graceful in [true, false] {
