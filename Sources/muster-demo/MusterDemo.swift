@@ -182,32 +182,34 @@ struct MusterDemo: ParsableCommand {
         status.exit()
     }
 
-    private func service(at target: ListenTarget, _ folder: DataFolder) throws -> StoreService {
+    private func service(at socket: ListeningSocket, _ folder: DataFolder) throws -> StoreService {
         try StoreService(
-            at: target, folder: folder.path, limit: dataLimit.bytes, shards: loops, interval: interval.duration,
+            at: socket, folder: folder.path, limit: dataLimit.bytes, shards: loops, interval: interval.duration,
             idleGrace: idleGrace.duration, metrics: .shared, describe: describeProcess)
     }
 
     /// Everything in this process.
     private func runAlone(_ source: SettingsSource, _ folder: DataFolder) throws -> Muster.ExitStatus {
         let launcher = try ServiceLauncher(name: "store", settings: source.load())
-        let service = try service(at: .address(http.address), folder)
-        try launcher.launchService(service)
-        let file = readyFile
-        launcher.whenReady {
-            announce(store: service.url ?? "", workers: 0, launcher: launcher, file: file)
-        }
-        return launcher.wait()
+        let socket = try launcher.listen("http", on: http.address, setting: "--http", backlog: Self.backlog)
+        try launcher.launchService(service(at: socket, folder))
+        return wait(for: launcher, at: socket)
     }
 
     /// A supervisor and its workers, which share the listening socket.
     private func runWorkers(_ source: SettingsSource, _ folder: DataFolder) throws -> Muster.ExitStatus {
         let launcher = try ProcessLauncher(settings: source.load())
-        let socket = try launcher.listen("http", on: http.address, setting: "--http", backlog: 4096)
-        let service = try service(at: .descriptor(socket.descriptor), folder)
-        try launcher.launchService(service, workers: workers, options: WorkerOptions(warmSpares: warmSpares))
-        let file = readyFile
+        let socket = try launcher.listen("http", on: http.address, setting: "--http", backlog: Self.backlog)
+        try launcher.launchService(
+            service(at: socket, folder), workers: workers, options: WorkerOptions(warmSpares: warmSpares))
+        return wait(for: launcher, at: socket)
+    }
+
+    private static let backlog: Int32 = 4096
+
+    private func wait(for launcher: some MainLauncher, at socket: ListeningSocket) -> Muster.ExitStatus {
         let count = workers
+        let file = readyFile
         launcher.whenReady {
             announce(store: socket.address.url ?? "", workers: count, launcher: launcher, file: file)
         }

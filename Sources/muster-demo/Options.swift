@@ -25,14 +25,6 @@ struct BackendOption: ExpressibleByArgument {
     }
 }
 
-/// A parameter of a request is missing or not what it should be.
-struct BadParameter: Error, CustomStringConvertible {
-    let name: String
-    let wanted: String
-
-    var description: String { "\(name) must be \(wanted)" }
-}
-
 /// A duration on the command line.
 struct DurationOption: ExpressibleByArgument, ExpressibleByStringLiteral {
     let text: String
@@ -93,14 +85,6 @@ struct SizeOption: ExpressibleByArgument, ExpressibleByStringLiteral {
     }
 
     var defaultValueDescription: String { text }
-}
-
-/// Where the store's HTTP server takes its connections from.
-enum ListenTarget: Sendable {
-    /// A socket of its own at an address.
-    case address(ListenAddress)
-    /// A listening socket that was opened by someone else and may be shared with other processes. It stays open.
-    case descriptor(Int32)
 }
 
 extension Logger.Level: @retroactive ExpressibleByArgument {}

@@ -53,8 +53,11 @@ final class Store: Sendable {
 
     var shardCount: Int { shards.count }
 
-    subscript(key: String) -> [UInt8]? {
-        guard let item = Item(file: file(of: key)), !item.isExpired(at: .now) else { return nil }
+    /// Reads a value; `nil` when there is none.
+    ///
+    /// - Throws: `SystemError`.
+    func value(of key: String) throws -> [UInt8]? {
+        guard let item = try Item(file: file(of: key)), !item.isExpired(at: .now) else { return nil }
         return item.value
     }
 
@@ -82,6 +85,9 @@ final class Store: Sendable {
         defer { close(descriptor) }
         do {
             try Self.write(bytes, to: descriptor, named: temporary)
+            // Some volumes, of a network for example, say only here that they are full or broken.
+            let copy = fcntl(descriptor, F_DUPFD_CLOEXEC, 3)
+            guard copy >= 0, close(copy) == 0 else { throw SystemError("close \(temporary)") }
             try shard.lock.withLock { _ in
                 account.change { used -> Result<Void, SystemError> in
                     let replaced = Self.space(at: path)
@@ -91,12 +97,13 @@ final class Store: Sendable {
                 }
             }.get()
         } catch {
-            _ = removeFile(temporary)
+            _ = try? removeFile(temporary)
             throw error
         }
     }
 
-    /// Creates a file of a size, which counts from now on.
+    /// Creates a file of a size, which counts from now on. Its space is the file's from the beginning: several that are
+    /// written at a time would otherwise fill the volume with their halves.
     ///
     /// - Returns: Its descriptor.
     private func create(_ path: String, size: Int) throws -> Int32 {
@@ -107,15 +114,24 @@ final class Store: Sendable {
             }
             let descriptor = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o600)
             guard descriptor >= 0 else { return .failure(SystemError("open \(path)")) }
-            guard flock(descriptor, LOCK_EX | LOCK_NB) == 0, ftruncate(descriptor, off_t(size)) == 0 else {
-                let error = SystemError("prepare \(path)")
+            let error =
+                flock(descriptor, LOCK_EX | LOCK_NB) == 0 ? Self.allocate(size, of: descriptor) : errno
+            guard error == 0 else {
                 unlink(path)
                 close(descriptor)
-                return .failure(error)
+                return .failure(SystemError("allocate \(path)", code: error))
             }
             used += wanted
             return .success(descriptor)
         }.get()
+    }
+
+    /// Returns the error's number.
+    private static func allocate(_ size: Int, of descriptor: Int32) -> Int32 {
+        while true {
+            let error = posix_fallocate(descriptor, 0, off_t(size))
+            if error != EINTR { return error }
+        }
     }
 
     private static func write(_ bytes: [UInt8], to descriptor: Int32, named path: String) throws {
@@ -130,18 +146,25 @@ final class Store: Sendable {
         }
     }
 
-    func remove(_ key: String) -> Bool {
-        removeFile(file(of: key))
+    /// Removes an item.
+    ///
+    /// - Returns: Whether there was one.
+    /// - Throws: `SystemError`; the item is still there.
+    func remove(_ key: String) throws -> Bool {
+        try removeFile(file(of: key))
     }
 
     /// Removes a file, which no longer counts.
-    private func removeFile(_ path: String, if condition: () -> Bool = { true }) -> Bool {
-        account.change { used in
+    private func removeFile(_ path: String, if condition: () -> Bool = { true }) throws -> Bool {
+        try account.change { used -> Result<Bool, SystemError> in
             let freed = Self.space(at: path)
-            guard condition(), unlink(path) == 0 else { return false }
+            guard condition() else { return .success(false) }
+            guard unlink(path) == 0 else {
+                return errno == ENOENT ? .success(false) : .failure(SystemError("unlink \(path)"))
+            }
             used -= freed
-            return true
-        }
+            return .success(true)
+        }.get()
     }
 
     /// Removes what has expired from a shard and sums the rest up.
@@ -153,11 +176,11 @@ final class Store: Sendable {
         var summary = Summary()
         for name in Self.names(in: shard.folder).filter({ $0.hasPrefix("item-") }).sorted() {
             let path = "\(shard.folder)/\(name)"
-            guard let item = Item(file: path) else { continue }
+            guard let item = try? Item(file: path) else { continue }
             if item.isExpired(at: now) {
                 // Another worker may have stored a new one by now.
-                let isRemoved = removeFile(path) { Item(file: path)?.isExpired(at: now) ?? false }
-                if isRemoved { summary.expired += 1 }
+                let isRemoved = try? removeFile(path) { (try? Item(file: path))?.isExpired(at: now) ?? false }
+                if isRemoved == true { summary.expired += 1 }
                 continue
             }
             summary.items += 1
@@ -273,24 +296,30 @@ private final class SpaceAccount: Sendable {
 enum StoreFull: Error, CustomStringConvertible {
     /// The items would use more than `--data-limit` allows.
     case limit(Int, used: Int, wanted: Int)
-    /// The volume is full.
+    /// The volume, or the user's part of it, is full.
     case volume(SystemError)
+    /// A file cannot be as large as the item.
+    case file(SystemError)
 
     /// Creates the error from the system's; `nil` for one with another reason.
     init?(_ error: SystemError) {
-        guard error.code == ENOSPC || error.code == EDQUOT else { return nil }
-        self = .volume(error)
+        switch error.code {
+        case ENOSPC, EDQUOT: self = .volume(error)
+        case EFBIG: self = .file(error)
+        default: return nil
+        }
     }
 
     var description: String {
         let reason =
             switch self {
             case .limit(let limit, let used, let wanted):
-                "its items use \(Self.text(used)) of \(Self.text(limit)) (--data-limit), this one takes "
-                    + Self.text(wanted)
-            case .volume(let error): "its volume has no space left (\(error))"
+                "the store is full: its items use \(Self.text(used)) of \(Self.text(limit)) (--data-limit), this one "
+                    + "takes \(Self.text(wanted)). Delete some first."
+            case .volume(let error): "the store is full: its volume has no space left (\(error)). Delete some first."
+            case .file(let error): "no file of the store can be as large as this item (\(error))."
             }
-        return "the store is full: \(reason). The item was not stored, the others are unchanged. Delete some first."
+        return "\(reason) The item was not stored, the others are unchanged."
     }
 
     private static func text(_ bytes: Int) -> String { PlainText.bytes(Double(bytes)) ?? "\(bytes) B" }
@@ -318,14 +347,22 @@ struct Item: Sendable {
     }
 
     /// Reads an item; `nil` when there is none.
-    init?(file path: String) {
+    ///
+    /// - Throws: `SystemError`; there may be one.
+    init?(file path: String) throws(SystemError) {
         let descriptor = open(path, O_RDONLY | O_CLOEXEC)
-        guard descriptor >= 0 else { return nil }
+        guard descriptor >= 0 else {
+            if errno == ENOENT { return nil }
+            throw SystemError("open \(path)")
+        }
         defer { close(descriptor) }
         var status = stat()
-        guard fstat(descriptor, &status) == 0, status.st_size >= 8 else { return nil }
+        guard fstat(descriptor, &status) == 0 else { throw SystemError("fstat \(path)") }
+        guard status.st_size >= 8 else { return nil }
         var bytes = [UInt8](repeating: 0, count: Int(status.st_size))
-        guard read(descriptor, &bytes, bytes.count) == bytes.count else { return nil }
+        let count = read(descriptor, &bytes, bytes.count)
+        guard count >= 0 else { throw SystemError("read \(path)") }
+        guard count == bytes.count else { return nil }
         let end = bytes[..<8].reversed().reduce(UInt64(0)) { $0 << 8 | UInt64($1) }
         expires = end == 0 ? nil : MonotonicInstant(nanoseconds: Int64(bitPattern: end))
         value = Array(bytes[8...])
@@ -335,31 +372,6 @@ struct Item: Sendable {
     var encoded: [UInt8] {
         let end = UInt64(bitPattern: expires?.nanoseconds ?? 0)
         return (0..<8).map { UInt8(truncatingIfNeeded: end >> (8 * $0)) } + value
-    }
-}
-
-/// The application's own metrics.
-struct StoreMetrics: Sendable {
-    let requests: CounterFamily
-    let duration: HistogramFamily
-    let items: GaugeFamily
-    let bytes: GaugeFamily
-    let expired: CounterFamily
-
-    init(_ registry: MetricRegistry) throws {
-        requests = try registry.counterFamily(
-            "demo_http_requests_total", help: "Requests answered.", labelNames: ["route", "code"])
-        duration = try registry.histogramFamily(
-            "demo_http_request_duration_seconds", help: "From the whole request to the whole answer.",
-            unit: .seconds, labelNames: ["route"])
-        items = try registry.gaugeFamily(
-            "demo_store_items", help: "Items in a shard, as this worker last saw it.", labelNames: ["shard"])
-        bytes = try registry.gaugeFamily(
-            "demo_store_size_bytes", help: "Bytes of the values in a shard, as this worker last saw it.", unit: .bytes,
-            labelNames: ["shard"])
-        expired = try registry.counterFamily(
-            "demo_store_expired_items_total", help: "Items removed because their time was over.",
-            labelNames: ["shard"])
     }
 }
 

@@ -1,27 +1,25 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import Glibc
+import HTTPTypes
+import Logging
 import Muster
-import NIOCore
-import NIOHTTP1
-import NIOPosix
 
-/// The store, its HTTP server and its looping calls.
+/// The store over HTTP, with a looping call for each shard.
 final class StoreService: ServiceBase {
     let name = "store"
+    /// Of the looping calls, and of what lasts longer than a request of the store.
     let threadGroup = ThreadGroup(name: "store", capacity: 512, whenFull: .reject)
 
-    private let target: ListenTarget
-    private let idleGrace: Duration
-    private let describe: @Sendable () -> String
     private let interval: Duration
     private let store: Store
     private let metrics: StoreMetrics
-    private let server = Locked<HTTPServer?>(nil)
+    private let server: HTTPServer
 
     /// Creates the service.
     ///
     /// - Parameters:
-    ///   - target: Where connections are taken from.
+    ///   - socket: Where connections are taken from.
     ///   - folder: Where the items are.
     ///   - limit: How many bytes of the volume the items may use; 0 for no limit.
     ///   - shards: The number of shards.
@@ -31,25 +29,41 @@ final class StoreService: ServiceBase {
     ///   - describe: What the process says of itself on the store's first page.
     /// - Throws: What registering the metrics throws; `SystemError` when the folder cannot be used.
     init(
-        at target: ListenTarget, folder: String, limit: Int, shards: Int, interval: Duration,
-        idleGrace: Duration = .seconds(1), metrics: MetricRegistry, describe: @escaping @Sendable () -> String
+        at socket: ListeningSocket, folder: String, limit: Int, shards: Int, interval: Duration,
+        idleGrace: Duration, metrics: MetricRegistry, describe: @escaping @Sendable () -> String
     ) throws {
-        self.target = target
-        self.idleGrace = idleGrace
-        self.describe = describe
+        let store = try Store(folder: folder, shards: shards, limit: limit)
+        let metrics = try StoreMetrics(metrics)
+        let api = StoreAPI(store: store)
+        let trouble = TroubleAPI(store: store, threadGroup: threadGroup)
         self.interval = interval
-        store = try Store(folder: folder, shards: shards, limit: limit)
-        self.metrics = try StoreMetrics(metrics)
+        self.store = store
+        self.metrics = metrics
+        var limits = HTTPServer.Limits()
+        // Trouble lasts as long as it is asked for.
+        limits.handlerTimeout = nil
+        limits.idleGrace = idleGrace
+        server = HTTPServer(name: name, socket: socket, limits: limits) { routes in
+            func add(
+                _ method: HTTPRequest.Method, _ pattern: String, as route: String,
+                _ handler: @escaping HTTPRouter.Handler
+            ) {
+                routes.on(method, pattern, metrics.counting(route, handler))
+            }
+            add(.get, "/", as: "/") { _ in .text(describe() + "\n" + StoreAPI.help) }
+            add(.get, "/items", as: "/items", api.list)
+            add(.get, "/items/{key}", as: "/items/KEY", api.get)
+            add(.put, "/items/{key}", as: "/items/KEY", api.put)
+            add(.delete, "/items/{key}", as: "/items/KEY", api.delete)
+            for (name, handler) in trouble.handlers { add(.get, "/\(name)", as: "/\(name)", handler) }
+            add(.get, "/{path...}", as: "other") { _ in
+                throw HTTPServer.Failure(.notFound, "no such page; GET / lists them")
+            }
+        }
     }
 
-    /// Where the store is served, once it is.
-    var url: String? { server.withLock { $0?.url } }
-
     func start() async throws {
-        let api = StoreAPI(store: store, engine: try Backend.current.engine, describe: describe)
-        let server = try await HTTPServer(
-            at: target, threadGroup: threadGroup, metrics: metrics, respond: api.respond)
-        self.server.withLock { $0 = server }
+        try await server.start()
         for shard in 0..<store.shardCount {
             let items = metrics.items.labels("\(shard)")
             let bytes = metrics.bytes.labels("\(shard)")
@@ -64,47 +78,28 @@ final class StoreService: ServiceBase {
     }
 
     func stop(graceful: Bool, until deadline: MonotonicInstant?) async throws {
-        let server = server.withLock { $0.take() }
-        if graceful {
-            // The group goes on until every connection has had its answer: the next request may be on its way.
-            await server?.beginDraining(grace: idleGrace, until: deadline)
-            await server?.drained()
-        } else {
-            await server?.closeConnections()
-        }
         do {
-            try await threadGroup.stop(graceful: graceful, until: deadline)
+            // The group goes on until every request has its answer: the next one may be on its way.
+            try await server.stop(graceful: graceful, until: deadline)
         } catch {
-            // The event loop goes on: the requests left will want to write their answers.
-            await server?.closeConnections()
+            try? await threadGroup.stop(graceful: false, until: deadline)
             throw error
         }
-        try await server?.close()
+        try await threadGroup.stop(graceful: graceful, until: deadline)
     }
 }
 
-/// What the store answers. Each request runs as a job of its own.
-struct StoreAPI: Sendable {
+/// What the store answers. An error of the system that is not said here is logged by the server, and answered with 500.
+private struct StoreAPI: Sendable {
     let store: Store
-    let engine: any ExecutionEngine
-    /// What the process says of itself on the first page.
-    let describe: @Sendable () -> String
 
-    func respond(_ request: HTTPRequest) async -> HTTPReply {
-        let parts = request.path.split(separator: "/", omittingEmptySubsequences: true).map(String.init)
-        switch (request.method, parts.first, parts.count) {
-        case ("GET", nil, _): return HTTPReply(route: "/", text: describe() + "\n" + Self.help)
-        case ("GET", "items", 1): return list()
-        case (_, "items", 2): return item(parts[1], request)
-        case ("GET", let name?, 1):
-            return await TroubleAPI(store: store, engine: engine).respond(to: name, request) ?? Self.notFound
-        default: return Self.notFound
-        }
+    private let logger = Logger(label: "muster-demo")
+
+    init(store: Store) {
+        self.store = store
     }
 
-    private static let notFound = HTTPReply(route: "other", status: 404, text: "no such page; GET / lists them\n")
-
-    private static let help = """
+    static let help = """
           PUT    /items/KEY?ttl=SECONDS   store the body under KEY, for ever without ttl; 507 when the
                                           store is full
           GET    /items/KEY               the value
@@ -115,46 +110,106 @@ struct StoreAPI: Sendable {
 
         """
 
-    private func list() -> HTTPReply {
+    @Sendable
+    func list(_ request: HTTPServer.Request) -> HTTPServer.Response {
         let lines = (0..<store.shardCount).map { shard in
             let summary = store.sweep(shard: shard, at: .now)
             return "shard \(shard): \(summary.items) items, \(summary.bytes) bytes, checksum \(summary.checksum)"
         }
-        return HTTPReply(route: "/items", text: lines.joined(separator: "\n") + "\n")
+        return .text(lines.joined(separator: "\n") + "\n")
     }
 
-    private func item(_ key: String, _ request: HTTPRequest) -> HTTPReply {
-        let route = "/items/KEY"
-        guard key.utf8.count <= Store.longestKey else {
-            return HTTPReply(
-                route: route, status: 414, text: "the key must have \(Store.longestKey) bytes or less\n")
+    @Sendable
+    func get(_ request: HTTPServer.Request) throws -> HTTPServer.Response {
+        guard let value = try store.value(of: key(request)) else { throw HTTPServer.Failure(.notFound, "no such item") }
+        return HTTPServer.Response(headerFields: [.contentType: "application/octet-stream"], body: .bytes(value))
+    }
+
+    @Sendable
+    func put(_ request: HTTPServer.Request) async throws -> HTTPServer.Response {
+        let key = try key(request)
+        var ttl: Duration?
+        if let text = request.query("ttl") {
+            guard let duration = Duration(parsing: text), duration > .zero else {
+                throw HTTPServer.Failure(.badRequest, "ttl must be a duration such as 60 or 5m")
+            }
+            ttl = duration
         }
-        switch request.method {
-        case "PUT":
-            var ttl: Duration?
-            if let text = request.query["ttl"] {
-                guard let duration = Duration(parsing: text), duration > .zero else {
-                    return HTTPReply(route: route, status: 400, text: "ttl must be a duration such as 60 or 5m\n")
-                }
-                ttl = duration
+        let value = try await request.body.collect()
+        try change { try store.set(key, to: value, expiring: ttl) }
+        return HTTPServer.Response(status: .noContent)
+    }
+
+    @Sendable
+    func delete(_ request: HTTPServer.Request) throws -> HTTPServer.Response {
+        let key = try key(request)
+        guard try change({ try store.remove(key) }) else { throw HTTPServer.Failure(.notFound, "no such item") }
+        return HTTPServer.Response(status: .noContent)
+    }
+
+    private func key(_ request: HTTPServer.Request) throws(HTTPServer.Failure) -> String {
+        let key = request.parameters["key"] ?? ""
+        guard key.utf8.count <= Store.longestKey else {
+            throw HTTPServer.Failure(.uriTooLong, "the key must have \(Store.longestKey) bytes or less")
+        }
+        return key
+    }
+
+    /// Changes the store; what the client can do something about gets an answer of its own.
+    private func change<Value>(_ body: () throws -> Value) throws -> Value {
+        do {
+            return try body()
+        } catch let error as StoreFull {
+            throw HTTPServer.Failure(.init(code: 507, reasonPhrase: "Insufficient Storage"), "\(error)")
+        } catch let error as SystemError where error.code == EROFS {
+            logger.error("volume is read-only", metadata: ["error": "\(error)"])
+            throw HTTPServer.Failure(.serviceUnavailable, "the store's volume is read-only: nothing was changed")
+        }
+    }
+}
+
+/// The application's own metrics.
+private struct StoreMetrics: Sendable {
+    let requests: CounterFamily
+    let duration: HistogramFamily
+    let items: GaugeFamily
+    let bytes: GaugeFamily
+    let expired: CounterFamily
+
+    init(_ registry: MetricRegistry) throws {
+        requests = try registry.counterFamily(
+            "demo_http_requests_total", help: "Requests answered.", labelNames: ["route", "code"])
+        duration = try registry.histogramFamily(
+            "demo_http_request_duration_seconds", help: "From a request's headers to its answer.", unit: .seconds,
+            labelNames: ["route"])
+        items = try registry.gaugeFamily(
+            "demo_store_items", help: "Items in a shard, as this worker last saw it.", labelNames: ["shard"])
+        bytes = try registry.gaugeFamily(
+            "demo_store_size_bytes", help: "Bytes of the values in a shard, as this worker last saw it.", unit: .bytes,
+            labelNames: ["shard"])
+        expired = try registry.counterFamily(
+            "demo_store_expired_items_total", help: "Items removed because their time was over.",
+            labelNames: ["shard"])
+    }
+
+    /// Counts and times a route's requests.
+    func counting(_ route: String, _ handler: @escaping HTTPRouter.Handler) -> HTTPRouter.Handler {
+        let duration = duration.labels(route)
+        return { [requests] request in
+            let began = MonotonicInstant.now
+            var code = 500
+            defer {
+                requests.labels(route, "\(code)").increment()
+                duration.observe(began.duration(to: .now))
             }
             do {
-                try store.set(key, to: request.body, expiring: ttl)
-            } catch let error as StoreFull {
-                return HTTPReply(route: route, status: 507, text: "\(error)\n")
-            } catch {
-                return HTTPReply(route: route, status: 500, text: "\(error)\n")
+                let response = try await handler(request)
+                code = response.head.status.code
+                return response
+            } catch let failure as HTTPServer.Failure {
+                code = failure.status.code
+                throw failure
             }
-            return HTTPReply(route: route, status: 204, body: [])
-        case "GET":
-            guard let value = store[key] else { return HTTPReply(route: route, status: 404, text: "no such item\n") }
-            return HTTPReply(route: route, body: value)
-        case "DELETE":
-            return store.remove(key)
-                ? HTTPReply(route: route, status: 204, body: [])
-                : HTTPReply(route: route, status: 404, text: "no such item\n")
-        default:
-            return HTTPReply(route: route, status: 405, text: "use GET, PUT or DELETE\n")
         }
     }
 }

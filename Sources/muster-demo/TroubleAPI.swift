@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Glibc
+import HTTPTypes
 import Muster
 import SwiftOverlayShims
 
-/// What goes wrong on request, to see what the runtime makes of it.
+/// What goes wrong on request, to see what the runtime makes of it. Each is a thread of the group: it may last, and is
+/// cancelled when the client leaves.
 struct TroubleAPI: Sendable {
     let store: Store
-    let engine: any ExecutionEngine
+    let threadGroup: ThreadGroup
 
     private static let longestSeconds = 3600
     private static let pageSize = 4096
@@ -25,50 +27,61 @@ struct TroubleAPI: Sendable {
           GET    /crash                   read past the end of an array, which ends the process
         """
 
-    /// Makes trouble.
-    ///
-    /// - Returns: The answer, if it comes to that; `nil` when there is no such trouble.
-    func respond(to name: String, _ request: HTTPRequest) async -> HTTPReply? {
-        let route = "/\(name)"
-        do {
-            let text: String
-            switch name {
-            case "block": text = try block(request)
-            case "hang": text = try hang(request)
-            case "sleep": text = try await sleep(request)
-            case "work": text = try work(request)
-            case "leak": text = try leak(request)
-            case "exit": try exit(request)
-            case "crash": text = "read \(crashBecauseARequestAskedForIt(request.body))"
-            default: return nil
+    /// The routes' handlers by their names.
+    var handlers: [(name: String, handler: HTTPRouter.Handler)] {
+        // Not the methods themselves: as such a backtrace would not have their names.
+        [
+            ("block", onThread { try block($0) }), ("hang", onThread { try hang($0) }),
+            ("sleep", onThread { try await sleep($0) }), ("work", onThread { try work($0) }),
+            ("leak", onThread { try leak($0) }), ("exit", onThread { try exit($0) }),
+            ("crash", onThread { crash($0) }),
+        ]
+    }
+
+    private func onThread(
+        _ trouble: @escaping @Sendable (HTTPServer.Request) async throws -> String
+    ) -> HTTPRouter.Handler {
+        { [threadGroup] request in
+            do {
+                let thread = try threadGroup.tryAddThread(name: "request") {
+                    do {
+                        return HTTPServer.Response.text(try await trouble(request) + "\n")
+                    } catch let error as BadParameter {
+                        return .text("\(error)\n", status: .badRequest)
+                    }
+                }
+                return try await withTaskCancellationHandler {
+                    try await thread.result()
+                } onCancel: {
+                    thread.cancel()
+                }
+            } catch let error as ThreadGroupError {
+                return .text("\(error)\n", status: .serviceUnavailable)
+            } catch {
+                return .text("ended early: \(error)\n", status: .serviceUnavailable)
             }
-            return HTTPReply(route: route, text: text + "\n")
-        } catch let error as BadParameter {
-            return HTTPReply(route: route, status: 400, text: "\(error)\n")
-        } catch {
-            return HTTPReply(route: route, status: 503, text: "ended early: \(error)\n")
         }
     }
 
-    private func block(_ request: HTTPRequest) throws -> String {
+    private func block(_ request: HTTPServer.Request) throws -> String {
         let seconds = try request.number("seconds", in: 0...Self.longestSeconds)
         blockThread(seconds: seconds)
         return "blocked for \(seconds) s"
     }
 
-    private func hang(_ request: HTTPRequest) throws -> String {
+    private func hang(_ request: HTTPServer.Request) throws -> String {
         let seconds = try request.number("seconds", in: 0...Self.longestSeconds)
         store.withShardLocked(0) { blockThread(seconds: seconds) }
         return "held the lock of shard 0 for \(seconds) s"
     }
 
-    private func sleep(_ request: HTTPRequest) async throws -> String {
+    private func sleep(_ request: HTTPServer.Request) async throws -> String {
         let milliseconds = try request.integer("ms", in: 0...Self.longestSeconds * 1000)
-        try await engine.sleep(for: .milliseconds(milliseconds))
+        try await Backend.current.engine.sleep(for: .milliseconds(milliseconds))
         return "slept for \(milliseconds) ms"
     }
 
-    private func work(_ request: HTTPRequest) throws -> String {
+    private func work(_ request: HTTPServer.Request) throws -> String {
         let milliseconds = try request.integer("ms", in: 0...Self.longestSeconds * 1000)
         let end = MonotonicInstant.now.advanced(by: .milliseconds(milliseconds))
         var checksum: UInt64 = 0xcbf2_9ce4_8422_2325
@@ -78,7 +91,7 @@ struct TroubleAPI: Sendable {
         return "worked for \(milliseconds) ms, checksum \(checksum)"
     }
 
-    private func leak(_ request: HTTPRequest) throws -> String {
+    private func leak(_ request: HTTPServer.Request) throws -> String {
         let mebibytes = try request.integer("mb", in: 1...65536)
         let count = mebibytes << 20
         let pages = mmap(nil, count, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)
@@ -90,8 +103,38 @@ struct TroubleAPI: Sendable {
         return "took \(mebibytes) MiB for ever"
     }
 
-    private func exit(_ request: HTTPRequest) throws -> Never {
+    private func exit(_ request: HTTPServer.Request) throws -> String {
         _exit(Int32(try request.integer("code", in: 0...255)))
+    }
+
+    private func crash(_ request: HTTPServer.Request) -> String {
+        "read \(crashBecauseARequestAskedForIt(Array(request.path.utf8)))"
+    }
+}
+
+/// A parameter of a request is missing or not what it should be.
+private struct BadParameter: Error, CustomStringConvertible {
+    let name: String
+    let wanted: String
+
+    var description: String { "\(name) must be \(wanted)" }
+}
+
+extension HTTPServer.Request {
+    /// A whole number of the query.
+    fileprivate func integer(_ name: String, in range: ClosedRange<Int>) throws(BadParameter) -> Int {
+        guard let value = query(name).flatMap({ Int($0) }), range.contains(value) else {
+            throw BadParameter(name: name, wanted: "a whole number from \(range.lowerBound) to \(range.upperBound)")
+        }
+        return value
+    }
+
+    /// A number of the query.
+    fileprivate func number(_ name: String, in range: ClosedRange<Int>) throws(BadParameter) -> Double {
+        guard let value = query(name).flatMap({ Double($0) }),
+            (Double(range.lowerBound)...Double(range.upperBound)).contains(value)
+        else { throw BadParameter(name: name, wanted: "from \(range.lowerBound) to \(range.upperBound)") }
+        return value
     }
 }
 

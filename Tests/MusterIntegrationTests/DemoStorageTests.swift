@@ -140,12 +140,43 @@ struct DemoStorageTests {
         #expect(try await Self.put(url, "3", Self.value(3)).status == 507)
     }
 
-    @Test("answers 500, not 507, for another failure than a lack of space")
+    @Test("answers 500, not 507, for another failure than a lack of space, and logs it")
     func otherFailure() async throws {
         let folder = try TemporaryFolder()
         let demo = try await Demo(backend: nil, options: ["--loops", "1"] + Self.options(folder))
-        try FileManager.default.removeItem(at: folder.url.appendingPathComponent("0"))
+        let shard = folder.url.appendingPathComponent("0")
+        try FileManager.default.removeItem(at: shard)
         #expect(try await Self.put(demo.ready.http, "a", "x").status == 500)
+        // Neither does what cannot be read or removed look as if it were not there.
+        try Data().write(to: shard)
+        #expect(try await HTTPAnswer.get("\(demo.ready.http)/items/a").status == 500)
+        #expect(try await HTTPAnswer.get("\(demo.ready.http)/items/a", method: "DELETE").status == 500)
+        let failures = demo.log.split(separator: "\n").filter { $0.contains("request failed") }
+        #expect(failures.count == 3)
+        #expect(failures.allSatisfy { $0.contains("/items/a") && $0.contains("errno") }, "\(failures)")
+    }
+
+    @Test(
+        "answers 507 where a file cannot grow, and keeps what it has",
+        .enabled(if: find("prlimit") != nil, "no prlimit"))
+    func fileSize() async throws {
+        let folder = try TemporaryFolder()
+        let demo = try await Demo(backend: nil, options: ["--data", folder.url.path])
+        let url = demo.ready.http
+        #expect(try await Self.put(url, "0", Self.value(0)).status == 204)
+        // The soft limit, from now on.
+        let prlimit = try Program("/usr/bin/env", ["prlimit", "--pid", "\(demo.ready.pid)", "--fsize=8192:"])
+        try #require(try await prlimit.status() == 0, "\(prlimit.errors)")
+        let large = String(repeating: "x", count: 8192)
+        for key in ["0", "1"] {
+            let refusal = try await Self.put(url, key, large)
+            #expect(refusal.status == 507)
+            #expect(refusal.body.contains("too large"), "\(refusal.body)")
+        }
+        #expect(Self.unfinished(folder) == [])
+        #expect(try await Self.put(url, "2", Self.value(2)).status == 204)
+        try await Self.expectValues([0, 2], at: url)
+        #expect(try await HTTPAnswer.get("\(url)/items/1").status == 404)
     }
 
     /// Whether a process can be given a small volume of its own.
@@ -182,5 +213,76 @@ struct DemoStorageTests {
         #expect(try await HTTPAnswer.get("\(url)/items/3", method: "DELETE").status == 204)
         #expect(try await Self.put(url, "3", Self.value(3)).status == 204)
         try await Self.expectValues(0..<stored, at: url)
+    }
+
+    @Test(
+        "stores as many of 90 values of 1 MB as there is room for, and answers 507 to the others",
+        .enabled(if: canMount, "no volume can be mounted in a namespace of its own"),
+        arguments: [("cooperative", "64m", 50), ("threading", "64m", 50), ("cooperative", "20m", 20)])
+    func megabytes(backend: String, volumeSize: String, capacity: Int) async throws {
+        let volume = try TemporaryFolder()
+        let demo = try await Demo(
+            backend: backend, options: ["--workers", "4", "--data", volume.url.path],
+            environment: ["VOLUME": volume.url.path, "SIZE": volumeSize],
+            preparation: """
+                exec unshare --map-root-user --mount /bin/sh -ec \
+                'mount -t tmpfs -o size="$SIZE" none "$VOLUME"; exec "$0" "$@"' "$0" "$@"
+                """)
+        let url = demo.ready.http
+        @Sendable func megabyte(_ number: Int) -> String {
+            String(repeating: "\(number % 10)", count: 999_998) + "\(number + 10)"
+        }
+        let answers = try await withThrowingTaskGroup(of: (Int, HTTPAnswer).self) { group in
+            for number in 0..<90 {
+                group.addTask { (number, try await Self.put(url, "\(number)", megabyte(number))) }
+            }
+            var answers: [Int: HTTPAnswer] = [:]
+            for try await (number, answer) in group { answers[number] = answer }
+            return answers
+        }
+        let stored = answers.filter { $0.value.status == 204 }.map(\.key)
+        // Blocks that are not the items' are on the volume, too.
+        #expect((capacity - 1...capacity).contains(stored.count), "\(stored.count)")
+        for (number, answer) in answers where answer.status != 204 {
+            #expect(answer.status == 507, "\(number)")
+            #expect(answer.body.contains("the store is full"), "\(answer.body)")
+        }
+        for number in stored {
+            let answer = try await HTTPAnswer.get("\(url)/items/\(number)")
+            #expect(answer.status == 200 && answer.body == megabyte(number), "item \(number)")
+        }
+        #expect(try await demo.get("/items", from: url).status == 200)
+    }
+
+    /// Whether a test can enter the namespace that it has made.
+    private static let canEnter = canMount && find("nsenter") != nil
+
+    @Test(
+        "answers 503 when its volume is read-only, logs it, and keeps what it has",
+        .enabled(if: canEnter, "no volume can be mounted in a namespace of its own, or no nsenter"))
+    func readOnly() async throws {
+        let volume = try TemporaryFolder()
+        let demo = try await Demo(
+            backend: nil, options: ["--loops", "1", "--data", volume.url.path],
+            preparation: "exec unshare --map-root-user --mount \"$0\" \"$@\"")
+        let url = demo.ready.http
+        func inside(_ arguments: String...) async throws {
+            let nsenter = try Program(
+                "/usr/bin/env",
+                ["nsenter", "--preserve-credentials", "--user", "--mount", "--target", "\(demo.ready.pid)"] + arguments)
+            try #require(try await nsenter.status() == 0, "\(nsenter.errors)")
+        }
+        #expect(try await Self.put(url, "0", Self.value(0)).status == 204)
+        // Over the shard: the volume itself has files that are open for writing.
+        try await inside("mount", "-t", "tmpfs", "-o", "ro", "none", "\(volume.url.path)/0")
+        for method in ["PUT", "DELETE"] {
+            let refusal = try await HTTPAnswer.get("\(url)/items/0", method: method, body: "x")
+            #expect(refusal.status == 503)
+            #expect(refusal.body.contains("read-only"), "\(refusal.body)")
+        }
+        #expect(demo.log.contains("volume is read-only"))
+        try await inside("umount", "\(volume.url.path)/0")
+        try await Self.expectValues([0], at: url)
+        #expect(try await Self.put(url, "0", Self.value(1)).status == 204)
     }
 }

@@ -42,7 +42,7 @@ struct DrainTests {
         let half = try HTTPConnection(to: demo.ready.http)
         try half.send("PUT /items/half HTTP/1.1\r\nHost: test\r\nContent-Length: 4\r\n\r\nha")
         let sleeping = try HTTPConnection(to: demo.ready.http)
-        try sleeping.send("GET /sleep?ms=5000 HTTP/1.1\r\nHost: test\r\n\r\n")
+        try sleeping.send("GET /sleep?ms=15000 HTTP/1.1\r\nHost: test\r\n\r\n")
         _ = try await eventually("the job") {
             try await demo.get("/metrics").body.contains(/muster_threadgroup_tasks_total\{.*\} 1\n/) ? true : nil
         }
