@@ -194,13 +194,12 @@ private struct StoreMetrics: Sendable {
 
     /// Counts and times a route's requests.
     func counting(_ route: String, _ handler: @escaping HTTPRouter.Handler) -> HTTPRouter.Handler {
-        let duration = duration.labels(route)
-        return { [requests] request in
+        { request in
             let began = MonotonicInstant.now
             var code = 500
             defer {
                 requests.labels(route, "\(code)").increment()
-                duration.observe(began.duration(to: .now))
+                duration.labels(route).observe(began.duration(to: .now))
             }
             do {
                 let response = try await handler(request)

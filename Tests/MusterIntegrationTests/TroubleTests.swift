@@ -25,7 +25,8 @@ struct TroubleTests {
     func hang(backend: String) async throws {
         let demo = try await Demo(backend: backend, options: ["--liveness-limit", "300ms", "--interval", "10ms"])
         #expect(try await demo.get("/livez").status == 200)
-        let hanging = Task { try await demo.get("/hang?seconds=3", from: demo.ready.http) }
+        // Long enough that a busy machine asks meanwhile.
+        let hanging = Task { try await demo.get("/hang?seconds=10", from: demo.ready.http) }
         // A check may fail before the one that is waited for does.
         let culprit = backend == "cooperative" ? "[-]hub failed" : "looping call 'sweep-0'"
         _ = try await eventually("503 with '\(culprit)'") {
