@@ -146,8 +146,9 @@ package final class HTTPTransport: @unchecked Sendable {
     private var timer: (action: EventLoop.ScheduledAction, deadline: Int64)?
     private var isStopping = false
     private var isSocketClosed = false
+    private var isDraining = false
     /// Called when the last connection has ended, once no more are accepted.
-    private var whenDrained: (() -> Void)?
+    private var whenDrained: [() -> Void] = []
     private var isRunning = false
     private var isPassDue = false
     /// When the present pass began, in monotonic nanoseconds.
@@ -280,10 +281,12 @@ package final class HTTPTransport: @unchecked Sendable {
     ///   - patience: When those that are silent are closed: their next request may be under way.
     ///   - whenDrained: Called when no connection is left.
     package func drain(patience: Duration, whenDrained: @escaping () -> Void) {
-        guard !isStopping, self.whenDrained == nil else { return }
+        guard !isStopping else { return whenDrained() }
+        self.whenDrained.append(whenDrained)
+        guard !isDraining else { return }
         // Others take what waits at a socket that is shared.
         if !limits.sharesSocket { acceptConnections() }
-        self.whenDrained = whenDrained
+        isDraining = true
         // At once, so that new connections are refused, or get to another process, instead of waiting for nothing.
         closeSocket()
         loop.schedule(at: .now.advanced(by: patience)) { [self] in
@@ -295,11 +298,10 @@ package final class HTTPTransport: @unchecked Sendable {
         if connectionCount == 0 { loop.submit { [self] in finishDraining() } }
     }
 
-    private var isDraining: Bool { whenDrained != nil }
-
     private func finishDraining() {
         guard connectionCount == 0, !isStopping else { return }
-        whenDrained?()
+        for action in whenDrained { action() }
+        whenDrained = []
     }
 
     /// Ends everything, and the thread of a loop of its own with it. To be called on the loop's thread.
@@ -320,6 +322,8 @@ package final class HTTPTransport: @unchecked Sendable {
         // Sends the refusals to the clients that have been waiting.
         for daemon in daemons { MHD_run(daemon.pointer) }
         tearDown()
+        for action in whenDrained { action() }
+        whenDrained = []
         if ownsLoop { loop.stop() }
     }
 

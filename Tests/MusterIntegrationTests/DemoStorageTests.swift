@@ -217,8 +217,8 @@ struct DemoStorageTests {
 
     @Test(
         "stores as many of 90 values of 1 MB as there is room for, and answers 507 to the others",
-        .enabled(if: canMount, "no volume can be mounted in a namespace of its own"),
-        arguments: [("cooperative", "64m", 50), ("threading", "64m", 50), ("cooperative", "20m", 20)])
+        .enabled(if: canMount, "no volume can be mounted in a namespace of its own"), .serialized,
+        arguments: [("cooperative", "64m", 50), ("threading", "20m", 20)])
     func megabytes(backend: String, volumeSize: String, capacity: Int) async throws {
         let volume = try TemporaryFolder()
         let demo = try await Demo(
@@ -233,10 +233,12 @@ struct DemoStorageTests {
             String(repeating: "\(number % 10)", count: 999_998) + "\(number + 10)"
         }
         let answers = try await withThrowingTaskGroup(of: (Int, HTTPAnswer).self) { group in
+            var answers: [Int: HTTPAnswer] = [:]
             for number in 0..<90 {
+                // Some at a time: other tests run beside this one.
+                if number >= 8, let (number, answer) = try await group.next() { answers[number] = answer }
                 group.addTask { (number, try await Self.put(url, "\(number)", megabyte(number))) }
             }
-            var answers: [Int: HTTPAnswer] = [:]
             for try await (number, answer) in group { answers[number] = answer }
             return answers
         }

@@ -10,7 +10,7 @@ import Testing
 struct HangTests {
     private static let limit = Duration.seconds(1)
     /// A looking twentieth, and a machine that has other things to do.
-    private static let margin = Duration.seconds(15)
+    private static let margin = Duration.seconds(30)
     /// For how long a hung worker may write its backtraces: a second is enough, unless the machine is overloaded.
     private static let abortGrace = Duration.seconds(40)
 

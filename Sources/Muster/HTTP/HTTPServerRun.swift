@@ -337,6 +337,12 @@ final class HTTPServerExchange: HTTPExchangeDelegate, @unchecked Sendable {
     }
 
     private func deliver(_ response: HTTPServer.Response, isHead: Bool) async {
+        guard response.head.status.code >= 200 else {
+            run.logger.error(
+                "response without a final status",
+                metadata: ["method": "\(method)", "path": "\(path)", "status": "\(response.head.status.code)"])
+            return await deliver(.text("internal error\n", status: .internalServerError), isHead: isHead)
+        }
         var answer = HTTPAnswer(status: response.head.status.code)
         for field in response.head.headerFields where !Self.ownHeaders.contains(field.name) {
             answer.headers.append((field.name.rawName, field.value))

@@ -82,6 +82,7 @@ struct HTTPServerTests {
         try await Bench.with(type) { routes in
             routes.get("/meant") { _ in throw HTTPServer.Failure(.conflict, "taken") }
             routes.get("/not") { _ in throw TestFailure("no") }
+            routes.get("/interim") { _ in HTTPServer.Response(status: .earlyHints) }
         } body: { bench in
             let client = try bench.client()
             let meant = try client.get("/meant")
@@ -90,6 +91,7 @@ struct HTTPServerTests {
             let not = try client.get("/not")
             #expect(not.status == 500)
             #expect(not.text == "internal error\n")
+            #expect(try client.get("/interim").status == 500)
         }
     }
 
@@ -454,6 +456,46 @@ struct HTTPServerTests {
                 #expect(try busy.rest() == "")
                 _ = try await cancelled.first(1)
             }
+        }
+    }
+
+    @Test("Two graceful stops at a time wait for the same end", arguments: bothBackends)
+    func twoStops(type: BackendType) async throws {
+        let gate = Completion<Void>()
+        let began = Recorder<Void>()
+        try await Bench.with(type) { routes in
+            routes.get("/wait") { _ in
+                began.append(())
+                _ = try await gate.wait()
+                return .text("done")
+            }
+        } body: { bench in
+            let busy = try bench.client()
+            busy.request("GET", "/wait")
+            _ = try await began.first(1)
+            let stops = try (0..<2).map { number in
+                try bench.backend.engine.spawn(name: "stop-\(number)") {
+                    try await bench.server.stop(graceful: true, until: .now.advanced(by: .seconds(30)))
+                }
+            }
+            gate.complete(with: ())
+            #expect(try busy.response().text == "done")
+            for stop in stops { try await stop.result() }
+        }
+    }
+
+    @Test("A backend without the component says which ones have it")
+    func missingComponent() async throws {
+        try await TestBackend.with(.cooperative) { engine in
+            let type = BackendType("own")
+            let backend = Backend(
+                context: BackendContext(type: type), engine: engine.engine,
+                components: ComponentRegistry(backend: type, components: [:]))
+            let socket = try ListeningSocket(.tcp(host: "127.0.0.1", port: 0), setting: "address")
+            defer { socket.closeDescriptor() }
+            let server = HTTPServer(socket: socket, backend: backend) { $0.get("/") { _ in .text("") } }
+            let error = await #expect(throws: BackendComponentNotAvailable.self) { try await server.start() }
+            #expect(error?.description.contains("it is available in: 'cooperative', 'threading'") == true)
         }
     }
 
