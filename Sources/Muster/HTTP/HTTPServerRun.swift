@@ -25,6 +25,15 @@ final class HTTPServerRun: HTTPHandler, @unchecked Sendable {
     var loop: EventLoop { transport.loop }
 
     private let transport: HTTPTransport
+    private struct Calls {
+        var isOver = false
+        var next = 0
+        /// What to do with those whose turn does not come.
+        var waiting: [Int: @Sendable () -> Void] = [:]
+    }
+
+    /// The calls that wait for the loop's thread.
+    private let calls = Locked(Calls())
     private let isShared: Bool
     private let tls: TLSSource?
     /// Whether a look at a change of the web config file is scheduled.
@@ -87,33 +96,54 @@ final class HTTPServerRun: HTTPHandler, @unchecked Sendable {
     func start() async throws(HTTPServerError) {
         do throws(HTTPTransportError) {
             guard isShared else {
-                return try transport.start(self, whenDone: { [ended] in ended.complete(with: ()) })
+                return try transport.start(self, whenDone: { [self] in finish() })
             }
-            let result: Result<Void, HTTPTransportError> = await onLoop { [self] in
+            let result: Result<Void, HTTPTransportError>? = await onLoop { [self] in
                 Result { () throws(HTTPTransportError) in try transport.start(self) }
             }
-            try result.get()
+            try result?.get()
         } catch {
             throw HTTPServerError(error)
         }
     }
 
-    /// Runs something on the loop's thread.
-    ///
-    /// - Parameter isLater: Whether not now, as the library may be calling: a handler begins in its call.
-    func onLoop<Value: Sendable>(isLater: Bool = false, _ work: @escaping @Sendable () -> Value) async -> Value {
-        if loop.isCurrent, !isLater { return work() }
+    /// Runs something on the loop's thread; returns `nil` if that thread has ended.
+    @discardableResult
+    func onLoop<Value: Sendable>(_ work: @escaping @Sendable () -> Value) async -> Value? {
+        if loop.isCurrent { return work() }
         return await withCheckedContinuation { continuation in
-            loop.submit { continuation.resume(returning: work()) }
+            let number: Int? = calls.withLock { calls in
+                guard !calls.isOver else { return nil }
+                calls.next += 1
+                calls.waiting[calls.next] = { continuation.resume(returning: nil) }
+                return calls.next
+            }
+            guard let number else { return continuation.resume(returning: nil) }
+            loop.submit { [self] in
+                guard calls.withLock({ $0.waiting.removeValue(forKey: number) }) != nil else { return }
+                continuation.resume(returning: work())
+            }
         }
     }
 
+    /// The loop runs nothing of this server's any more.
+    private func finish() {
+        let waiting = calls.withLock { calls in
+            calls.isOver = true
+            defer { calls.waiting = [:] }
+            return calls.waiting.values
+        }
+        for abandon in waiting { abandon() }
+        ended.complete(with: ())
+    }
+
+    /// Several stops wait for one end; one that is not graceful brings it about.
     func stop(graceful: Bool, until deadline: MonotonicInstant?) async throws {
+        let drained = Completion<Void>()
+        ended.whenComplete { drained.complete(with: ()) }
+        // Not at once, as the library may be calling: a handler begins in its call.
         if graceful {
-            let drained = Completion<Void>()
-            await onLoop(isLater: true) { [self] in
-                transport.drain(patience: limits.idleGrace) { drained.complete(with: ()) }
-            }
+            loop.submit { [self] in transport.drain(patience: limits.idleGrace) { drained.complete(with: ()) } }
             do {
                 _ = try await drained.wait(
                     until: deadline, clock: engine.clock, operation: "the requests of the HTTP server '\(name)'")
@@ -126,13 +156,13 @@ final class HTTPServerRun: HTTPHandler, @unchecked Sendable {
     }
 
     private func end() async {
-        await onLoop(isLater: true) { [self] in
+        loop.submit { [self] in
             transport.forEachExchange { ($0 as? HTTPServerExchange)?.cancel() }
             transport.stop()
             metrics.connections.set(0)
-            if isShared { ended.complete(with: ()) }
+            if isShared { finish() }
         }
-        if !isShared { try? await ended.wait() }
+        try? await ended.wait()
     }
 
     // MARK: The transport's calls
@@ -384,7 +414,7 @@ final class HTTPServerExchange: HTTPExchangeDelegate, @unchecked Sendable {
         _ answer: HTTPAnswer, _ length: Int?, isHead: Bool,
         _ produce: @Sendable (HTTPServer.ResponseBody.Write) async throws -> Void
     ) async {
-        let body: ResponseChannel? = await run.onLoop { [self] in
+        let body = await run.onLoop { [self] () -> ResponseChannel? in
             guard let exchange else { return nil }
             let isOpen = requestBody == nil || exchange.isComplete
             let body = ResponseChannel(loop: run.loop, exchange, isOpen: isOpen, closedCapacity: run.limits.bodySize)
@@ -395,7 +425,7 @@ final class HTTPServerExchange: HTTPExchangeDelegate, @unchecked Sendable {
             if isOpen { exchange.respond(answer) } else { heldAnswer = answer }
             return body
         }
-        guard let body, !isHead else { return }
+        guard let body = body ?? nil, !isHead else { return }
         do {
             let left = Locked(length)
             try await produce { [self] part in
