@@ -11,7 +11,7 @@ import MusterPlatform
 
 /// One run of an ``HTTPServer``, from its start to its stop.
 ///
-/// Sound as `@unchecked Sendable`: constants, and what is touched on the loop's thread only.
+/// Sound as `@unchecked Sendable`: constants, locked state, and what is touched on the loop's thread only.
 final class HTTPServerRun: HTTPHandler, @unchecked Sendable {
     let name: String
     let limits: HTTPServer.Limits
@@ -425,7 +425,12 @@ final class HTTPServerExchange: HTTPExchangeDelegate, @unchecked Sendable {
             if isOpen { exchange.respond(answer) } else { heldAnswer = answer }
             return body
         }
-        guard let body = body ?? nil, !isHead else { return }
+        guard let body = body ?? nil else { return }
+        // Nothing of it is sent.
+        if isHead {
+            await run.onLoop { self.openResponse() }
+            return
+        }
         do {
             let left = Locked(length)
             try await produce { [self] part in

@@ -227,6 +227,11 @@ struct HTTPServerTests {
             #expect(try other.rest().hasPrefix("HTTP/1.1 200 "))
             #expect(try client.get("/none").status == 404)
             #expect(try client.get("/folder").status == 404)
+            // With a body that nobody reads.
+            let unread = try bench.client()
+            unread.request("HEAD", "/chunks", ["Content-Length: 5"])
+            unread.send("hello")
+            #expect(try unread.rest().hasPrefix("HTTP/1.1 200 "))
             // A client of HTTP/1.0 knows the end by the end of the connection.
             let old = try bench.client()
             old.send("GET /chunks HTTP/1.0\r\n\r\n")
