@@ -48,7 +48,8 @@ fuzz: setup ## Feed settings, arenas, vital signs and messages some ten million 
 
 bench: ## Measure against references in the same run, and print the ratios.
 	@scripts/install-packages build bench
-	$(SWIFT) build $(RELEASE) --product muster-bench
+	$(SWIFT) build $(RELEASE) --traits Hummingbird --product muster-bench
+	$(SWIFT) build $(RELEASE) --traits Hummingbird --product muster-bench-hummingbird
 	$(CC) -O2 -o .build/release/muster-bench-reference Sources/muster-bench-reference/main.c
 	.build/release/muster-bench $(BENCH_OPTIONS)
 

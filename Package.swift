@@ -56,12 +56,13 @@ let package = Package(
         // Loaded like libmicrohttpd, whose TLS it is.
         .target(name: "CGnuTLS"),
         .target(name: "CMuster"),
+        .target(name: "MusterLock", swiftSettings: swiftSettings),
 
         // Floor 1: the operating system in Swift's terms.
         .target(
             name: "MusterPlatform",
             dependencies: [
-                "CMuster", .product(name: "DequeModule", package: "swift-collections"),
+                "CMuster", "MusterLock", .product(name: "DequeModule", package: "swift-collections"),
                 .product(name: "Logging", package: "swift-log"),
             ],
             swiftSettings: swiftSettings,
@@ -71,7 +72,7 @@ let package = Package(
         .target(
             name: "MusterMetrics",
             dependencies: [
-                "CMuster", "MusterPlatform",
+                "MusterLock", "CMuster", "MusterPlatform",
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "CoreMetrics", package: "swift-metrics"),
             ],
@@ -81,14 +82,14 @@ let package = Package(
         .target(
             name: "MusterHealth",
             dependencies: [
-                "CMuster", "MusterPlatform", "MusterMetrics",
+                "MusterLock", "CMuster", "MusterPlatform", "MusterMetrics",
                 .product(name: "Logging", package: "swift-log"),
             ],
             swiftSettings: swiftSettings),
         .target(
             name: "MusterExecution",
             dependencies: [
-                "CMuster", "MusterPlatform", "MusterMetrics",
+                "MusterLock", "CMuster", "MusterPlatform", "MusterMetrics",
                 .product(name: "Logging", package: "swift-log"),
             ],
             swiftSettings: swiftSettings),
@@ -102,14 +103,15 @@ let package = Package(
         .target(
             name: "MusterEndpoint",
             dependencies: [
-                "CGnuTLS", "CYaml", "CCrypt", "CZlib", "MusterPlatform", "MusterMetrics", "MusterHealth", "MusterHTTP",
+                "MusterLock", "CGnuTLS", "CYaml", "CCrypt", "CZlib", "MusterPlatform", "MusterMetrics", "MusterHealth",
+                "MusterHTTP",
                 .product(name: "Logging", package: "swift-log"),
             ],
             swiftSettings: swiftSettings),
         .target(
             name: "MusterSupervision",
             dependencies: [
-                "CMuster", "MusterPlatform", "MusterMetrics", "MusterHealth",
+                "MusterLock", "CMuster", "MusterPlatform", "MusterMetrics", "MusterHealth",
                 .product(name: "Logging", package: "swift-log"),
             ],
             swiftSettings: swiftSettings),
@@ -118,7 +120,8 @@ let package = Package(
         .target(
             name: "Muster",
             dependencies: [
-                "CMuster", "MusterPlatform", "MusterMetrics", "MusterExecution", "MusterHealth", "MusterHTTP",
+                "MusterLock", "CMuster", "MusterPlatform", "MusterMetrics", "MusterExecution", "MusterHealth",
+                "MusterHTTP",
                 "MusterEndpoint", "MusterSupervision",
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "CoreMetrics", package: "swift-metrics"),
@@ -130,14 +133,14 @@ let package = Package(
         // Floor 6: beside the executables.
         .target(
             name: "MusterTestKit",
-            dependencies: ["MusterPlatform", "MusterMetrics", "MusterExecution", "Muster"],
+            dependencies: ["MusterLock", "MusterPlatform", "MusterMetrics", "MusterExecution", "Muster"],
             swiftSettings: swiftSettings),
 
         // Empty without the trait.
         .target(
             name: "MusterServiceLifecycle",
             dependencies: [
-                "Muster",
+                "MusterLock", "Muster",
                 .product(name: "Logging", package: "swift-log"),
                 .product(
                     name: "ServiceLifecycle", package: "swift-service-lifecycle",
@@ -148,7 +151,7 @@ let package = Package(
         .target(
             name: "MusterNIO",
             dependencies: [
-                "CMuster", "Muster", "MusterPlatform",
+                "MusterLock", "CMuster", "Muster", "MusterPlatform",
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "NIOCore", package: "swift-nio", condition: .when(traits: ["NIO"])),
                 .product(name: "NIOPosix", package: "swift-nio", condition: .when(traits: ["NIO"])),
@@ -159,7 +162,7 @@ let package = Package(
         .target(
             name: "MusterHummingbird",
             dependencies: [
-                "Muster", "MusterNIO", "MusterPlatform", "MusterServiceLifecycle",
+                "MusterLock", "Muster", "MusterNIO", "MusterPlatform", "MusterServiceLifecycle",
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "Hummingbird", package: "hummingbird", condition: .when(traits: ["Hummingbird"])),
                 .product(name: "HummingbirdCore", package: "hummingbird", condition: .when(traits: ["Hummingbird"])),
@@ -187,12 +190,12 @@ let package = Package(
 
         // Tests. This one is used by several of them.
         .target(
-            name: "MusterTestSupport", dependencies: ["MusterPlatform"], path: "Tests/MusterTestSupport",
+            name: "MusterTestSupport", dependencies: ["MusterLock", "MusterPlatform"], path: "Tests/MusterTestSupport",
             swiftSettings: swiftSettings),
         // The program that the tests of processes drive.
         .executableTarget(
             name: "muster-test-program",
-            dependencies: ["Muster", .product(name: "Logging", package: "swift-log")],
+            dependencies: ["MusterLock", "Muster", .product(name: "Logging", package: "swift-log")],
             path: "Tests/MusterTestProgram", swiftSettings: swiftSettings),
         // An example: a service of oslo.service's, ported by the migration page, and run by a test of processes.
         .executableTarget(
@@ -207,19 +210,21 @@ let package = Package(
             swiftSettings: swiftSettings),
         .testTarget(
             name: "MusterPlatformTests",
-            dependencies: ["MusterPlatform", "MusterTestSupport", .product(name: "Logging", package: "swift-log")],
+            dependencies: [
+                "MusterLock", "MusterPlatform", "MusterTestSupport", .product(name: "Logging", package: "swift-log"),
+            ],
             swiftSettings: swiftSettings),
         .testTarget(
             name: "MusterMetricsTests",
             dependencies: [
-                "MusterMetrics", "MusterPlatform", "MusterTestSupport",
+                "MusterLock", "MusterMetrics", "MusterPlatform", "MusterTestSupport",
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "Metrics", package: "swift-metrics"),
             ],
             swiftSettings: swiftSettings),
         .testTarget(
             name: "MusterExecutionTests",
-            dependencies: ["MusterExecution", "MusterPlatform", "MusterMetrics", "MusterTestSupport"],
+            dependencies: ["MusterLock", "MusterExecution", "MusterPlatform", "MusterMetrics", "MusterTestSupport"],
             swiftSettings: swiftSettings),
         .testTarget(
             name: "MusterHTTPTests", dependencies: ["MusterHTTP", "MusterPlatform"],
@@ -227,7 +232,8 @@ let package = Package(
         .testTarget(
             name: "MusterEndpointTests",
             dependencies: [
-                "MusterEndpoint", "MusterHTTP", "MusterHealth", "MusterMetrics", "MusterPlatform", "MusterTestSupport",
+                "MusterLock", "MusterEndpoint", "MusterHTTP", "MusterHealth", "MusterMetrics", "MusterPlatform",
+                "MusterTestSupport",
                 "CZlib",
                 .product(name: "Logging", package: "swift-log"),
             ],
@@ -235,14 +241,16 @@ let package = Package(
         .testTarget(
             name: "MusterSupervisionTests",
             dependencies: [
-                "MusterSupervision", "MusterHealth", "MusterPlatform", "MusterMetrics", "MusterTestSupport",
+                "MusterLock", "MusterSupervision", "MusterHealth", "MusterPlatform", "MusterMetrics",
+                "MusterTestSupport",
                 .product(name: "Logging", package: "swift-log"),
             ],
             swiftSettings: swiftSettings),
         .testTarget(
             name: "MusterTests",
             dependencies: [
-                "Muster", "MusterTestKit", "MusterExecution", "MusterHealth", "MusterMetrics", "MusterPlatform",
+                "MusterLock", "Muster", "MusterTestKit", "MusterExecution", "MusterHealth", "MusterMetrics",
+                "MusterPlatform",
                 "MusterTestSupport",
                 .product(name: "HTTPTypes", package: "swift-http-types"),
                 .product(name: "Logging", package: "swift-log"),
@@ -269,7 +277,8 @@ let package = Package(
         .testTarget(
             name: "MusterServiceLifecycleTests",
             dependencies: [
-                "muster-lifecycle-program", "MusterServiceLifecycle", "Muster", "MusterTestKit", "MusterTestSupport",
+                "MusterLock", "muster-lifecycle-program", "MusterServiceLifecycle", "Muster", "MusterTestKit",
+                "MusterTestSupport",
                 .product(name: "Logging", package: "swift-log"),
                 .product(
                     name: "ServiceLifecycle", package: "swift-service-lifecycle",
@@ -291,7 +300,8 @@ let package = Package(
         .testTarget(
             name: "MusterHummingbirdTests",
             dependencies: [
-                "muster-hummingbird-program", "MusterHummingbird", "MusterNIO", "Muster", "MusterExecution",
+                "MusterLock", "muster-hummingbird-program", "MusterHummingbird", "MusterNIO", "Muster",
+                "MusterExecution",
                 "MusterPlatform", "MusterTestKit", "MusterTestSupport",
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "Hummingbird", package: "hummingbird", condition: .when(traits: ["Hummingbird"])),
@@ -302,7 +312,7 @@ let package = Package(
             swiftSettings: swiftSettings),
         .testTarget(
             name: "MusterIntegrationTests",
-            dependencies: ["MusterPlatform", "MusterDemoSupport", "MusterTestSupport"],
+            dependencies: ["MusterLock", "MusterPlatform", "MusterDemoSupport", "MusterTestSupport"],
             swiftSettings: swiftSettings),
         // What is in deploy/, with the tools that read it.
         .testTarget(
@@ -324,7 +334,7 @@ let package = Package(
             swiftSettings: swiftSettings),
         // Drives the program above; `swift test` builds that one, too.
         .testTarget(
-            name: "MusterProcessTests", dependencies: ["MusterPlatform", "MusterTestSupport"],
+            name: "MusterProcessTests", dependencies: ["MusterLock", "MusterPlatform", "MusterTestSupport"],
             swiftSettings: swiftSettings),
     ]
 )
@@ -345,14 +355,14 @@ if hasExecutables {
         .executableTarget(
             name: "muster",
             dependencies: [
-                "CCurl", "CMuster", "MusterPlatform", "MusterCommand", "Muster",
+                "MusterLock", "CCurl", "CMuster", "MusterPlatform", "MusterCommand", "Muster",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             swiftSettings: swiftSettings),
         .executableTarget(
             name: "muster-demo",
             dependencies: [
-                "Muster", "MusterDemoSupport",
+                "MusterLock", "Muster", "MusterDemoSupport",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "HTTPTypes", package: "swift-http-types"),
                 .product(name: "Logging", package: "swift-log"),
@@ -364,11 +374,20 @@ if hasExecutables {
         .executableTarget(
             name: "muster-bench",
             dependencies: [
-                "CMusterBench", "CMicrohttpd", "MusterPlatform", "MusterMetrics", "MusterExecution",
+                "MusterLock", "CMusterBench", "CMicrohttpd", "MusterPlatform", "MusterMetrics", "MusterExecution",
                 "MusterEndpoint", "MusterHealth", "MusterSupervision", "Muster",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "HTTPTypes", package: "swift-http-types"),
                 .product(name: "Logging", package: "swift-log"),
+            ],
+            swiftSettings: swiftSettings),
+        // What `muster-bench` compares the HTTP server with.
+        .executableTarget(
+            name: "muster-bench-hummingbird",
+            dependencies: [
+                .product(name: "Hummingbird", package: "hummingbird", condition: .when(traits: ["Hummingbird"])),
+                .product(name: "NIOCore", package: "swift-nio", condition: .when(traits: ["Hummingbird"])),
+                .product(name: "NIOPosix", package: "swift-nio", condition: .when(traits: ["Hummingbird"])),
             ],
             swiftSettings: swiftSettings),
     ]

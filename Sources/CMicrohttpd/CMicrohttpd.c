@@ -143,3 +143,15 @@ enum MHD_Result MHD_add_response_header(struct MHD_Response *response, const cha
 }
 
 void MHD_destroy_response(struct MHD_Response *response) { library.MHD_destroy_response(response); }
+
+static enum MHD_Result take_header(void *context, enum MHD_ValueKind kind, const char *name, const char *value) {
+    struct cmicrohttpd_header **next = context;
+    (*next)->name = name;
+    (*next)->value = value ? value : "";
+    (*next)++;
+    return MHD_YES;
+}
+
+void cmicrohttpd_headers(struct MHD_Connection *connection, struct cmicrohttpd_header *headers) {
+    MHD_get_connection_values(connection, MHD_HEADER_KIND, take_header, &headers);
+}

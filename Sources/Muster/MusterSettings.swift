@@ -5,6 +5,7 @@ import Logging
 public import MusterEndpoint
 import MusterExecution
 import MusterHealth
+import MusterLock
 import MusterMetrics
 import MusterPlatform
 public import MusterSupervision

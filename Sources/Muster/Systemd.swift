@@ -4,6 +4,7 @@ import Glibc
 public import Logging
 import MusterEndpoint
 import MusterHealth
+import MusterLock
 package import MusterPlatform
 import MusterSupervision
 
@@ -114,7 +115,7 @@ public final class SystemdNotifier: Sendable {
                 failed(message, SystemError("send"))
             }
             // Taken out only now, so that later messages stay behind it.
-            state.withLock { $0.pending.removeFirst() }
+            state.withLock { _ = $0.pending.removeFirst() }
         }
         return true
     }

@@ -4,6 +4,7 @@ import Glibc
 package import Logging
 import MusterHTTP
 package import MusterHealth
+import MusterLock
 package import MusterMetrics
 public import MusterPlatform
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import MusterLock
 package import MusterPlatform
 
 /// A one-shot event with a value: set once, awaited by any number of tasks.

@@ -80,21 +80,15 @@ extension ExecutionEngine {
     ) throws(EngineError) -> ResultJob<Value> {
         guard !ledger.isClosed else { throw .shutDown(engine: self.name) }
         let placement = try placeJob(named: name)
-        let job = ResultJob<Value>(name: name, group: group, ledger: ledger)
+        let job = ResultJob(name: name, group: group, ledger: ledger, placement: placement, body)
         guard ledger.open(job) else {
             placement.release()
             throw .shutDown(engine: self.name)
         }
-        let work: @Sendable () async -> Void = {
-            placement.prepare()
-            await Job.$current.withValue(job) {
-                await job.run(body, release: placement.release)
-            }
-        }
         let task =
             atOnce && sharedLoop?.isCurrent == true
-            ? Task.immediate(name: name, executorPreference: placement.executor, operation: work)
-            : Task(name: name, executorPreference: placement.executor, operation: work)
+            ? Task.immediate(executorPreference: placement.executor) { await job.main() }
+            : Task(name: name, executorPreference: placement.executor) { await job.main() }
         job.adopt(task)
         return job
     }

@@ -1,17 +1,24 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import MusterLock
 public import MusterMetrics
 public import MusterPlatform
 import Synchronization
 
 /// One unit of concurrent work: a Swift task on the thread or threads of an engine.
 ///
-/// Sound as `@unchecked Sendable`: it and its subclass, in this file, have constants and locked state.
+/// Sound as `@unchecked Sendable`: it and its subclass, in this file, have constants, and state under the ledger's lock.
 public class Job: @unchecked Sendable {
-    private struct State {
+    fileprivate struct Life {
         var phase = JobState.queued
         var isCancelled = false
         var task: Task<Void, Never>?
+        var outcome: JobOutcome?
+        /// The end as an event, once somebody has asked for it.
+        var ending: Completion<JobOutcome>?
+        /// The neighbours among the jobs alive.
+        var next: Job?
+        unowned(unsafe) var previous: Job?
     }
 
     /// A number that no other job of the process has.
@@ -22,10 +29,10 @@ public class Job: @unchecked Sendable {
     package let group: String?
 
     private let ledger: JobLedger
-    private let life = Locked(State())
-    private let completion = Completion<JobOutcome>()
+    /// Under the ledger's lock.
+    fileprivate var life = Life()
 
-    init(name: String, group: String?, ledger: JobLedger) {
+    fileprivate init(name: String, group: String?, ledger: JobLedger) {
         id = JobLedger.lastIdentifier.wrappingAdd(1, ordering: .relaxed).newValue
         self.name = name
         self.group = group
@@ -36,21 +43,19 @@ public class Job: @unchecked Sendable {
     @TaskLocal public static var current: Job?
 
     /// Where the job is in its life.
-    package var state: JobState { life.withLock { $0.phase } }
+    package var state: JobState { ledger.withLock { _ in life.phase } }
 
     /// How the job ended, once it has.
-    public var outcome: JobOutcome? { completion.value }
+    public var outcome: JobOutcome? { ledger.withLock { _ in life.outcome } }
 
     /// Asks the job to end: its task is cancelled, which ends every sleep and wait of the runtime in it. The body of
     /// a job that has not started never runs.
     public func cancel() {
-        let task: Task<Void, Never>? = life.withLock { state in
-            guard !state.isCancelled, state.phase != .finished else { return nil }
-            state.isCancelled = true
-            // Under this lock, as every move is: the ledger hears of a job's moves in their order.
-            ledger.moved(from: state.phase, to: .stopping)
-            state.phase = .stopping
-            return state.task
+        let task: Task<Void, Never>? = ledger.withLock { ledger in
+            guard !life.isCancelled, life.phase != .finished else { return nil }
+            life.isCancelled = true
+            ledger.move(self, to: .stopping)
+            return life.task
         }
         task?.cancel()
     }
@@ -66,65 +71,77 @@ public class Job: @unchecked Sendable {
 
     @discardableResult
     package func wait(until deadline: MonotonicInstant?, clock: any RuntimeClock) async throws -> JobOutcome {
-        try await completion.wait(until: deadline, clock: clock, operation: "job '\(name)'")
+        try await ending.wait(until: deadline, clock: clock, operation: "job '\(name)'")
     }
 
     /// Runs a closure when the job is over, on the thread it ended on; at once when it is over already.
     ///
     /// The thread may have been promised to another job by then, so the closure should be brief.
     public func link(_ callback: @escaping @Sendable (JobOutcome) -> Void) {
-        completion.whenComplete(callback)
+        ending.whenComplete(callback)
+    }
+
+    private var ending: Completion<JobOutcome> {
+        let (ending, outcome): (Completion<JobOutcome>, JobOutcome?) = ledger.withLock { _ in
+            // The job's own end announces it.
+            if let ending = life.ending { return (ending, nil) }
+            let ending = Completion<JobOutcome>()
+            life.ending = ending
+            return (ending, life.outcome)
+        }
+        if let outcome { ending.complete(with: outcome) }
+        return ending
     }
 
     /// Takes up the job's task; cancels it when that was asked for in the meantime.
     func adopt(_ task: Task<Void, Never>) {
-        let isCancelled = life.withLock { state in
-            if state.phase != .finished { state.task = task }
-            return state.isCancelled
+        let isCancelled = ledger.withLock { _ in
+            if life.phase != .finished { life.task = task }
+            return life.isCancelled
         }
         if isCancelled { task.cancel() }
     }
 
-    /// Runs the body.
-    ///
-    /// - Parameters:
-    ///   - body: What the job does.
-    ///   - release: Gives back the job's place. Called when the body is over and before anyone hears of it, so that
-    ///     whoever waited for the end can have the place.
-    fileprivate func run(_ body: () async throws -> Void, release: @Sendable () -> Void) async {
-        let hasStarted = life.withLock { state in
-            guard state.phase == .queued else { return false }
-            ledger.moved(from: .queued, to: .running)
-            state.phase = .running
+    /// Enters the job as running. Returns whether its body is to run.
+    fileprivate func begin() -> Bool {
+        ledger.withLock { ledger in
+            guard life.phase == .queued else { return false }
+            ledger.move(self, to: .running)
             return true
         }
-        var outcome = JobOutcome.finished
-        do {
-            guard hasStarted else { throw CancellationError() }
-            try await body()
-        } catch is CancellationError where life.withLock({ $0.isCancelled }) {
-            outcome = .cancelled
-        } catch {
-            outcome = .failed(error)
+    }
+
+    fileprivate func outcome(of error: any Error) -> JobOutcome {
+        error is CancellationError && ledger.withLock({ _ in life.isCancelled }) ? .cancelled : .failed(error)
+    }
+
+    fileprivate func end(_ outcome: JobOutcome) {
+        let (ending, waiting) = ledger.withLock { ledger in
+            life.task = nil
+            life.outcome = outcome
+            return (life.ending, ledger.remove(self, outcome: outcome))
         }
-        release()
-        let waiting = life.withLock { state in
-            defer {
-                state.phase = .finished
-                state.task = nil
-            }
-            return ledger.ended(self, from: state.phase, outcome: outcome)
-        }
-        completion.complete(with: outcome)
+        ending?.complete(with: outcome)
         for completion in waiting { completion.complete(with: ()) }
     }
 }
 
 /// A job with the value that its body returns.
 ///
-/// Sound as `@unchecked Sendable` for its superclass' reason.
+/// Sound as `@unchecked Sendable` for its superclass' reason; `body` and `value` belong to its task until its end.
 public final class ResultJob<Value: Sendable>: Job, @unchecked Sendable {
-    private let value = Locked<Value?>(nil)
+    private let placement: EngineExecutor
+    private var body: (@Sendable () async throws -> Value)?
+    private var value: Value?
+
+    init(
+        name: String, group: String?, ledger: JobLedger, placement: EngineExecutor,
+        _ body: @escaping @Sendable () async throws -> Value
+    ) {
+        self.placement = placement
+        self.body = body
+        super.init(name: name, group: group, ledger: ledger)
+    }
 
     /// Waits until the job is over.
     ///
@@ -134,16 +151,25 @@ public final class ResultJob<Value: Sendable>: Job, @unchecked Sendable {
     ///   ``TimeLimitExceeded`` at the deadline.
     public func result(until deadline: MonotonicInstant? = nil) async throws -> Value {
         if case .failed(let error) = try await wait(until: deadline) { throw error }
-        guard let value = value.withLock({ $0 }) else { throw CancellationError() }
+        guard let value else { throw CancellationError() }
         return value
     }
 
-    func run(_ body: @Sendable () async throws -> Value, release: @Sendable () -> Void) async {
-        await super.run(
-            {
-                let result = try await body()
-                value.withLock { $0 = result }
-            }, release: release)
+    /// What the job's task does.
+    nonisolated(nonsending) func main() async {
+        placement.prepare()
+        await Job.$current.withValue(self) {
+            var outcome = JobOutcome.finished
+            do {
+                guard let body = body.take(), begin() else { throw CancellationError() }
+                value = try await body()
+            } catch {
+                outcome = self.outcome(of: error)
+            }
+            // Before anyone hears of the end, so that whoever waits for it can have the place.
+            placement.release()
+            end(outcome)
+        }
     }
 }
 
@@ -174,21 +200,82 @@ package enum JobState: String, Hashable, Sendable, CaseIterable {
     case finished
 }
 
-/// The jobs alive in one engine.
+/// The jobs alive in one engine, and the lock that their states are under.
 public final class JobLedger: Sendable {
     fileprivate struct State {
-        var alive: [UInt64: Job] = [:]
-        var queued = 0
-        var running = 0
-        var stopping = 0
+        let instruments: JobInstruments
+        /// The ends of the list of the jobs alive.
+        private(set) var first: Job?
+        private unowned(unsafe) var last: Job?
+        private var queued = 0
+        private var running = 0
+        private var stopping = 0
         var isClosed = false
         var emptied: [Completion<Void>] = []
+
+        init(instruments: JobInstruments) {
+            self.instruments = instruments
+        }
+
+        var census: Census { Census(queued: queued, running: running, stopping: stopping) }
+
+        /// The jobs alive, the oldest first.
+        var jobs: [Job] {
+            var jobs: [Job] = []
+            var next = first
+            while let job = next {
+                jobs.append(job)
+                next = job.life.next
+            }
+            return jobs
+        }
+
+        mutating func append(_ job: Job) {
+            job.life.previous = last
+            if let last { last.life.next = job } else { first = job }
+            last = job
+            instruments.jobs.increment()
+            count(job.life.phase, by: 1)
+        }
+
+        mutating func move(_ job: Job, to phase: JobState) {
+            count(phase, by: 1)
+            count(job.life.phase, by: -1)
+            job.life.phase = phase
+        }
+
+        /// Strikes a job out.
+        ///
+        /// - Returns: The events that happen with the end of the last job, to be completed after the job's own.
+        mutating func remove(_ job: Job, outcome: JobOutcome) -> [Completion<Void>] {
+            if case .failed = outcome { instruments.failures.increment() }
+            count(job.life.phase, by: -1)
+            job.life.phase = .finished
+            let next = job.life.next
+            let previous = job.life.previous
+            job.life.next = nil
+            if let previous { previous.life.next = next } else { first = next }
+            if let next { next.life.previous = previous } else { last = previous }
+            guard first == nil else { return [] }
+            defer { emptied = [] }
+            return emptied
+        }
+
+        /// The gauges change under the lock too, or one could be taken down before it was put up.
+        private mutating func count(_ phase: JobState, by difference: Int) {
+            switch phase {
+            case .queued: queued += difference
+            case .running: running += difference
+            case .stopping: stopping += difference
+            case .finished: return
+            }
+            instruments.alive(phase).add(Double(difference))
+        }
     }
 
     fileprivate static let lastIdentifier = Atomic<UInt64>(0)
 
-    private let state = Locked(State())
-    private let instruments: JobInstruments
+    private let state: Locked<State>
 
     /// Creates an empty ledger that keeps the metrics of a backend's jobs up to date.
     ///
@@ -198,7 +285,12 @@ public final class JobLedger: Sendable {
     }
 
     package init(instruments: JobInstruments) {
-        self.instruments = instruments
+        state = Locked(State(instruments: instruments))
+    }
+
+    @inline(__always)
+    fileprivate func withLock<Result>(_ body: (inout State) -> sending Result) -> sending Result {
+        state.withLock(body)
     }
 
     /// Enters a new job.
@@ -207,37 +299,8 @@ public final class JobLedger: Sendable {
     func open(_ job: Job) -> Bool {
         state.withLock { state in
             guard !state.isClosed else { return false }
-            state.alive[job.id] = job
-            state.queued += 1
-            instruments.jobs.increment()
-            instruments.alive(.queued).increment()
+            state.append(job)
             return true
-        }
-    }
-
-    /// Takes note of a job's move. The gauges change under the lock too, or one could be taken down before it was
-    /// put up.
-    func moved(from: JobState, to: JobState) {
-        state.withLock { state in
-            state[from] -= 1
-            state[to] += 1
-            instruments.alive(to).increment()
-            instruments.alive(from).decrement()
-        }
-    }
-
-    /// Strikes a job out.
-    ///
-    /// - Returns: The events that happen with the end of the last job, to be completed after the job's own.
-    func ended(_ job: Job, from last: JobState, outcome: JobOutcome) -> [Completion<Void>] {
-        if case .failed = outcome { instruments.failures.increment() }
-        return state.withLock { state in
-            state[last] -= 1
-            instruments.alive(last).decrement()
-            state.alive[job.id] = nil
-            guard state.alive.isEmpty else { return [] }
-            defer { state.emptied = [] }
-            return state.emptied
         }
     }
 
@@ -245,12 +308,10 @@ public final class JobLedger: Sendable {
     var isClosed: Bool { state.withLock { $0.isClosed } }
 
     /// The number of jobs by state.
-    package var census: Census {
-        state.withLock { Census(queued: $0.queued, running: $0.running, stopping: $0.stopping) }
-    }
+    package var census: Census { state.withLock { $0.census } }
 
-    /// The jobs alive, in no order.
-    package var jobs: [Job] { state.withLock { Array($0.alive.values) } }
+    /// The jobs alive, the oldest first.
+    package var jobs: [Job] { state.withLock { $0.jobs } }
 
     /// Refuses new jobs from now on and cancels the present ones.
     ///
@@ -259,33 +320,13 @@ public final class JobLedger: Sendable {
         let completion = Completion<Void>()
         let jobs = state.withLock { state in
             state.isClosed = true
-            if !state.alive.isEmpty { state.emptied.append(completion) }
-            return Array(state.alive.values)
+            let jobs = state.jobs
+            if !jobs.isEmpty { state.emptied.append(completion) }
+            return jobs
         }
         if jobs.isEmpty { completion.complete(with: ()) }
         for job in jobs { job.cancel() }
         return completion
-    }
-}
-
-extension JobLedger.State {
-    fileprivate subscript(_ state: JobState) -> Int {
-        get {
-            switch state {
-            case .queued: queued
-            case .running: running
-            case .stopping: stopping
-            case .finished: 0
-            }
-        }
-        set {
-            switch state {
-            case .queued: queued = newValue
-            case .running: running = newValue
-            case .stopping: stopping = newValue
-            case .finished: break
-            }
-        }
     }
 }
 

@@ -36,6 +36,7 @@ package enum HTTPBodyPart {
 package struct HTTPAnswer: Sendable {
     package enum Body: Sendable {
         case bytes([UInt8])
+        case text(String)
         /// Of a known size, or in chunks.
         case source(any HTTPBodySource, size: UInt64?)
         /// Part of a file. The descriptor is closed when it has been sent.
@@ -61,7 +62,7 @@ package struct HTTPAnswer: Sendable {
     /// A few words as the body.
     package init(status: Int, text: String) {
         self.init(
-            status: status, headers: [("Content-Type", "text/plain; charset=utf-8")], body: .bytes(Array(text.utf8)))
+            status: status, headers: [("Content-Type", "text/plain; charset=utf-8")], body: .text(text))
     }
 
     static let tooLate = HTTPAnswer(status: 503, text: "the answer takes too long\n")
@@ -80,6 +81,8 @@ package struct HTTPAnswer: Sendable {
         switch body {
         case .bytes(let bytes):
             return Array((text + "Content-Length: \(bytes.count)\r\n\r\n").utf8) + (isHead ? [] : bytes)
+        case .text(let body):
+            return Array((text + "Content-Length: \(body.utf8.count)\r\n\r\n" + (isHead ? "" : body)).utf8)
         case .source, .file: return isHead ? Array((text + "\r\n").utf8) : nil
         }
     }

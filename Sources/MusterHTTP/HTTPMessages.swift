@@ -14,8 +14,8 @@ package struct TransportRequest {
     let mark: UnsafeMutablePointer<UnsafeMutableRawPointer?>
     /// Where it came from.
     package let connection: HTTPConnection
-    /// Whether a body follows, which is not read.
-    package internal(set) var hasBody = false
+    /// Whether a body follows.
+    package var hasBody: Bool { connection.framing.announcesBody }
 
     init(
         pointer: OpaquePointer, pathBytes: UnsafePointer<CChar>, method: UnsafePointer<CChar>,
@@ -45,22 +45,7 @@ package struct TransportRequest {
             let target = String(cString: pathBytes).lowercased()
             guard target.hasPrefix("http://") || target.hasPrefix("https://") else { return true }
         }
-        var framing = HeaderFraming()
-        withUnsafeMutablePointer(to: &framing) { framing in
-            cmicrohttpd_each_header(
-                pointer,
-                { context, _, name, _ in
-                    if let context, let name {
-                        context.assumingMemoryBound(to: HeaderFraming.self).pointee.add(name)
-                    }
-                    return .YES
-                }, framing)
-        }
-        let needsHost = strcmp(version, "HTTP/1.1") == 0
-        return framing.hasBadName || framing.hosts > 1 || (needsHost && framing.hosts == 0)
-            || framing.lengths > 1 || framing.encodings > 1
-            || (framing.encodings > 0 && strcmp(version, "HTTP/1.0") == 0)
-            || (framing.lengths > 0 && framing.encodings > 0)
+        return connection.framing.isMalformed(version)
     }
 
     /// Whether the method is GET or HEAD.
@@ -70,7 +55,7 @@ package struct TransportRequest {
     package var isHead: Bool { strcmp(method, "HEAD") == 0 }
 
     /// Whether the body is in chunks within another coding, or in another one.
-    package var hasUnknownCoding: Bool { header("Transfer-Encoding").map { strcasecmp($0, "chunked") != 0 } ?? false }
+    package var hasUnknownCoding: Bool { connection.framing.hasUnknownCoding }
 
     /// The method's name.
     package var methodName: String { String(cString: method) }
@@ -78,34 +63,22 @@ package struct TransportRequest {
     /// What stands between method and version, if ``HTTPTransport/Limits/keepsTargets``.
     package var target: String { connection.target }
 
-    /// All headers, in their order.
-    package var headers: [(name: String, value: String)] {
-        var headers: [(name: String, value: String)] = []
-        withUnsafeMutablePointer(to: &headers) { list in
-            cmicrohttpd_each_header(
-                pointer,
-                { context, _, name, value in
-                    guard let context, let name else { return .YES }
-                    let list = context.assumingMemoryBound(to: [(name: String, value: String)].self)
-                    list.pointee.append((String(cString: name), value.map { String(cString: $0) } ?? ""))
-                    return .YES
-                }, list)
+    /// Calls a function with each header's name and value, in their order, which are valid during the call.
+    package func forEachHeader(_ body: (UnsafePointer<CChar>, UnsafePointer<CChar>) -> Void) {
+        let count = Int(cmicrohttpd_header_count(pointer))
+        withUnsafeTemporaryAllocation(of: cmicrohttpd_header.self, capacity: count) { headers in
+            guard let start = headers.baseAddress else { return }
+            cmicrohttpd_headers(pointer, start)
+            for header in headers { body(header.name, header.value) }
         }
-        return headers
     }
 
     /// What the client has announced of the body; `nil` for one in chunks.
-    package var contentLength: UInt64? { header("Content-Length").flatMap { UInt64(String(cString: $0)) } }
+    package var contentLength: UInt64? { connection.framing.length }
 
     /// A header's value, unread and uncopied.
     package func header(_ name: String) -> UnsafePointer<CChar>? {
         MHD_lookup_connection_value(pointer, .HEADER_KIND, name)
-    }
-
-    var announcesBody: Bool {
-        if header("Transfer-Encoding") != nil { return true }
-        guard let length = header("Content-Length") else { return false }
-        return strcmp(length, "0") != 0
     }
 
     /// The arguments of the query, unescaped; one without `=` has no value.
@@ -126,18 +99,47 @@ package struct TransportRequest {
 }
 
 /// What a request's headers say of where it ends and whom it is for.
-private struct HeaderFraming {
-    var hosts = 0
-    var lengths = 0
-    var encodings = 0
-    var hasBadName = false
+struct HeaderFraming {
+    private var hosts = 0
+    private var lengths = 0
+    private var encodings = 0
+    private var hasBadName = false
+    /// What the client has announced of the body; `nil` for one in chunks.
+    private(set) var length: UInt64?
+    private(set) var announcesBody = false
+    /// Whether the body is in chunks within another coding, or in another one.
+    private(set) var hasUnknownCoding = false
 
-    mutating func add(_ name: UnsafePointer<CChar>) {
-        if strcasecmp(name, "Host") == 0 { hosts += 1 }
-        if strcasecmp(name, "Content-Length") == 0 { lengths += 1 }
-        if strcasecmp(name, "Transfer-Encoding") == 0 { encodings += 1 }
+    init() {}
+
+    init(_ request: TransportRequest) {
+        request.forEachHeader { add($0, $1) }
+    }
+
+    private mutating func add(_ name: UnsafePointer<CChar>, _ value: UnsafePointer<CChar>) {
+        switch UInt8(bitPattern: name.pointee) | 0x20 {
+        case UInt8(ascii: "h"):
+            if strcasecmp(name, "Host") == 0 { hosts += 1 }
+        case UInt8(ascii: "c"):
+            guard strcasecmp(name, "Content-Length") == 0 else { break }
+            lengths += 1
+            length = UInt64(String(cString: value))
+            if strcmp(value, "0") != 0 { announcesBody = true }
+        case UInt8(ascii: "t"):
+            guard strcasecmp(name, "Transfer-Encoding") == 0 else { break }
+            encodings += 1
+            announcesBody = true
+            if strcasecmp(value, "chunked") != 0 { hasUnknownCoding = true }
+        default: break
+        }
         // White space before the colon is part of the name here.
         if name.pointee == 0 || strpbrk(name, " \t\"(),/:;<=>?@[\\]{}") != nil { hasBadName = true }
+    }
+
+    func isMalformed(_ version: UnsafePointer<CChar>) -> Bool {
+        hasBadName || hosts > 1 || lengths > 1 || encodings > 1 || (lengths > 0 && encodings > 0)
+            || (hosts == 0 && strcmp(version, "HTTP/1.1") == 0)
+            || (encodings > 0 && strcmp(version, "HTTP/1.0") == 0)
     }
 }
 
@@ -191,22 +193,19 @@ package final class TransportResponse {
     package let status: Int
     let pointer: OpaquePointer
 
-    /// A response to an exchange; `nil` for want of memory.
-    convenience init?(_ answer: HTTPAnswer, to exchange: HTTPExchange, on transport: HTTPTransport) {
+    /// A response to an exchange, to be destroyed by the caller; `nil` for want of memory.
+    static func make(_ answer: HTTPAnswer, to exchange: HTTPExchange, on transport: HTTPTransport) -> OpaquePointer? {
         let made: OpaquePointer?
         switch answer.body {
-        case .bytes(let bytes):
-            made = bytes.withUnsafeBytes { bytes in
-                MHD_create_response_from_buffer(
-                    bytes.count, UnsafeMutableRawPointer(mutating: bytes.baseAddress), .RESPMEM_MUST_COPY)
-            }
+        case .bytes(let bytes): made = bytes.withUnsafeBytes(copying)
+        case .text(var text): made = text.withUTF8 { copying(UnsafeRawBufferPointer($0)) }
         case .file(let descriptor, let offset, let size):
             made = MHD_create_response_from_fd_at_offset64(size, descriptor, offset)
             if made == nil { close(descriptor) }
         case .source(let source, let size):
             let reader = Unmanaged.passRetained(HTTPBodyReader(source, exchange, transport))
             made = MHD_create_response_from_callback(
-                size ?? cmicrohttpd_unknown_size, Self.blockSize,
+                size ?? cmicrohttpd_unknown_size, blockSize,
                 { context, _, buffer, room in
                     guard let context, let buffer else { return cmicrohttpd_end_with_error }
                     return Unmanaged<HTTPBodyReader>.fromOpaque(context).takeUnretainedValue()
@@ -217,8 +216,17 @@ package final class TransportResponse {
                 })
             if made == nil { reader.release() }
         }
-        self.init(answer.status, answer.headers, made)
-        if answer.closesConnection { _ = MHD_add_response_header(pointer, "Connection", "close") }
+        guard let made else { return nil }
+        add(answer.headers, to: made)
+        if answer.closesConnection { _ = MHD_add_response_header(made, "Connection", "close") }
+        return made
+    }
+
+    private static func add(_ headers: [(name: String, value: String)], to response: OpaquePointer) {
+        for (name, value) in headers {
+            // It fails for want of memory only, and then the response goes without.
+            name.withCString { name in _ = value.withCString { MHD_add_response_header(response, name, $0) } }
+        }
     }
 
     /// How much of a body of known size is asked for at once.
@@ -228,17 +236,17 @@ package final class TransportResponse {
         guard let made else { return nil }
         self.status = status
         pointer = made
-        // It fails for want of memory only, and then the response goes without.
-        for (name, value) in headers { _ = MHD_add_response_header(made, name, value) }
+        Self.add(headers, to: made)
     }
 
     /// A response with a copy of a body; `nil` for want of memory.
     package convenience init?(status: Int, headers: [(name: String, value: String)], body: [UInt8]) {
-        let made = body.withUnsafeBytes { bytes in
-            MHD_create_response_from_buffer(
-                bytes.count, UnsafeMutableRawPointer(mutating: bytes.baseAddress), .RESPMEM_MUST_COPY)
-        }
-        self.init(status, headers, made)
+        self.init(status, headers, body.withUnsafeBytes(Self.copying))
+    }
+
+    private static func copying(_ bytes: UnsafeRawBufferPointer) -> OpaquePointer? {
+        MHD_create_response_from_buffer(
+            bytes.count, UnsafeMutableRawPointer(mutating: bytes.baseAddress), .RESPMEM_MUST_COPY)
     }
 
     /// A response with a body of a pool, which gets it back when it has been sent.
@@ -426,6 +434,8 @@ package final class HTTPConnection: @unchecked Sendable {
     var exchange: HTTPExchange?
     /// The present request's target.
     var target = ""
+    /// What the present request's headers say of where it ends.
+    var framing = HeaderFraming()
     /// Whether it is about to be asked whether the client has ended it.
     var mayHaveEnded = false
     /// Whether a request has begun whose headers are not all here.

@@ -425,7 +425,7 @@ package final class HTTPTransport: @unchecked Sendable {
     ) -> MHD_Result {
         guard let handler, let client = client(of: connection) else { return .NO }
         if let exchange = client.exchange { return proceed(exchange, body, bodySize) }
-        var request = TransportRequest(
+        let request = TransportRequest(
             pointer: connection, pathBytes: path, method: method, version: version, mark: mark, connection: client)
         if let pointer = Mark.suspension(mark.pointee) {
             let suspension = pointer.takeRetainedValue()
@@ -439,7 +439,7 @@ package final class HTTPTransport: @unchecked Sendable {
             // that ends the connection.
             mark.pointee = Mark.seen
             answering.append(client, at: passStart)
-            request.hasBody = request.announcesBody
+            client.framing = HeaderFraming(request)
             return request.hasBody ? send(handler.respond(to: request), to: request) : .YES
         }
         // There is no body here; should there be one, it is thrown away.
@@ -504,7 +504,11 @@ package final class HTTPTransport: @unchecked Sendable {
         endBulk(client)
         if let exchange = client.exchange {
             client.exchange = nil
-            finish(exchange, isComplete: reason == .REQUEST_TERMINATED_COMPLETED_OK)
+            let isBroken =
+                reason == .REQUEST_TERMINATED_WITH_ERROR && exchange.phase == .receiving && !exchange.isAborted
+            finish(
+                exchange, isComplete: reason == .REQUEST_TERMINATED_COMPLETED_OK,
+                libraryStatus: isBroken ? Self.brokenBody : nil)
         }
         silent.append(client, at: passStart)
         if !isCurrent(client) || client.isReserved { return client.hangUp() }
@@ -665,11 +669,13 @@ package final class HTTPTransport: @unchecked Sendable {
             sendPastLibrary(answer, to: exchange)
             return .NO
         }
-        guard let response = TransportResponse(answer, to: exchange, on: self) else { return .NO }
+        guard let response = TransportResponse.make(answer, to: exchange, on: self) else { return .NO }
+        // The library keeps what it still sends.
+        defer { MHD_destroy_response(response) }
         exchange.phase = .answered
         exchange.status = answer.status
         answering.append(exchange.connection, at: MonotonicInstant.now.nanoseconds)
-        return MHD_queue_response(exchange.connection.pointer, UInt32(answer.status), response.pointer)
+        return MHD_queue_response(exchange.connection.pointer, UInt32(answer.status), response)
     }
 
     func readBody(of exchange: HTTPExchange) {
@@ -729,13 +735,17 @@ package final class HTTPTransport: @unchecked Sendable {
         suspend(exchange, in: streaming)
     }
 
-    private func finish(_ exchange: HTTPExchange, isComplete: Bool) {
+    /// What the library answers when the client has broken the framing of its body.
+    private static let brokenBody = 400
+
+    /// - Parameter libraryStatus: The answer that was sent, if it was not this server's.
+    private func finish(_ exchange: HTTPExchange, isComplete: Bool, libraryStatus: Int?) {
         exchange.answer?.discard()
         exchange.answer = nil
         let wasAnswered = exchange.status != nil
         exchange.phase = .over
         if !wasAnswered { exchange.delegate.failed(.clientGone) }
-        exchange.delegate.ended(status: exchange.status, isComplete: isComplete && wasAnswered)
+        exchange.delegate.ended(status: exchange.status ?? libraryStatus, isComplete: isComplete && wasAnswered)
     }
 
     /// Ends an exchange without an answer, and its connection with it.

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import MusterLock
 package import MusterPlatform
 
 /// One question about the health of the process.

@@ -6,6 +6,7 @@ import Hummingbird
 import HummingbirdCore
 import Logging
 import Muster
+import MusterLock
 import MusterNIO
 import MusterPlatform
 import MusterServiceLifecycle

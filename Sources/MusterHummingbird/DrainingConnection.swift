@@ -2,6 +2,7 @@
 
 #if Hummingbird
 import HummingbirdCore
+import MusterLock
 import MusterNIO
 import MusterPlatform
 import NIOCore

@@ -5,6 +5,7 @@ import CMuster
 import Glibc
 public import Logging
 import Muster
+import MusterLock
 public import MusterPlatform
 public import NIOCore
 public import NIOPosix

@@ -2,6 +2,7 @@
 
 import CMuster
 import Glibc
+import MusterLock
 
 /// The epoll side of one event loop. All but `wakeDescriptor` belongs to the loop's thread.
 ///

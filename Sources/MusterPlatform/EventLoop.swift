@@ -3,6 +3,7 @@
 import CMuster
 import DequeModule
 import Glibc
+import MusterLock
 import Synchronization
 
 /// A run queue, a heap of timers and a set of awaited descriptors, served by at most one thread at a time.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Glibc
+import MusterLock
 
 /// A listening socket, made by hand so that what goes wrong can be said exactly.
 ///

@@ -3,6 +3,7 @@
 import CMuster
 import Glibc
 package import Logging
+import MusterLock
 
 /// Passes log messages to the program's log handler on a thread that nobody waits for, so that a log that is not read
 /// (a full pipe, a terminal at Ctrl-S, a full disk) stops neither supervision nor answers nor a shutdown.

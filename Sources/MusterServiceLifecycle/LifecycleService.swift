@@ -4,6 +4,7 @@
 public import Logging
 public import Muster
 import MusterExecution
+import MusterLock
 public import MusterPlatform
 public import ServiceLifecycle
 

@@ -2,6 +2,7 @@
 
 import CMuster
 import Glibc
+import MusterLock
 package import MusterPlatform
 
 /// A process that this one has started.

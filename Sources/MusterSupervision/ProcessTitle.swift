@@ -2,6 +2,7 @@
 
 import CMuster
 import Glibc
+import MusterLock
 import MusterPlatform
 import Synchronization
 

@@ -2,6 +2,7 @@
 
 import Glibc
 package import Logging
+import MusterLock
 package import MusterMetrics
 package import MusterPlatform
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import MusterHealth
+import MusterLock
 package import MusterPlatform
 import Synchronization
 

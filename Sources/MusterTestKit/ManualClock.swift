@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import MusterExecution
+import MusterLock
 public import MusterPlatform
 
 /// A clock that stands still until the test moves it.

@@ -17,7 +17,13 @@ extension Benchmark {
                 name: "http-requests",
                 summary: "answers of 5 bytes for each second of the processor, against bare libmicrohttpd",
                 measure: httpRequests),
+            Benchmark(
+                name: "http-hummingbird",
+                summary: "the same handler in Hummingbird: answers for each second of the processor",
+                measure: httpHummingbird),
             Benchmark(name: "http-connections", summary: "connections at rest", measure: httpConnections),
+            Benchmark(
+                name: "http-slow-clients", summary: "a request beside 1,000 slow clients", measure: httpSlowClients),
         ]
     }
 
@@ -54,23 +60,59 @@ extension Benchmark {
         ]
     }
 
-    /// The servers are in this process, and the load is not.
-    private static func perProcessorSecond(_ url: String, seconds: Int) throws -> Double {
-        let start = (cmusterbench_now(), cmusterbench_process_time())
+    /// The load is in another process than the server.
+    private static func perProcessorSecond(_ url: String, seconds: Int, of process: Int32 = getpid()) throws -> Double {
+        let start = (cmusterbench_now(), cmusterbench_processor_time(process))
         let outcome = try LoadGenerator.run(url: url, seconds: seconds, connections: 16)
-        let (wall, processor) = (cmusterbench_now() - start.0, cmusterbench_process_time() - start.1)
+        let (wall, processor) = (cmusterbench_now() - start.0, cmusterbench_processor_time(process) - start.1)
         return outcome.requestsPerSecond * Double(wall) / Double(max(1, processor))
     }
 
+    private static func httpHummingbird(_ effort: Effort) throws -> [Figure] {
+        try LoadGenerator.requireInstalled()
+        let seconds = effort(3, quick: 1)
+        let reference = try ReferenceServer("muster-bench-hummingbird")
+        let server = try ServedBackend(.cooperative)
+        defer { try? server.stop() }
+        for url in [reference.url, server.url] { _ = try LoadGenerator.run(url: url, seconds: 1, connections: 16) }
+        let rounds = try Rounds.run(
+            effort(5, quick: 2),
+            [
+                { try perProcessorSecond(reference.url, seconds: seconds, of: reference.pid) },
+                { try perProcessorSecond(server.url, seconds: seconds) },
+            ])
+        return [
+            Figure(
+                "a handler on the cooperative backend", in: .perSecond, rounds[1],
+                against: ("Hummingbird on one event loop", rounds[0]), limit: .ratioAtLeast(2))
+        ]
+    }
+
+    private static func httpSlowClients(_ effort: Effort) throws -> [Figure] {
+        let count = effort(1000, quick: 200)
+        let request = Array("GET / HTTP/1.1\r\nHost: x\r\n\r\n".utf8)
+        return try [BackendType.cooperative, .threading].map { type in
+            let server = try ServedBackend(type)
+            defer { try? server.stop() }
+            let idle = try ProbedEndpoint.probe(count, server.port, request)
+            let crowd = try RudeClients(server.port, count: 1000, says: .bytes, reads: false)
+            defer { crowd.stop() }
+            let busy = try ProbedEndpoint.probe(count, server.port, request)
+            return Figure(
+                "a request, \(type), p99", in: .nanoseconds, [Statistics.quantile(0.99, of: busy)],
+                against: ("alone", [Statistics.quantile(0.99, of: idle)]), limit: .valueAtMost(1e7),
+                note: "beside 1,000 clients that send a byte now and then")
+        }
+    }
+
     private static func httpConnections(_ effort: Effort) throws -> [Figure] {
-        let count = effort(10_000, quick: 2000)
         var limit = rlimit()
         getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
         limit.rlim_cur = limit.rlim_max
         setrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
-        guard limit.rlim_cur > UInt64(count * 2 + 100) else {
-            throw BenchmarkSkipped("it needs \(count * 2 + 100) open files")
-        }
+        // Both ends are in this process.
+        let count = min(effort(10_000, quick: 2000), Int(limit.rlim_cur) / 2 - 200)
+        guard count >= 1000 else { throw BenchmarkSkipped("it needs a limit of 2400 open files or more") }
         let server = try ServedBackend(.cooperative, connections: count + 100)
         defer { try? server.stop() }
         let request = Array("GET / HTTP/1.1\r\nHost: x\r\n\r\n".utf8)
@@ -101,6 +143,45 @@ extension Benchmark {
         let text = SmallFile.beginning(of: "/proc/self/statm") ?? ""
         let pages = text.split(separator: " ").dropFirst().first.flatMap { Int($0) } ?? 0
         return pages * Int(sysconf(Int32(_SC_PAGESIZE)))
+    }
+}
+
+/// A server in a process of its own, which says at which port.
+private final class ReferenceServer {
+    let pid: Int32
+    let url: String
+    private let output: Int32
+
+    init(_ name: String) throws {
+        let path = try BesideThis.path(of: name)
+        var ends: [Int32] = [0, 0]
+        guard cmusterbench_pipe(&ends) else { throw BenchmarkError("no pipe for \(name): errno \(errno)") }
+        output = ends[0]
+        var actions = posix_spawn_file_actions_t()
+        posix_spawn_file_actions_init(&actions)
+        defer { posix_spawn_file_actions_destroy(&actions) }
+        posix_spawn_file_actions_adddup2(&actions, ends[1], STDOUT_FILENO)
+        posix_spawn_file_actions_addopen(&actions, STDERR_FILENO, "/dev/null", O_WRONLY, 0)
+        var arguments = [strdup(name), nil]
+        defer { free(arguments[0]) }
+        var pid: pid_t = 0
+        let code = posix_spawn(&pid, path, &actions, nil, &arguments, environ)
+        close(ends[1])
+        guard code == 0 else {
+            close(output)
+            throw BenchmarkError("\(path) could not be started: errno \(code)")
+        }
+        self.pid = pid
+        var line = [UInt8](repeating: 0, count: 64)
+        let count = max(0, read(output, &line, line.count))
+        url = "http://127.0.0.1:\(String(decoding: line[..<count], as: UTF8.self).prefix { $0.isNumber })/"
+    }
+
+    deinit {
+        kill(pid, SIGTERM)
+        var status: Int32 = 0
+        while waitpid(pid, &status, 0) < 0, errno == EINTR {}
+        close(output)
     }
 }
 

@@ -3,6 +3,7 @@
 import CMusterBench
 import Muster
 import MusterExecution
+import MusterLock
 import MusterPlatform
 import Synchronization
 

@@ -117,3 +117,15 @@ enum ThreadCount {
         }
     }
 }
+
+/// Programs that `make bench` puts beside this executable.
+enum BesideThis {
+    static func path(of name: String) throws -> String {
+        var buffer = [CChar](repeating: 0, count: Int(PATH_MAX))
+        let count = max(0, readlink("/proc/self/exe", &buffer, buffer.count))
+        let own = String(decoding: buffer[..<count].map(UInt8.init(bitPattern:)), as: UTF8.self)
+        let path = String(own[..<(own.lastIndex(of: "/") ?? own.startIndex)]) + "/" + name
+        guard access(path, X_OK) == 0 else { throw BenchmarkSkipped("it needs \(path), which `make bench` builds") }
+        return path
+    }
+}

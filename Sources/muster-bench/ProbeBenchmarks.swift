@@ -56,16 +56,16 @@ struct ProbeLoad {
             },
             ProbeLoad(key: "large", name: "2 scrapers of 48 MiB", series: 900_000) { Scrapers($0, connections: 2) },
             ProbeLoad(key: "pipelined", name: "1,000 clients with 8 scrapes in one go") {
-                try RudeClients($0, count: 1000, says: .scrapes(8), reads: true)
+                try RudeClients($0.port, count: 1000, says: .scrapes(8), reads: true)
             },
             ProbeLoad(key: "unread", name: "100 scrapers of 4 MiB that do not read", series: 75_000) {
-                try RudeClients($0, count: 100, says: .scrapes(1), reads: false)
+                try RudeClients($0.port, count: 100, says: .scrapes(1), reads: false)
             },
             ProbeLoad(key: "trickle", name: "1,000 clients that send a byte now and then") {
-                try RudeClients($0, count: 1000, says: .bytes, reads: false)
+                try RudeClients($0.port, count: 1000, says: .bytes, reads: false)
             },
             ProbeLoad(key: "handshakes", name: "600 unfinished handshakes", isSecure: true) {
-                try RudeClients($0, count: 600, says: .hello, reads: false)
+                try RudeClients($0.port, count: 600, says: .hello, reads: false)
             },
         ]
     }
@@ -108,10 +108,14 @@ final class ProbedEndpoint {
         files?.remove()
     }
 
-    /// Probes over new connections, as the kubelet does, one after the other. Returns how long each took, in nanoseconds.
     func probe(_ count: Int) throws -> [Double] {
-        let request = isSecure ? ClientHello.bytes : Array("GET /livez HTTP/1.1\r\nHost: x\r\n\r\n".utf8)
-        return try (0..<count).map { _ in
+        try Self.probe(
+            count, port, isSecure ? ClientHello.bytes : Array("GET /livez HTTP/1.1\r\nHost: x\r\n\r\n".utf8))
+    }
+
+    /// Probes over new connections, as the kubelet does, one after the other. Returns how long each took, in nanoseconds.
+    static func probe(_ count: Int, _ port: UInt16, _ request: [UInt8]) throws -> [Double] {
+        try (0..<count).map { _ in
             // So that they are spread over what the others do.
             usleep(2000)
             let start = MonotonicInstant.now
@@ -203,7 +207,7 @@ private final class Scrapers: Crowd, Sendable {
 }
 
 /// Many connections of one thread, that come again when they are ended.
-private final class RudeClients: Crowd, Sendable {
+final class RudeClients: Crowd, Sendable {
     enum Saying {
         /// Requests of metrics, as many in one go.
         case scrapes(Int)
@@ -216,8 +220,7 @@ private final class RudeClients: Crowd, Sendable {
     private let isStopping = Atomic(false)
     private let done = Latch()
 
-    init(_ bench: ProbedEndpoint, count: Int, says: Saying, reads: Bool) throws {
-        let port = bench.port
+    init(_ port: UInt16, count: Int, says: Saying, reads: Bool) throws {
         let began = Latch()
         try NativeThread.start(name: "bench-clients") { [self] in
             var clients: [RawClient] = []

@@ -237,20 +237,9 @@ final class Supervised {
 
     /// Starts the C program, which `make bench` puts beside this executable.
     static func reference(_ method: Method, workers: Int) throws -> Supervised {
-        let path = try referencePath()
+        let path = try BesideThis.path(of: "muster-bench-reference")
         return try Supervised(
             path: path, arguments: [path, method.rawValue, "\(workers)"], workers: workers, spares: 0)
-    }
-
-    private static func referencePath() throws -> String {
-        var buffer = [CChar](repeating: 0, count: Int(PATH_MAX))
-        let count = max(0, readlink("/proc/self/exe", &buffer, buffer.count))
-        let own = String(decoding: buffer[..<count].map(UInt8.init(bitPattern:)), as: UTF8.self)
-        let path = own[..<(own.lastIndex(of: "/") ?? own.startIndex)] + "/muster-bench-reference"
-        guard access(String(path), X_OK) == 0 else {
-            throw BenchmarkSkipped("it needs \(path), which `make bench` compiles")
-        }
-        return String(path)
     }
 
     private init(path: String, arguments: [String], workers: Int, spares: Int) throws {

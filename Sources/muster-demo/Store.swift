@@ -2,6 +2,7 @@
 
 import Glibc
 import Muster
+import MusterLock
 
 /// Values by key, each in a file of its own, divided into shards, each a folder: all workers see the same items, and
 /// the death of one loses none. The files together use no more of the volume than a limit.

@@ -5,6 +5,7 @@ import CMuster
 import Glibc
 import Muster
 import MusterCommand
+import MusterLock
 import MusterPlatform
 
 /// `muster status`

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import MusterLock
 import MusterPlatform
 
 /// A value that several threads may read and change.

@@ -2,6 +2,7 @@
 
 import Glibc
 import MusterExecution
+import MusterLock
 import MusterMetrics
 import MusterPlatform
 import MusterTestSupport

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import MusterExecution
+import MusterLock
 import MusterMetrics
 import MusterPlatform
 import MusterTestSupport

@@ -7,6 +7,7 @@ import Logging
 import Muster
 import MusterExecution
 import MusterHummingbird
+import MusterLock
 import MusterPlatform
 import MusterTestKit
 import MusterTestSupport

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Foundation
+import MusterLock
 import MusterTestSupport
 
 /// A service manager's socket for sd_notify(3), and what has come there.

@@ -10,7 +10,7 @@ import Testing
     .enabled(if: Wrk.isInstalled, "install wrk for this test"), .timeLimit(.minutes(10)))
 struct StormTests {
     /// How long the two main ones last.
-    static let seconds = ProcessInfo.processInfo.environment["MUSTER_STORM_SECONDS"].flatMap(Double.init) ?? 10
+    static let seconds = Storm.seconds ?? 10
     /// How long the others last: as long, or shorter by default.
     static var secondsWithSpares: Double { seconds <= 15 ? seconds / 2 : seconds }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Logging
+import MusterLock
 import MusterPlatform
 
 /// Keeps what was logged, so that a test can look at it.

@@ -2,6 +2,7 @@
 
 import Foundation
 import Logging
+import MusterLock
 import MusterTestSupport
 import Testing
 

@@ -6,7 +6,7 @@ import MusterTestSupport
 import Testing
 
 /// A service that answers HTTP, over four workers at one socket.
-@Suite("A service that answers HTTP", .timeLimit(.minutes(5)))
+@Suite("A service that answers HTTP", .timeLimit(.minutes(10)))
 struct HTTPServiceTests {
     private static let workers = 4
 
@@ -33,16 +33,20 @@ struct HTTPServiceTests {
         try await HTTPProgram.run(backend) { program in
             try await withThrowingTaskGroup(of: Void.self) { group in
                 let isOver = Counter()
+                let answers = Counter()
                 // Each on a thread of its own: the clients block.
                 for kind in Traffic.allCases {
-                    group.addTask { try await program.traffic(kind, until: isOver) }
+                    group.addTask { try await program.traffic(kind, until: isOver, counting: answers) }
                 }
-                for round in 1...3 {
+                let storm = try await Storm.run(atLeast: 3) { round in
                     kill(program.pid, SIGHUP)
                     try await program.logged("reload completed", count: round)
                 }
                 isOver.add()
                 try await group.waitForAll()
+                print(
+                    "storm of reloads, HTTP server, \(backend), \(storm.took): \(storm.count) reloads, "
+                        + "\(answers.value) requests, none failed")
             }
         }
     }
@@ -161,13 +165,16 @@ private struct HTTPProgram: Sendable {
     }
 
     /// Requests of a kind, one after the other, on a thread of its own. Ends with the first that fails.
-    func traffic(_ kind: Traffic, until isOver: Counter) async throws {
+    func traffic(_ kind: Traffic, until isOver: Counter, counting answers: Counter) async throws {
         try await withCheckedThrowingContinuation { (continuation: CheckedContinuation<Void, any Error>) in
             Thread.detachNewThread {
                 continuation.resume(
                     with: Result {
                         var client = try self.client()
-                        while isOver.value == 0 { try self.exchange(kind, &client) }
+                        while isOver.value == 0 {
+                            try self.exchange(kind, &client)
+                            answers.add()
+                        }
                     })
             }
         }

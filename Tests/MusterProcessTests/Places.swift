@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import MusterLock
 import MusterPlatform
 
 /// How many programs run at once, so that those of all tests together do not keep each other from running in time.

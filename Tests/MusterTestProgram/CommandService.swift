@@ -2,6 +2,7 @@
 
 import Glibc
 import Muster
+import MusterLock
 import Synchronization
 
 /// Does what it is told, one command a connection.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Foundation
+import MusterLock
 
 /// A server that gives everybody the same answer, and keeps what it was asked.
 ///

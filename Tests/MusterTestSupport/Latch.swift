@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import MusterLock
 import MusterPlatform
 
 /// An event that happens when it has been counted down as often as it was told to; tasks wait for it.

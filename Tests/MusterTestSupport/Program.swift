@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 package import Foundation
+import MusterLock
 
 /// A program started by a test.
 ///

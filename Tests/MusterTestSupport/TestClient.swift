@@ -118,7 +118,8 @@ package final class TestClient {
 
     private func receive() throws -> Bool {
         var buffer = [UInt8](repeating: 0, count: 1 << 16)
-        let count = recv(descriptor, &buffer, buffer.count, 0)
+        var count = recv(descriptor, &buffer, buffer.count, 0)
+        while count < 0, errno == EINTR { count = recv(descriptor, &buffer, buffer.count, 0) }
         guard count >= 0 else {
             let error = SystemError("recv")
             if error.code == ECONNRESET { return false }

@@ -84,11 +84,18 @@ static inline struct MHD_Daemon *cmicrohttpd_start(
         MHD_OPTION_END);
 }
 
-// The request's headers.
-static inline void cmicrohttpd_each_header(
-    struct MHD_Connection *connection, MHD_KeyValueIterator iterator, void *context) {
-    MHD_get_connection_values(connection, MHD_HEADER_KIND, iterator, context);
+// The number of the request's headers.
+static inline int cmicrohttpd_header_count(struct MHD_Connection *connection) {
+    return MHD_get_connection_values(connection, MHD_HEADER_KIND, NULL, NULL);
 }
+
+struct cmicrohttpd_header {
+    const char *name;
+    const char *value;
+};
+
+// Takes down the request's headers, all of them: there is room for cmicrohttpd_header_count().
+void cmicrohttpd_headers(struct MHD_Connection *connection, struct cmicrohttpd_header *headers);
 
 // How many fields follow the request's body.
 static inline int cmicrohttpd_trailer_count(struct MHD_Connection *connection) {

@@ -3,6 +3,7 @@
 import Glibc
 import HTTPTypes
 import MusterHTTP
+import MusterLock
 import MusterPlatform
 
 extension HTTPServer {
@@ -44,6 +45,7 @@ extension HTTPServer {
 
         enum Content: Sendable {
             case bytes([UInt8])
+            case text(String)
             case parts(length: Int?, @Sendable (Write) async throws -> Void)
             case file(OwnedDescriptor, size: UInt64)
         }

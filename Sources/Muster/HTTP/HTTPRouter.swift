@@ -21,7 +21,7 @@ public struct HTTPRouter: Sendable {
     public typealias Handler = @Sendable (HTTPServer.Request) async throws -> HTTPServer.Response
 
     /// One pattern with one method.
-    struct Route: Sendable {
+    final class Route: Sendable {
         /// Its place in ``HTTPRouter/routes``.
         let index: Int
         let method: String
@@ -29,6 +29,14 @@ public struct HTTPRouter: Sendable {
         let pattern: String
         let names: [String]
         let handler: Handler
+
+        init(index: Int, method: String, pattern: String, names: [String], handler: @escaping Handler) {
+            self.index = index
+            self.method = method
+            self.pattern = pattern
+            self.names = names
+            self.handler = handler
+        }
     }
 
     enum Match {
@@ -127,6 +135,12 @@ public struct HTTPRouter: Sendable {
         }
         if node.parameter.isEmpty { node.parameter.append(Node()) }
         return insert(route, method, segments.dropFirst(), &node.parameter[0])
+    }
+
+    /// The methods of all routes, as the header Allow lists them.
+    var methods: String {
+        let methods = Set(routes.map(\.method))
+        return methods.union(methods.contains("GET") ? ["HEAD"] : []).sorted().joined(separator: ", ")
     }
 
     /// Finds the handler.

@@ -6,6 +6,7 @@ public import HTTPTypes
 public import Logging
 import MusterExecution
 import MusterHTTP
+import MusterLock
 public import MusterPlatform
 
 /// A service that answers HTTP/1.1 requests.
@@ -96,10 +97,10 @@ public final class HTTPServer: ServiceBase, BackendComponent {
 
         /// A response of plain text.
         public static func text(_ text: String, status: HTTPResponse.Status = .ok) -> Response {
-            Response(
-                status: status, headerFields: [.contentType: "text/plain; charset=utf-8"],
-                body: .bytes(Array(text.utf8)))
+            Response(status: status, headerFields: plainText, body: ResponseBody(content: .text(text)))
         }
+
+        private static let plainText: HTTPFields = [.contentType: "text/plain; charset=utf-8"]
     }
 
     /// An error that is a handler's answer.

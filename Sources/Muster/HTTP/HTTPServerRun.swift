@@ -6,6 +6,7 @@ import Logging
 import MusterEndpoint
 import MusterExecution
 import MusterHTTP
+import MusterLock
 import MusterMetrics
 import MusterPlatform
 
@@ -171,13 +172,17 @@ final class HTTPServerRun: HTTPHandler, @unchecked Sendable {
         let target = request.target
         let exchange = HTTPServerExchange(self, method: request.methodName, began: .now)
         let origin = Self.origin(of: target)
-        // Neither a proxy (CONNECT) nor anything that is asked of a server as a whole.
+        if !request.isMalformed, target == "*", exchange.method == "OPTIONS" {
+            // Asked of the server as a whole (RFC 9110, 9.3.7).
+            return reply(request, exchange, HTTPAnswer(status: 204), [("Allow", router.methods)])
+        }
+        // It is no proxy (CONNECT).
         guard !request.isMalformed, origin.utf8.first == UInt8(ascii: "/") else {
             return reply(request, exchange, HTTPServer.Failure(.badRequest))
         }
         if request.hasUnknownCoding { return reply(request, exchange, HTTPServer.Failure(.notImplemented)) }
         if let length = request.contentLength, length > UInt64(max(0, limits.bodySize)) {
-            return reply(request, exchange, HTTPServer.Failure(.contentTooLarge))
+            return reply(request, exchange, .tooLarge(limits))
         }
         switch router.match(exchange.method, HTTPServer.Request.path(of: origin)) {
         case .missing: return reply(request, exchange, HTTPServer.Failure(.notFound))
@@ -185,13 +190,13 @@ final class HTTPServerRun: HTTPHandler, @unchecked Sendable {
             return reply(
                 request, exchange, HTTPServer.Failure(.methodNotAllowed), [("Allow", allowed.joined(separator: ", "))])
         case .found(let route, let values):
-            exchange.route = route
             let transported = HTTPExchange(
                 request, on: transport, bodyLimit: UInt64(max(0, limits.bodySize)), delegate: exchange)
             activeCount += 1
             metrics.active.set(Double(activeCount))
             exchange.begin(
-                transported, Self.head(of: request, isSecure: transport.isSecure), values, hasBody: request.hasBody)
+                transported, route, Self.head(of: request, origin, isSecure: transport.isSecure), values,
+                hasBody: request.hasBody)
             return .exchange(transported)
         }
     }
@@ -201,12 +206,20 @@ final class HTTPServerRun: HTTPHandler, @unchecked Sendable {
         _ request: TransportRequest, _ exchange: HTTPServerExchange, _ failure: HTTPServer.Failure,
         _ headers: [(name: String, value: String)] = []
     ) -> HTTPReply {
-        let transported = HTTPExchange(
-            request, on: transport, bodyLimit: UInt64(max(0, limits.bodySize)), delegate: exchange)
         var answer = HTTPAnswer(status: failure.status.code, text: failure.message + "\n")
-        answer.headers += headers
         // What follows may not be a request.
         answer.closesConnection = failure.status == .badRequest || failure.status == .notImplemented
+        return reply(request, exchange, answer, headers)
+    }
+
+    private func reply(
+        _ request: TransportRequest, _ exchange: HTTPServerExchange, _ answer: HTTPAnswer,
+        _ headers: [(name: String, value: String)]
+    ) -> HTTPReply {
+        let transported = HTTPExchange(
+            request, on: transport, bodyLimit: UInt64(max(0, limits.bodySize)), delegate: exchange)
+        var answer = answer
+        answer.headers += headers
         transported.respond(answer)
         return .exchange(transported)
     }
@@ -220,22 +233,20 @@ final class HTTPServerRun: HTTPHandler, @unchecked Sendable {
         return rest.firstIndex(of: "/").map { String(rest[$0...]) } ?? "/"
     }
 
-    private static func head(of request: TransportRequest, isSecure: Bool) -> HTTPRequest {
+    private static func head(of request: TransportRequest, _ origin: String, isSecure: Bool) -> HTTPRequest {
         var fields = HTTPFields()
         var authority: String?
-        for (name, value) in request.headers {
-            guard let name = HTTPField.Name(name) else { continue }
+        request.forEachHeader { name, value in
             // As HTTP/2 has it, and swift-http-types.
-            if name.canonicalName == "host" {
-                authority = value
-            } else {
-                fields.append(HTTPField(name: name, value: value))
+            if strcasecmp(name, "Host") == 0 {
+                authority = String(cString: value)
+            } else if let name = HTTPField.Name(String(cString: name)) {
+                fields.append(HTTPField(name: name, value: String(cString: value)))
             }
         }
         return HTTPRequest(
             method: HTTPRequest.Method(request.methodName) ?? .get, scheme: isSecure ? "https" : "http",
-            authority: authority,
-            path: origin(of: request.target), headerFields: fields)
+            authority: authority, path: origin, headerFields: fields)
     }
 
     func respond(stopping request: TransportRequest) -> HTTPReply { .disconnect }
@@ -290,6 +301,12 @@ final class HTTPServerRun: HTTPHandler, @unchecked Sendable {
     }
 }
 
+extension HTTPServer.Failure {
+    fileprivate static func tooLarge(_ limits: HTTPServer.Limits) -> Self {
+        Self(.contentTooLarge, "content too large: a request's body may have \(limits.bodySize) bytes")
+    }
+}
+
 extension HTTPServerError {
     fileprivate init(_ error: HTTPTransportError) {
         switch error {
@@ -305,13 +322,15 @@ extension HTTPServerError {
 final class HTTPServerExchange: HTTPExchangeDelegate, @unchecked Sendable {
     let method: String
     let began: MonotonicInstant
-    var route: HTTPRouter.Route?
+    private(set) var route: HTTPRouter.Route?
     private(set) var path = ""
     private(set) var receivedBytes = 0
     private(set) var sentBytes = 0
 
     private let run: HTTPServerRun
     private var exchange: HTTPExchange?
+    /// Until the handler has it.
+    private var request: HTTPServer.Request?
     private var requestBody: RequestChannel?
     private var responseBody: ResponseChannel?
     /// An answer that may be made of the request's body, until that is complete.
@@ -328,17 +347,19 @@ final class HTTPServerExchange: HTTPExchangeDelegate, @unchecked Sendable {
 
     // MARK: The handler's job
 
-    func begin(_ exchange: HTTPExchange, _ head: HTTPRequest, _ values: [Substring], hasBody: Bool) {
-        guard let route else { return }
+    func begin(
+        _ exchange: HTTPExchange, _ route: HTTPRouter.Route, _ head: HTTPRequest, _ values: [Substring], hasBody: Bool
+    ) {
         self.exchange = exchange
+        self.route = route
         path = head.path ?? ""
         if hasBody { requestBody = RequestChannel(loop: run.loop, exchange) }
         var parameters: [String: String] = [:]
         for (name, value) in zip(route.names, values) { parameters[name] = HTTPRouter.decoded(value) }
-        let request = HTTPServer.Request(
+        request = HTTPServer.Request(
             head: head, parameters: parameters, body: HTTPServer.RequestBody(channel: requestBody))
         do {
-            job = try run.engine.spawn(name: run.name, atOnce: true) { [self] in await handle(request, route.handler) }
+            job = try run.engine.spawn(name: run.name, atOnce: true, handle)
         } catch {
             run.logger.warning("no room for a request", metadata: ["error": "\(error)"])
             var answer = HTTPAnswer(status: 503, text: "too many requests at a time\n")
@@ -347,31 +368,45 @@ final class HTTPServerExchange: HTTPExchangeDelegate, @unchecked Sendable {
         }
     }
 
-    private func handle(_ request: HTTPServer.Request, _ handler: HTTPRouter.Handler) async {
+    /// The job's body.
+    @Sendable private func handle() async {
+        guard let request = request.take(), let route else { return }
+        let isHead = request.head.method == .head
         let response: HTTPServer.Response
         do {
-            response = try await handler(request)
-        } catch let failure as HTTPServer.Failure {
-            response = .text(failure.message + "\n", status: failure.status)
+            response = try await route.handler(request)
         } catch {
-            if error is CancellationError, Task.isCancelled {
-                response = .text("the request was cancelled\n", status: .serviceUnavailable)
-            } else {
-                run.logger.error(
-                    "request failed",
-                    metadata: ["method": "\(method)", "path": "\(path)", "error": "\(error)"])
-                response = .text("internal error\n", status: .internalServerError)
-            }
+            response = self.response(to: error)
         }
-        await deliver(response, isHead: request.head.method == .head)
+        if let parts = send(response, isHead: isHead) { await stream(parts, isHead: isHead) }
     }
 
-    private func deliver(_ response: HTTPServer.Response, isHead: Bool) async {
+    private func response(to error: any Error) -> HTTPServer.Response {
+        if let failure = error as? HTTPServer.Failure {
+            return .text(failure.message + "\n", status: failure.status)
+        }
+        if error is CancellationError, Task.isCancelled {
+            return .text("the request was cancelled\n", status: .serviceUnavailable)
+        }
+        run.logger.error(
+            "request failed", metadata: ["method": "\(method)", "path": "\(path)", "error": "\(error)"])
+        return .text("internal error\n", status: .internalServerError)
+    }
+
+    /// A response whose body is still to be made.
+    private struct Parts {
+        let answer: HTTPAnswer
+        let length: Int?
+        let produce: @Sendable (HTTPServer.ResponseBody.Write) async throws -> Void
+    }
+
+    /// Sends a response; returns it if its body is still to be made.
+    private func send(_ response: HTTPServer.Response, isHead: Bool) -> Parts? {
         guard response.head.status.code >= 200 else {
             run.logger.error(
                 "response without a final status",
                 metadata: ["method": "\(method)", "path": "\(path)", "status": "\(response.head.status.code)"])
-            return await deliver(.text("internal error\n", status: .internalServerError), isHead: isHead)
+            return send(.text("internal error\n", status: .internalServerError), isHead: isHead)
         }
         var answer = HTTPAnswer(status: response.head.status.code)
         for field in response.head.headerFields where !Self.ownHeaders.contains(field.name) {
@@ -381,17 +416,22 @@ final class HTTPServerExchange: HTTPExchangeDelegate, @unchecked Sendable {
         case .bytes(let bytes):
             answer.body = .bytes(bytes)
             send(answer, size: isHead ? 0 : bytes.count)
+        case .text(let text):
+            answer.body = .text(text)
+            send(answer, size: isHead ? 0 : text.utf8.count)
         case .file(let file, let size):
             // The library closes what it is given.
             let descriptor = fcntl(file.rawValue, F_DUPFD_CLOEXEC, 3)
-            guard descriptor >= 0 else {
-                return send(HTTPAnswer(status: 503, text: "too many open files\n"), size: 0)
+            if descriptor >= 0 {
+                answer.body = .file(descriptor: descriptor, offset: 0, size: size)
+                send(answer, size: isHead ? 0 : Int(clamping: size))
+            } else {
+                send(HTTPAnswer(status: 503, text: "too many open files\n"), size: 0)
             }
-            answer.body = .file(descriptor: descriptor, offset: 0, size: size)
-            send(answer, size: isHead ? 0 : Int(clamping: size))
         case .parts(let length, let produce):
-            await stream(answer, length, isHead: isHead, produce)
+            return Parts(answer: answer, length: length, produce: produce)
         }
+        return nil
     }
 
     /// What the server writes itself.
@@ -410,16 +450,14 @@ final class HTTPServerExchange: HTTPExchangeDelegate, @unchecked Sendable {
         exchange.respond(answer)
     }
 
-    private func stream(
-        _ answer: HTTPAnswer, _ length: Int?, isHead: Bool,
-        _ produce: @Sendable (HTTPServer.ResponseBody.Write) async throws -> Void
-    ) async {
+    private func stream(_ parts: Parts, isHead: Bool) async {
+        let length = parts.length
         let body = await run.onLoop { [self] () -> ResponseChannel? in
             guard let exchange else { return nil }
             let isOpen = requestBody == nil || exchange.isComplete
             let body = ResponseChannel(loop: run.loop, exchange, isOpen: isOpen, closedCapacity: run.limits.bodySize)
             responseBody = body
-            var answer = answer
+            var answer = parts.answer
             answer.body = .source(body, size: length.map { UInt64(max(0, $0)) })
             // What is made of the request's body waits for its end. Whether it is shows when there is a first part.
             if isOpen { exchange.respond(answer) } else { heldAnswer = answer }
@@ -433,7 +471,7 @@ final class HTTPServerExchange: HTTPExchangeDelegate, @unchecked Sendable {
         }
         do {
             let left = Locked(length)
-            try await produce { [self] part in
+            try await parts.produce { [self] part in
                 let isTooLong = left.withLock { left in
                     left = left.map { $0 - part.count }
                     return (left ?? 0) < 0
@@ -485,7 +523,7 @@ final class HTTPServerExchange: HTTPExchangeDelegate, @unchecked Sendable {
 
     func failed(_ failure: HTTPExchange.Failure) {
         switch failure {
-        case .bodyTooLarge: requestBody?.fail(HTTPServer.Failure(.contentTooLarge))
+        case .bodyTooLarge: requestBody?.fail(HTTPServer.Failure.tooLarge(run.limits))
         case .trailers:
             endsConnection = true
             requestBody?.fail(HTTPServer.Failure(.badRequest, "trailers are not accepted"))

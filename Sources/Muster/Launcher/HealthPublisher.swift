@@ -2,6 +2,7 @@
 
 import Logging
 import MusterHealth
+import MusterLock
 import MusterPlatform
 import MusterSupervision
 

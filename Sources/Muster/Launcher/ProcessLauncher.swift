@@ -3,6 +3,7 @@
 public import Logging
 import MusterEndpoint
 public import MusterHealth
+import MusterLock
 import MusterMetrics
 public import MusterPlatform
 public import MusterSupervision

@@ -3,6 +3,7 @@
 import CMuster
 import Logging
 import MusterExecution
+import MusterLock
 import MusterMetrics
 import MusterPlatform
 

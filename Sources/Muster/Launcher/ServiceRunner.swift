@@ -4,6 +4,7 @@ import Glibc
 import Logging
 import MusterExecution
 import MusterHealth
+import MusterLock
 import MusterMetrics
 import MusterPlatform
 

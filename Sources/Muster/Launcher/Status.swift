@@ -4,6 +4,7 @@ import Glibc
 import MusterEndpoint
 import MusterExecution
 import MusterHealth
+import MusterLock
 import MusterMetrics
 import MusterPlatform
 import MusterSupervision

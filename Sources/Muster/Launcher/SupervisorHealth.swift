@@ -2,6 +2,7 @@
 
 import MusterEndpoint
 import MusterHealth
+import MusterLock
 import MusterPlatform
 import MusterSupervision
 

@@ -3,6 +3,7 @@
 import Glibc
 import Logging
 import MusterHealth
+import MusterLock
 import MusterMetrics
 import MusterPlatform
 import MusterSupervision

@@ -6,6 +6,7 @@ import Logging
 import MusterEndpoint
 import MusterExecution
 import MusterHealth
+import MusterLock
 import MusterMetrics
 import MusterPlatform
 import MusterSupervision

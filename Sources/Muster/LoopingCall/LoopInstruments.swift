@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 package import MusterHealth
+import MusterLock
 import MusterMetrics
 package import MusterPlatform
 import MusterSupervision

@@ -2,6 +2,7 @@
 
 import Logging
 import MusterExecution
+import MusterLock
 import MusterMetrics
 public import MusterPlatform
 

@@ -4,6 +4,7 @@ import CMuster
 import Glibc
 import Logging
 import MusterExecution
+import MusterLock
 import MusterMetrics
 public import MusterPlatform
 

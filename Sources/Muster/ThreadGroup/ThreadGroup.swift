@@ -2,6 +2,7 @@
 
 import Logging
 public import MusterExecution
+import MusterLock
 import MusterMetrics
 public import MusterPlatform
 

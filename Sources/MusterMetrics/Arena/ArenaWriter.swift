@@ -2,6 +2,7 @@
 
 import CMuster
 import Glibc
+import MusterLock
 package import MusterPlatform
 import Synchronization
 

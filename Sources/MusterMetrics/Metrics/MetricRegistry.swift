@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 package import Logging
+import MusterLock
 package import MusterPlatform
 import Synchronization
 

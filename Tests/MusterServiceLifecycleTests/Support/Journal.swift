@@ -2,6 +2,7 @@
 
 #if ServiceLifecycle
 import MusterExecution
+import MusterLock
 import MusterPlatform
 
 /// What has happened, in its order; a test waits for it.

@@ -3,6 +3,7 @@
 import CMuster
 import Glibc
 import MusterHealth
+import MusterLock
 import MusterPlatform
 import MusterTestSupport
 import Testing

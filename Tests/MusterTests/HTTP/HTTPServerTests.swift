@@ -11,8 +11,9 @@ import Testing
 
 @testable import Muster
 
-/// The server as its users see it: routes in, bytes out.
-@Suite("HTTP server")
+/// The server as its users see it: routes in, bytes out. One test at a time: their clients block the threads that all
+/// tests share.
+@Suite("HTTP server", .serialized)
 struct HTTPServerTests {
     // MARK: Requests and responses
 
@@ -57,6 +58,10 @@ struct HTTPServerTests {
             let wrong = try client.response()
             #expect(wrong.status == 405)
             #expect(wrong.header("allow") == "GET, HEAD, PUT")
+            client.request("OPTIONS", "*")
+            let all = try client.response(hasBody: false)
+            #expect(all.status == 204)
+            #expect(all.header("allow") == "GET, HEAD, PUT")
             #expect(try client.get("/b").status == 404)
             #expect(try client.get("/a/").status == 404)
         }
@@ -161,7 +166,9 @@ struct HTTPServerTests {
                 let client = try bench.client()
                 client.request("POST", path, ["Content-Length: 1001"])
                 client.send(String(repeating: "x", count: 1001))
-                #expect(try client.response().status == 413)
+                let answer = try client.response()
+                #expect(answer.status == 413)
+                #expect(answer.text == "content too large: a request's body may have 1000 bytes\n")
                 let other = try bench.client()
                 other.request("POST", path, ["Transfer-Encoding: chunked"])
                 for _ in 0..<11 { other.send("64\r\n" + String(repeating: "x", count: 100) + "\r\n") }
@@ -323,6 +330,40 @@ struct HTTPServerTests {
         }
     }
 
+    @Test("Requests are counted by their answers, also by those that no handler gives", arguments: bothBackends)
+    func counts(type: BackendType) async throws {
+        try await Bench.with(type, routes: Self.echo) { bench in
+            func counted(_ method: String, _ route: String, _ status: Int) async throws {
+                // The client has its answer before the server takes note of it.
+                _ = try await eventually("\(method) \(route) \(status)") {
+                    bench.backend.metrics.value(
+                        "http_server_requests_total", ["method": method, "route": route, "status": "\(status)"]) == 1
+                        ? true : nil
+                }
+            }
+            let client = try bench.client()
+            client.request("POST", "/echo", ["Content-Length: 5"])
+            client.send("hello")
+            #expect(try client.response().status == 200)
+            try await counted("POST", "/echo", 200)
+            #expect(try client.get("/none").status == 404)
+            try await counted("GET", "unmatched", 404)
+            let broken = try bench.client()
+            broken.request("POST", "/echo", ["Transfer-Encoding: chunked"])
+            broken.send("5\r\nhello\r\nx\r\n")
+            #expect(try broken.response().status == 400)
+            try await counted("POST", "/echo", 400)
+            var leaving: TestClient? = try bench.client()
+            leaving?.request("POST", "/echo", ["Content-Length: 5"])
+            leaving?.send("hel")
+            leaving = nil
+            try await counted("POST", "/echo", 0)
+            let sum = bench.backend.metrics.value("http_server_request_body_bytes_total", ["route": "/echo"])
+            #expect((sum ?? 0) >= 5)
+            try await counted("POST", "/echo", 200)
+        }
+    }
+
     @Test("Whatever comes is answered by the rules or ended, and nothing hangs", arguments: bothBackends, 0..<2)
     func fuzz(type: BackendType, seed: Int) async throws {
         var limits = HTTPServer.Limits()
@@ -383,7 +424,7 @@ struct HTTPServerTests {
             #expect(try idle.get("/").status == 404)
             // On the backend: the clients block threads of the global pool.
             let stop = try bench.backend.engine.spawn(name: "stop") {
-                try await bench.server.stop(graceful: true, until: .now.advanced(by: .seconds(30)))
+                try await bench.server.stop(graceful: true, until: .now.advanced(by: .seconds(120)))
             }
             #expect(try idle.rest() == "")
             gate.complete(with: ())
@@ -421,7 +462,7 @@ struct HTTPServerTests {
             // As a launcher does when it stops.
             socket.closeDescriptor()
             let stop = try backend.engine.spawn(name: "stop") {
-                try await server.stop(graceful: true, until: .now.advanced(by: .seconds(30)))
+                try await server.stop(graceful: true, until: .now.advanced(by: .seconds(120)))
             }
             while (try? TestClient(socket.address)) != nil { await Task.yield() }
             gate.complete(with: ())
@@ -480,7 +521,7 @@ struct HTTPServerTests {
             _ = try await began.first(1)
             let stops = try (0..<2).map { number in
                 try bench.backend.engine.spawn(name: "stop-\(number)") {
-                    try await bench.server.stop(graceful: true, until: .now.advanced(by: .seconds(30)))
+                    try await bench.server.stop(graceful: true, until: .now.advanced(by: .seconds(120)))
                 }
             }
             gate.complete(with: ())
@@ -523,8 +564,15 @@ private struct Bench: Sendable {
     let backend: Backend
     let address: ListenAddress
 
+    /// However long other tests keep this one waiting.
+    private static var patient: HTTPServer.Limits {
+        var limits = HTTPServer.Limits()
+        limits.handlerTimeout = nil
+        return limits
+    }
+
     static func with(
-        _ type: BackendType, limits: HTTPServer.Limits = HTTPServer.Limits(), routes: (inout HTTPRouter) -> Void,
+        _ type: BackendType, limits: HTTPServer.Limits = Self.patient, routes: (inout HTTPRouter) -> Void,
         body: (Bench) async throws -> Void
     ) async throws {
         try await TestBackend.with(type) { backend in

@@ -3,6 +3,7 @@
 import Logging
 import Muster
 import MusterExecution
+import MusterLock
 import MusterMetrics
 import MusterPlatform
 import MusterTestKit

@@ -2,6 +2,7 @@
 
 import Muster
 import MusterExecution
+import MusterLock
 import MusterPlatform
 import MusterTestKit
 import Testing

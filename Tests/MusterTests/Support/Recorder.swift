@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import MusterExecution
+import MusterLock
 import MusterPlatform
 
 /// Collects what happens, and lets a test wait for it.
