@@ -27,6 +27,7 @@ package final class ArenaSource: MetricSource {
         var descriptors: [FamilyDescriptor] = []
         var slots: [PreparedArena.Slot] = []
         var hasReportedDamage = false
+        var needsLabels = false
     }
 
     /// Creates a source.
@@ -70,8 +71,9 @@ package final class ArenaSource: MetricSource {
     }
 
     /// Reads new series and fixes the arena's epoch for one scrape.
-    package func prepare() -> any PreparedMetrics {
+    package func prepare(for format: ExpositionFormat) -> any PreparedMetrics {
         let (cache, damage, isOverLimit): (Cache, ArenaError?, Bool) = cache.withLock { cache in
+            if format == .protobuf { cache.needsLabels = true }
             let damage = reader.withIndex { index, damage in
                 update(&cache, from: index)
                 return damage
@@ -110,6 +112,9 @@ package final class ArenaSource: MetricSource {
                     cache.seriesLeftOut += 1
                 }
             }
+        }
+        if cache.needsLabels {
+            for position in cache.families.indices { cache.families[position].encodeLabels() }
         }
         if cache.families.count != known { Self.sort(&cache) }
     }
@@ -180,6 +185,18 @@ struct PreparedArena: PreparedMetrics {
     private func write(_ family: RenderedFamily, to writer: inout SampleWriter) {
         let decoder = SeriesDecoder(
             family.definition, in: reader?.mapping, epoch: epoch, carried: family.carried)
+        if writer.format == .protobuf {
+            family.labels.withUnsafeBufferPointer { labels in
+                var start = 0
+                for (series, offset) in family.valueOffsets.enumerated() {
+                    let end = family.labelEnds[series]
+                    decoder.write(
+                        series, at: offset, labels: UnsafeBufferPointer(rebasing: labels[start..<end]), to: &writer)
+                    start = end
+                }
+            }
+            return
+        }
         family.text.withUnsafeBufferPointer { text in
             family.lineEnds.withUnsafeBufferPointer { lineEnds in
                 var prefixes = LinePrefixes(text: text, ends: lineEnds)

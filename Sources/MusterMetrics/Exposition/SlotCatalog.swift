@@ -25,6 +25,8 @@ struct SlotCatalog: Sendable {
     private(set) var textSize = 0
     /// Series without text because there would be too much of it.
     private(set) var seriesLeftOut: UInt64 = 0
+    /// Whether a scraper has asked for messages: from then on, labels are encoded for them.
+    var needsLabels = false
     /// Rises whenever families come, go or change.
     private(set) var version = 0
 
@@ -64,6 +66,12 @@ struct SlotCatalog: Sendable {
             progress[position].seriesSeen = family.series.count
         }
         return contradictions
+    }
+
+    /// Encodes the labels of new series, if a scraper needs them.
+    mutating func encodeLabels() {
+        guard needsLabels else { return }
+        for place in rendered.indices { rendered[place].encodeLabels() }
     }
 
     private mutating func place(for definition: FamilyDefinition, _ contradictions: inout [String]) -> Int {

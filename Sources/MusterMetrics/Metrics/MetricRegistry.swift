@@ -116,7 +116,7 @@ public final class MetricRegistry: Sendable {
             try register(
                 FamilyDefinition(
                     name: name, type: .counter, isFloatingPoint: false, unit: unit, help: help,
-                    labelNames: labelNames, bucketBounds: []), seriesLimit),
+                    labelNames: labelNames, buckets: nil), seriesLimit),
             { CounterMetric(cell: $0, storage: $1) })
     }
 
@@ -149,7 +149,7 @@ public final class MetricRegistry: Sendable {
             try register(
                 FamilyDefinition(
                     name: name, type: .counter, isFloatingPoint: true, unit: unit, help: help,
-                    labelNames: labelNames, bucketBounds: []), seriesLimit),
+                    labelNames: labelNames, buckets: nil), seriesLimit),
             { FloatingPointCounterMetric(cell: $0, storage: $1) })
     }
 
@@ -172,7 +172,7 @@ public final class MetricRegistry: Sendable {
             try register(
                 FamilyDefinition(
                     name: name, type: .gauge, isFloatingPoint: true, unit: unit, help: help, labelNames: labelNames,
-                    bucketBounds: []), seriesLimit),
+                    buckets: nil), seriesLimit),
             { GaugeMetric(cells: $0, storage: $1) })
     }
 
@@ -198,8 +198,8 @@ public final class MetricRegistry: Sendable {
             try register(
                 FamilyDefinition(
                     name: name, type: .histogram, isFloatingPoint: true, unit: unit, help: help,
-                    labelNames: labelNames, bucketBounds: buckets.bounds), seriesLimit),
-            HistogramMetric.maker(buckets))
+                    labelNames: labelNames, buckets: buckets), seriesLimit),
+            { HistogramMetric(cells: $0, layout: buckets.layout, storage: $1) })
     }
 
     // MARK: - Information
@@ -223,7 +223,7 @@ public final class MetricRegistry: Sendable {
         let resolver = try register(
             FamilyDefinition(
                 name: name.hasSuffix("_info") ? name : name + "_info", type: .info, isFloatingPoint: true, unit: nil,
-                help: help, labelNames: labels.map(\.name), bucketBounds: []), 1000)
+                help: help, labelNames: labels.map(\.name), buckets: nil), 1000)
         GaugeMetric(cells: resolver.cells(labels.map(\.value)), storage: storage).set(1)
     }
 
