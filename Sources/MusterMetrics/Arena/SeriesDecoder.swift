@@ -18,13 +18,16 @@ struct SeriesDecoder {
         /// The bits of a double, and the generation in which it was set.
         case gauge
         /// The bits of the sum, then a count for each bucket.
-        case histogram(BucketLayout)
+        case histogram
     }
 
     /// In place of an offset: the series has no cells in the arena, only carried totals.
     static let noCells = -1
 
+    // Trivial, so that looking at it costs no reference count.
     let kind: Kind
+    /// Where a histogram's buckets are.
+    private let layout: BucketLayout
     private let definition: FamilyDefinition
     private let isInfo: Bool
     private let mapping: ArenaMapping?
@@ -41,8 +44,9 @@ struct SeriesDecoder {
             switch definition.type {
             case .counter: definition.isFloatingPoint ? .floatingPointCounter : .counter
             case .gauge, .info: .gauge
-            case .histogram: .histogram((definition.buckets ?? .seconds).layout)
+            case .histogram: .histogram
             }
+        layout = (definition.buckets ?? .seconds).layout
         isInfo = definition.type == .info
         self.definition = definition
         self.mapping = mapping
@@ -94,7 +98,7 @@ struct SeriesDecoder {
         case .counter: return .number(Double(count(0, of: series, at: offset)))
         case .floatingPointCounter: return .number(number(of: series, at: offset))
         case .gauge: return gauge(at: offset).map(SeriesReading.Value.number)
-        case .histogram(let layout):
+        case .histogram:
             let counts = (0...layout.count).map { count(1 + $0, of: series, at: offset) }
             return .histogram(
                 HistogramSnapshot(
@@ -124,7 +128,7 @@ struct SeriesDecoder {
         case .gauge:
             let prefix = prefixes.next()
             if let value = gauge(at: offset) { writer.sample(prefix: prefix, value) }
-        case .histogram(let layout):
+        case .histogram:
             // The count is the last bucket by construction, whatever is observed meanwhile.
             let sum = number(of: series, at: offset)
             var total: UInt64 = 0
@@ -151,7 +155,7 @@ struct SeriesDecoder {
         case .counter: writer.message(labels: labels, Double(count(0, of: series, at: offset)))
         case .floatingPointCounter: writer.message(labels: labels, number(of: series, at: offset))
         case .gauge: if let value = gauge(at: offset) { writer.message(labels: labels, value) }
-        case .histogram(let layout):
+        case .histogram:
             // Each cell is read once, so that both kinds of buckets tell the same.
             withUnsafeTemporaryAllocation(of: UInt64.self, capacity: layout.count + 1) { counts in
                 for bucket in counts.indices { counts[bucket] = count(1 + bucket, of: series, at: offset) }

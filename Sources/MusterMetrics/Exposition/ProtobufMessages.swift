@@ -194,10 +194,18 @@ extension SampleWriter {
                 total = total.saturatingSum(counts[bucket])
                 bucket += 1
             }
-            let message = buffer.beginMessage(ProtobufField.Histogram.bucket)
-            buffer.field(ProtobufField.Bucket.cumulativeCount, total)
-            buffer.field(ProtobufField.Bucket.upperBound, layout.bounds[Int(end)])
-            buffer.endMessage(message)
+            // There are many of these, and their length is known.
+            buffer.write(atMost: Varint.maximumLength + 12) { first in
+                let length = Varint.length(total)
+                first[0] = UInt8(ProtobufField.Histogram.bucket)
+                first[1] = UInt8(length + 10)
+                first[2] = UInt8(ProtobufField.Bucket.cumulativeCount)
+                _ = Varint.write(total, to: first + 3)
+                first[3 + length] = UInt8(ProtobufField.Bucket.upperBound)
+                UnsafeMutableRawPointer(first + 4 + length)
+                    .storeBytes(of: layout.first[Int(end)].bitPattern.littleEndian, as: UInt64.self)
+                return length + 12
+            }
         }
         if let native = layout.native { append(native, counts, layout.nativeEnds) }
         buffer.endMessage(histogram)

@@ -54,17 +54,6 @@ public struct HistogramBuckets: Hashable, Sendable {
         return try HistogramBuckets(bounds, native: native)
     }
 
-    /// Whether both have the same bounds and are precise over the same range.
-    public static func == (first: HistogramBuckets, second: HistogramBuckets) -> Bool {
-        first.bounds == second.bounds && first.native == second.native
-    }
-
-    /// Hashes what makes two equal.
-    public func hash(into hasher: inout Hasher) {
-        hasher.combine(bounds)
-        hasher.combine(native)
-    }
-
     /// For durations in seconds, from 1 ms to 60 s.
     public static let seconds = HistogramBuckets(valid: secondsBounds)
 
@@ -187,7 +176,7 @@ struct NativeBuckets: Hashable, Sendable {
 ///
 /// An observation reaches the bounds without a bounds check or a reference count.
 @usableFromInline
-final class BucketLayout: Sendable {
+final class BucketLayout: Hashable, Sendable {
     // Written once, before anybody else knows the pointers; read only after that.
     @usableFromInline nonisolated(unsafe) let first: UnsafeMutablePointer<Double>
     @usableFromInline let count: Int
@@ -238,6 +227,19 @@ final class BucketLayout: Sendable {
     deinit {
         first.deallocate()
         starts.deallocate()
+    }
+
+    @usableFromInline
+    static func == (first: BucketLayout, second: BucketLayout) -> Bool {
+        first === second
+            || (first.bounds == second.bounds && first.classicEnds == second.classicEnds
+                && first.native == second.native)
+    }
+
+    @usableFromInline
+    func hash(into hasher: inout Hasher) {
+        hasher.combine(classicEnds)
+        hasher.combine(native)
     }
 
     /// The first bucket whose bound is not below a finite value.
