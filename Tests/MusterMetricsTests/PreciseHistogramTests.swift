@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import MusterPlatform
 import MusterTestSupport
 import Testing
 
@@ -195,6 +196,25 @@ struct PreciseHistogramTests {
         #expect(snapshot.series("wait_seconds").map { $0.histogram?.count } == [3, 3])
         #expect(snapshot.series("muster_metrics_dropped_series_total").first?.number == 10)
         #expect(bench.reader.damage == nil)
+    }
+
+    @Test("Families without series cost their reader no buckets, however many there are")
+    func noSeries() throws {
+        let bench = SlotBench()
+        let process = try bench.start()
+        let precise = try HistogramBuckets([1]).precise(1...0x1p64)
+        for number in 0..<100 {
+            _ = try process.registry.histogramFamily("wait\(number)", help: "", buckets: precise, labelNames: ["kind"])
+        }
+        let reader = try ArenaReader(descriptor: process.writer.descriptor.rawValue)
+        let plain = Exposition(sources: [ArenaSource(reader: reader, constantLabels: [])])
+        for format in [ExpositionFormat.text, .protobuf] {
+            #expect(!plain.text(format).contains("wait") && !bench.exposition.text(format).contains("wait"))
+        }
+        #expect(bench.source.isReadable && bench.source.read(["wait7"], limit: 5).isEmpty)
+        #expect(reader.read(["wait7"], limit: 5).isEmpty && reader.families.count == 100)
+        #expect(
+            reader.withIndex { index, _ in index.families.allSatisfy { $0.definition.buckets?.hasLayout == false } })
     }
 
     @Test("What processes of a slot's former arenas observed is added, in both kinds of buckets")

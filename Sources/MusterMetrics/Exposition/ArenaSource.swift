@@ -183,6 +183,7 @@ struct PreparedArena: PreparedMetrics {
     }
 
     private func write(_ family: RenderedFamily, to writer: inout SampleWriter) {
+        guard !family.valueOffsets.isEmpty else { return }
         let decoder = SeriesDecoder(
             family.definition, in: reader?.mapping, epoch: epoch, carried: family.carried)
         if writer.format == .protobuf {

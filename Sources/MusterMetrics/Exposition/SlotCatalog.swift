@@ -159,7 +159,8 @@ struct SlotCatalog: Sendable {
         _ wanted: Set<String>, limit: Int, in reader: ArenaReader?, epoch: UInt64
     ) -> [SeriesReading] {
         var readings: [SeriesReading] = []
-        for (family, names) in zip(rendered, names) where wanted.contains(family.definition.name) {
+        for (family, names) in zip(rendered, names)
+        where wanted.contains(family.definition.name) && !family.valueOffsets.isEmpty {
             let decoder = SeriesDecoder(
                 family.definition, in: reader?.mapping, epoch: epoch, carried: family.carried)
             for (series, labelValues) in names.labelValues.prefix(limit).enumerated() {
@@ -174,6 +175,7 @@ struct SlotCatalog: Sendable {
     /// Whether no series has a value that has to be left out.
     func isPlausible(in reader: ArenaReader?, epoch: UInt64) -> Bool {
         rendered.allSatisfy { family in
+            if family.valueOffsets.isEmpty { return true }
             let decoder = SeriesDecoder(
                 family.definition, in: reader?.mapping, epoch: epoch, carried: family.carried)
             if case .counter = decoder.kind { return true }

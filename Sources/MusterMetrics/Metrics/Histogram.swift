@@ -1,12 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import MusterPlatform
+
 /// The upper bounds of a histogram's buckets; the bucket up to +Inf is added by itself.
 public struct HistogramBuckets: Hashable, Sendable {
     /// The bounds, strictly rising; an observation belongs to the first bucket whose bound is not below it.
     package let bounds: [Double]
     /// The native buckets that are kept besides; `nil` for none.
     let native: NativeBuckets?
-    let layout: BucketLayout
+    private let layoutOnDemand = LayoutOnDemand()
+
+    /// How they lie in memory.
+    var layout: BucketLayout { layoutOnDemand.value(bounds, native) }
+    /// Whether that had to be found out yet.
+    var hasLayout: Bool { layoutOnDemand.isMade }
 
     /// Makes buckets from their upper bounds.
     ///
@@ -30,7 +37,6 @@ public struct HistogramBuckets: Hashable, Sendable {
     private init(valid bounds: [Double], _ native: NativeBuckets? = nil) {
         self.bounds = bounds
         self.native = native
-        layout = BucketLayout(bounds, native)
     }
 
     /// These buckets, and a precise histogram with them: Prometheus' native buckets, each less than 10 % wide.
@@ -171,12 +177,32 @@ struct NativeBuckets: Hashable, Sendable {
     ]
 }
 
+/// A layout that is made when it is first needed: an arena may describe thousands of families that have no series, and
+/// each layout takes more memory than its description. It follows from the bounds, so that two are never different.
+private final class LayoutOnDemand: Hashable, Sendable {
+    private let made = Locked<BucketLayout?>(nil)
+
+    var isMade: Bool { made.withLock { $0 != nil } }
+
+    func value(_ bounds: [Double], _ native: NativeBuckets?) -> BucketLayout {
+        made.withLock { made in
+            let layout = made ?? BucketLayout(bounds, native)
+            made = layout
+            return layout
+        }
+    }
+
+    static func == (first: LayoutOnDemand, second: LayoutOnDemand) -> Bool { true }
+
+    func hash(into hasher: inout Hasher) {}
+}
+
 /// How a histogram's buckets lie in memory: their bounds are those that its family names and those of its native buckets,
 /// so that one addition counts for both, exactly.
 ///
 /// An observation reaches the bounds without a bounds check or a reference count.
 @usableFromInline
-final class BucketLayout: Hashable, Sendable {
+final class BucketLayout: Sendable {
     // Written once, before anybody else knows the pointers; read only after that.
     @usableFromInline nonisolated(unsafe) let first: UnsafeMutablePointer<Double>
     @usableFromInline let count: Int
@@ -227,19 +253,6 @@ final class BucketLayout: Hashable, Sendable {
     deinit {
         first.deallocate()
         starts.deallocate()
-    }
-
-    @usableFromInline
-    static func == (first: BucketLayout, second: BucketLayout) -> Bool {
-        first === second
-            || (first.bounds == second.bounds && first.classicEnds == second.classicEnds
-                && first.native == second.native)
-    }
-
-    @usableFromInline
-    func hash(into hasher: inout Hasher) {
-        hasher.combine(classicEnds)
-        hasher.combine(native)
     }
 
     /// The first bucket whose bound is not below a finite value.

@@ -194,12 +194,13 @@ public final class MetricRegistry: Sendable {
         _ name: String, help: String, unit: MetricUnit? = nil, buckets: HistogramBuckets = .seconds,
         labelNames: [String], seriesLimit: Int = 1000
     ) throws(MetricError) -> MetricFamily<HistogramMetric> {
-        MetricFamily(
+        let layout = buckets.layout
+        return MetricFamily(
             try register(
                 FamilyDefinition(
                     name: name, type: .histogram, isFloatingPoint: true, unit: unit, help: help,
                     labelNames: labelNames, buckets: buckets), seriesLimit),
-            { HistogramMetric(cells: $0, layout: buckets.layout, storage: $1) })
+            { HistogramMetric(cells: $0, layout: layout, storage: $1) })
     }
 
     // MARK: - Information
