@@ -26,8 +26,8 @@ struct SeriesDecoder {
 
     // Trivial, so that looking at it costs no reference count.
     let kind: Kind
-    /// Where a histogram's buckets are.
-    private let layout: BucketLayout
+    /// Where the buckets of a histogram are; `nil` for anything else.
+    private let layout: BucketLayout?
     private let definition: FamilyDefinition
     private let isInfo: Bool
     private let mapping: ArenaMapping?
@@ -46,7 +46,7 @@ struct SeriesDecoder {
             case .gauge, .info: .gauge
             case .histogram: .histogram
             }
-        layout = (definition.buckets ?? .seconds).layout
+        layout = definition.buckets?.layout
         isInfo = definition.type == .info
         self.definition = definition
         self.mapping = mapping
@@ -99,6 +99,7 @@ struct SeriesDecoder {
         case .floatingPointCounter: return .number(number(of: series, at: offset))
         case .gauge: return gauge(at: offset).map(SeriesReading.Value.number)
         case .histogram:
+            guard let layout else { return nil }
             let counts = (0...layout.count).map { count(1 + $0, of: series, at: offset) }
             return .histogram(
                 HistogramSnapshot(
@@ -128,21 +129,29 @@ struct SeriesDecoder {
         case .gauge:
             let prefix = prefixes.next()
             if let value = gauge(at: offset) { writer.sample(prefix: prefix, value) }
-        case .histogram:
-            // The count is the last bucket by construction, whatever is observed meanwhile.
-            let sum = number(of: series, at: offset)
-            var total: UInt64 = 0
-            var cell = 1
-            for end in layout.classicEnds {
-                while cell <= 1 + Int(end) {
-                    total = total.saturatingSum(count(cell, of: series, at: offset))
-                    cell += 1
-                }
-                writer.sample(prefix: prefixes.next(), total)
+        case .histogram: writeHistogram(series, at: offset, &prefixes, to: &writer)
+        }
+    }
+
+    /// Not inlined, so that the loop over counters, of which there are most, stays small.
+    @inline(never)
+    private func writeHistogram(
+        _ series: Int, at offset: Int, _ prefixes: inout LinePrefixes, to writer: inout SampleWriter
+    ) {
+        guard let layout else { return }
+        // The count is the last bucket by construction, whatever is observed meanwhile.
+        let sum = number(of: series, at: offset)
+        var total: UInt64 = 0
+        var cell = 1
+        for end in layout.classicEnds {
+            while cell <= 1 + Int(end) {
+                total = total.saturatingSum(count(cell, of: series, at: offset))
+                cell += 1
             }
-            writer.sample(prefix: prefixes.next(), sum)
             writer.sample(prefix: prefixes.next(), total)
         }
+        writer.sample(prefix: prefixes.next(), sum)
+        writer.sample(prefix: prefixes.next(), total)
     }
 
     /// Writes the message of a series.
@@ -156,6 +165,7 @@ struct SeriesDecoder {
         case .floatingPointCounter: writer.message(labels: labels, number(of: series, at: offset))
         case .gauge: if let value = gauge(at: offset) { writer.message(labels: labels, value) }
         case .histogram:
+            guard let layout else { return }
             // Each cell is read once, so that both kinds of buckets tell the same.
             withUnsafeTemporaryAllocation(of: UInt64.self, capacity: layout.count + 1) { counts in
                 for bucket in counts.indices { counts[bucket] = count(1 + bucket, of: series, at: offset) }

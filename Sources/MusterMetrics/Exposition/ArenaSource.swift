@@ -186,24 +186,25 @@ struct PreparedArena: PreparedMetrics {
         guard !family.valueOffsets.isEmpty else { return }
         let decoder = SeriesDecoder(
             family.definition, in: reader?.mapping, epoch: epoch, carried: family.carried)
-        if writer.format == .protobuf {
-            family.labels.withUnsafeBufferPointer { labels in
-                var start = 0
-                for (series, offset) in family.valueOffsets.enumerated() {
-                    let end = family.labelEnds[series]
-                    decoder.write(
-                        series, at: offset, labels: UnsafeBufferPointer(rebasing: labels[start..<end]), to: &writer)
-                    start = end
-                }
-            }
-            return
-        }
+        if writer.format == .protobuf { return writeMessages(of: family, decoder, to: &writer) }
         family.text.withUnsafeBufferPointer { text in
             family.lineEnds.withUnsafeBufferPointer { lineEnds in
                 var prefixes = LinePrefixes(text: text, ends: lineEnds)
                 for (series, offset) in family.valueOffsets.enumerated() {
                     decoder.write(series, at: offset, &prefixes, to: &writer)
                 }
+            }
+        }
+    }
+
+    private func writeMessages(of family: RenderedFamily, _ decoder: SeriesDecoder, to writer: inout SampleWriter) {
+        family.labels.withUnsafeBufferPointer { labels in
+            var start = 0
+            for (series, offset) in family.valueOffsets.enumerated() {
+                let end = family.labelEnds[series]
+                decoder.write(
+                    series, at: offset, labels: UnsafeBufferPointer(rebasing: labels[start..<end]), to: &writer)
+                start = end
             }
         }
     }
