@@ -36,7 +36,7 @@ final class EndpointMetrics {
             help: "Time to collect and render the metrics of one scrape.", unit: .seconds,
             buckets: HistogramBuckets([
                 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10,
-            ]))
+            ]).precise())
         webConfigLoads = try registry.counterFamily(
             "muster_endpoint_web_config_loads_total",
             help: "Versions of the web config file that were read.", labelNames: ["outcome"])

@@ -122,8 +122,8 @@ struct HeaderElement: Equatable {
 struct MediaOffer {
     var type: String
     var subtype: String
-    /// The version that a range must ask for if it asks for any.
-    var version: String?
+    /// What a range must ask for if it asks for any: versions, for example.
+    var parameters: [String: String] = [:]
 
     private enum Match: Int {
         case all
@@ -142,8 +142,8 @@ struct MediaOffer {
         var match = Match.exact
         for parameter in element.parameters {
             switch parameter.name {
-            case "version":
-                guard parameter.value == version else { return nil }
+            case "version", "proto", "encoding":
+                guard parameter.value == parameters[parameter.name] else { return nil }
                 match = .parameters
             case "charset":
                 guard parameter.value.lowercased() == "utf-8" else { return nil }
@@ -207,8 +207,11 @@ struct MetricsNegotiation: Hashable, Sendable {
     static let fallback = MetricsNegotiation(format: .text)
 
     private static let offers = [
-        MediaOffer(type: "text", subtype: "plain", version: "0.0.4"),
-        MediaOffer(type: "application", subtype: "openmetrics-text", version: "1.0.0"),
+        MediaOffer(type: "text", subtype: "plain", parameters: ["version": "0.0.4"]),
+        MediaOffer(type: "application", subtype: "openmetrics-text", parameters: ["version": "1.0.0"]),
+        MediaOffer(
+            type: "application", subtype: "vnd.google.protobuf",
+            parameters: ["proto": "io.prometheus.client.MetricFamily", "encoding": "delimited"]),
     ]
 
     init(format: ExpositionFormat, namesEscaping: Bool = false) {
@@ -218,12 +221,14 @@ struct MetricsNegotiation: Hashable, Sendable {
 
     /// Reads the header.
     init(accept: String) {
-        guard let (index, element) = MediaOffer.choose(Self.offers, by: accept) else {
+        guard let (index, element) = MediaOffer.choose(Self.offers, by: accept),
+            let format = ExpositionFormat(rawValue: index)
+        else {
             self = .fallback
             return
         }
-        format = index == 0 ? .text : .openMetrics
-        namesEscaping = index == 1 && element.parameters.contains { $0.name == "escaping" }
+        self.format = format
+        namesEscaping = format != .text && element.parameters.contains { $0.name == "escaping" }
     }
 }
 

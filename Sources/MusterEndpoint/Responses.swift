@@ -274,7 +274,7 @@ extension ScrapeResponses.Order {
     /// An order in which those of the same text are neighbours.
     fileprivate func isBefore(_ other: Self) -> Bool {
         func key(_ order: Self) -> (Int, String) {
-            (order.negotiation.format == .text ? 0 : 1, order.names.sorted().joined(separator: ","))
+            (order.negotiation.format.rawValue, order.names.sorted().joined(separator: ","))
         }
         return key(self) < key(other)
     }

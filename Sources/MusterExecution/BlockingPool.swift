@@ -201,7 +201,7 @@ package struct BlockingInstruments: Sendable {
         ).labels(backend)
         queueTime = try registry.histogramFamily(
             "muster_blocking_pool_queue_seconds", help: "How long blocking tasks waited for a thread.",
-            unit: .seconds, buckets: .seconds, labelNames: ["backend"]
+            unit: .seconds, buckets: .preciseSeconds, labelNames: ["backend"]
         ).labels(backend)
         for gauge in [threads, busy, queueLength] { gauge.set(0) }
     }

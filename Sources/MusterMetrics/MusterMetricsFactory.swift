@@ -104,8 +104,10 @@ package struct MusterMetricsFactory: MetricsFactory {
     private func histogram(
         _ label: String, _ dimensions: [(String, String)], unit: MetricUnit?, buckets: HistogramBuckets
     ) -> HistogramMetric {
-        series(label, dimensions, .histogram, unit: unit, refused: HistogramMetric.maker(buckets)) {
-            name, help, labelNames throws(MetricError) in
+        series(
+            label, dimensions, .histogram, unit: unit,
+            refused: { HistogramMetric(cells: $0, layout: buckets.layout, storage: $1) }
+        ) { name, help, labelNames throws(MetricError) in
             try registry.histogramFamily(
                 name, help: help, unit: unit, buckets: buckets, labelNames: labelNames, seriesLimit: seriesLimit)
         }

@@ -34,6 +34,8 @@ extension Benchmark {
     static func histogramUpdates(_ effort: Effort) throws -> [Figure] {
         let registry = try Backends.registry()
         let histogram = try registry.histogram("bench_seconds", help: "Values.", unit: .seconds, buckets: .seconds)
+        let precise = try registry.histogram(
+            "bench_precise_seconds", help: "Values.", unit: .seconds, buckets: .preciseSeconds)
         let cell = try SharedCell()
         let count = 200_000
         // Spread evenly over the buckets and beyond, so that no branch can be guessed.
@@ -43,20 +45,29 @@ extension Benchmark {
             let bucket = Int(random.next() % UInt64(bounds.count + 1))
             return (bucket < bounds.count ? bounds[bucket] : bounds[bucket - 1] * 2) * 0.999
         }
+        // The same, over the whole range of a precise one.
+        let spread = (0..<1024).map { _ in
+            let significand = 1 + Double(random.next() % 1000) / 1000
+            return Double(sign: .plus, exponent: Int(random.next() % 30) - 20, significand: significand)
+        }
         let durations = values.map { Duration.nanoseconds(Int64($0 * 1e9)) }
         let times = try Rounds.run(
             effort(201, quick: 51),
             [
                 { Self.time(count) { observe(histogram, values, times: count) } },
                 { Self.time(count) { observe(histogram, durations, times: count) } },
+                { Self.time(count) { observe(precise, spread, times: count) } },
                 { Self.time(count) { cmusterbench_atomic_adds(cell.word, count) } },
             ])
-        let reference = (name: "atomic add in C", values: times[2])
+        let reference = (name: "atomic add in C", values: times[3])
         return [
             Figure(
                 "observation, \(bounds.count + 1) buckets", in: .nanoseconds, times[0], against: reference,
                 limit: .ratioAtMost(4)),
             Figure("observation of a Duration", in: .nanoseconds, times[1], against: reference),
+            Figure(
+                "observation of a precise one", in: .nanoseconds, times[2], against: reference,
+                limit: .ratioAtMost(4)),
         ]
     }
 
@@ -98,7 +109,40 @@ extension Benchmark {
 extension Benchmark {
     static func rendering(_ effort: Effort) throws -> [Figure] {
         let series = 10_000
-        return [try renderings(of: exposition(series: series), series: series, effort)]
+        let exposition = try exposition(series: series)
+        return [try renderings(of: exposition, series: series, effort)]
+            + (try protobuf(exposition, series: series, effort))
+    }
+
+    /// Renders in protobuf in turns with text: counters, and precise histograms of which ten buckets are in use.
+    private static func protobuf(_ counters: Exposition, series: Int, _ effort: Effort) throws -> [Figure] {
+        let registry = try Backends.registry(capacity: 16 << 20)
+        let family = try registry.histogramFamily(
+            "bench_wait_seconds", help: "Wait.", unit: .seconds, buckets: .lateness, labelNames: ["path"])
+        let histograms = 1000
+        for number in 0..<histograms {
+            let histogram = family.labels("/items/\(number)")
+            for bucket in 0..<10 { histogram.observe(0.001 + 0.0001 * Double(bucket)) }
+        }
+        let exposition = Exposition(
+            sources: [ArenaSource(reader: try registry.reader(), constantLabels: [("worker", "0")])],
+            logger: Backends.silent)
+        var buffer: [UInt8] = []
+        let kinds = [("\(series) series", counters), ("\(histograms) precise histograms", exposition)]
+        return try kinds.map { name, exposition in
+            func time(_ format: ExpositionFormat) -> Double {
+                let start = cmusterbench_now()
+                exposition.render(format, into: &buffer)
+                return Double(cmusterbench_now() - start)
+            }
+            let times = try Rounds.run(effort(51, quick: 11), [{ time(.protobuf) }, { time(.text) }])
+            exposition.render(.text, into: &buffer)
+            let textSize = buffer.count / 1024
+            exposition.render(.protobuf, into: &buffer)
+            return Figure(
+                "\(name) in protobuf, \(buffer.count / 1024) KiB", in: .nanoseconds, times[0],
+                against: ("the same in text, \(textSize) KiB", times[1]))
+        }
     }
 
     /// Renders an exposition in turns with putting the same text together in C.

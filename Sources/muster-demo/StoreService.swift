@@ -181,7 +181,7 @@ private struct StoreMetrics: Sendable {
             "demo_http_requests_total", help: "Requests answered.", labelNames: ["route", "code"])
         duration = try registry.histogramFamily(
             "demo_http_request_duration_seconds", help: "From a request's headers to its answer.", unit: .seconds,
-            labelNames: ["route"])
+            buckets: .seconds.precise(), labelNames: ["route"])
         items = try registry.gaugeFamily(
             "demo_store_items", help: "Items in a shard, as this worker last saw it.", labelNames: ["shard"])
         bytes = try registry.gaugeFamily(

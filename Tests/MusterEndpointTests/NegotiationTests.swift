@@ -20,12 +20,35 @@ struct NegotiationTests {
         + "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.5,"
         + "application/openmetrics-text;version=0.0.1;q=0.4,text/plain;version=1.0.0;escaping=allow-utf-8;q=0.3,"
         + "text/plain;version=0.0.4;q=0.2,*/*;q=0.1"
+    private static let prometheus2Protobuf =
+        "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited,"
+        + "application/openmetrics-text;version=1.0.0;q=0.8,application/openmetrics-text;version=0.0.1;q=0.75,"
+        + "text/plain;version=0.0.4;q=0.5,*/*;q=0.1"
+    private static let protobuf =
+        "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited"
     private static let browser = "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,*/*;q=0.8"
 
     static let metricsCases: [(String, ExpositionFormat, Bool)] = [
         (prometheus2, .openMetrics, false),
         (prometheus3, .openMetrics, true),
-        (prometheus3Protobuf, .openMetrics, true),
+        (prometheus3Protobuf, .protobuf, false),
+        (prometheus2Protobuf, .protobuf, false),
+        (protobuf, .protobuf, false),
+        (protobuf + ";escaping=allow-utf-8", .protobuf, true),
+        (protobuf + ";q=0.3,text/plain;q=0.4", .text, false),
+        (protobuf + ";q=0.6,application/openmetrics-text;version=1.0.0;q=0.5,*/*;q=0.1", .protobuf, false),
+        (protobuf + ";q=0,*/*", .text, false),
+        ("application/vnd.google.protobuf", .protobuf, false),
+        (
+            "Application/Vnd.Google.Protobuf; Encoding=\"delimited\"; Proto=io.prometheus.client.MetricFamily",
+            .protobuf, false
+        ),
+        ("application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=text", .text, false),
+        ("application/vnd.google.protobuf;proto=other.Message;encoding=delimited", .text, false),
+        (
+            "application/vnd.google.protobuf;proto=other.Message;encoding=delimited,application/*;q=0.5", .openMetrics,
+            false
+        ),
         (browser, .text, false),
         ("", .text, false),
         ("*/*", .text, false),
@@ -71,6 +94,9 @@ struct NegotiationTests {
             MetricsNegotiation(accept: Self.prometheus3).contentType
                 == "application/openmetrics-text; version=1.0.0; charset=utf-8; escaping=underscores")
         #expect(MetricsNegotiation(accept: "").contentType == "text/plain; version=0.0.4; charset=utf-8")
+        #expect(
+            MetricsNegotiation(accept: Self.prometheus2Protobuf).contentType
+                == "application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily; encoding=delimited")
     }
 
     @Test(

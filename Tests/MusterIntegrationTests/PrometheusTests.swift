@@ -69,6 +69,34 @@ struct PrometheusTests {
     }
 
     @Test(
+        "collects native histograms of the demo's workers, if it wants them",
+        .enabled(if: Demo.isBuilt, "build the demo first: make demo"),
+        .enabled(if: Prometheus.isInstalled, "install prometheus for this test"), arguments: ["0", "2"])
+    func nativeHistograms(workers: String) async throws {
+        let demo = try await Demo(backend: "cooperative", options: ["--interval", "10ms", "--workers", workers])
+        let prometheus = try await Prometheus(
+            targets: ["demo": demo.ready.endpoint.replacingOccurrences(of: "http://", with: "")],
+            features: ["native-histograms"])
+        _ = try await HTTPAnswer.get(demo.ready.http + "/items/a", method: "PUT", body: "1")
+        let precise = [
+            "muster_loop_lateness_seconds", "muster_loop_run_duration_seconds", "muster_hub_lag_seconds",
+            "http_server_request_duration_seconds", "demo_http_request_duration_seconds",
+            "muster_scrape_duration_seconds",
+        ]
+        for name in precise {
+            let quantile = "histogram_quantile(0.99, sum(\(name))) > 0"
+            _ = try await eventually(quantile) { try await prometheus.query(quantile).first }
+        }
+        for name in precise + ["muster_blocking_pool_queue_seconds", "muster_threadgroup_task_queue_seconds"] {
+            _ = try await eventually(name) { try await prometheus.query("histogram_count(\(name)) >= 0").first }
+        }
+        let rate = "histogram_quantile(0.5, sum by (loop) (rate(muster_loop_lateness_seconds[5s]))) > 0"
+        _ = try await eventually(rate) { try await prometheus.query(rate).first }
+        _ = try await eventually("counters") { try await prometheus.query("count(muster_loop_runs_total) > 0").first }
+        _ = try await eventually("gauges") { try await prometheus.query("muster_worker_up == 1").first }
+    }
+
+    @Test(
         "has nothing to say about the exposition", .enabled(if: Demo.isBuilt, "build the demo first: make demo"),
         .enabled(if: find("promtool") != nil, "install prometheus for this test"),
         arguments: ["cooperative", "threading"], ["0", "3"])

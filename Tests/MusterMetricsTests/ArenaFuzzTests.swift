@@ -146,7 +146,7 @@ struct ArenaFuzzTests {
         let header = ArenaHeader(totalSize: 1 << 20)
         let family = FamilyDefinition(
             name: "jobs_total", type: .counter, isFloatingPoint: false, unit: nil, help: "", labelNames: ["kind"],
-            bucketBounds: [])
+            buckets: nil)
         var gauge = family
         gauge.name = "jobs"
         gauge.type = .gauge

@@ -198,13 +198,13 @@ struct ArenaTests {
         let bench = try MetricBench()
         let descriptor = bench.writer.descriptor
         bench.set32(ArenaLayout.Offset.version, 7)
-        #expect(throws: ArenaError.unsupportedVersion(found: 7, supported: 1)) {
+        #expect(throws: ArenaError.unsupportedVersion(found: 7, supported: 2)) {
             try ArenaReader(descriptor: descriptor.rawValue)
         }
-        #expect(throws: ArenaError.unsupportedVersion(found: 7, supported: 1)) {
+        #expect(throws: ArenaError.unsupportedVersion(found: 7, supported: 2)) {
             try ArenaWriter(descriptor: descriptor)
         }
-        bench.set32(ArenaLayout.Offset.version, 1)
+        bench.set32(ArenaLayout.Offset.version, 2)
         bench.setWord(ArenaLayout.Offset.magic, 0xBAD)
         #expect(throws: ArenaError.wrongMagic(found: 0xBAD)) { try ArenaReader(descriptor: descriptor.rawValue) }
         #expect(throws: ArenaError.wrongMagic(found: 0xBAD)) { try ArenaWriter(descriptor: descriptor) }

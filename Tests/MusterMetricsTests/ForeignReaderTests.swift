@@ -9,21 +9,26 @@ struct ForeignReaderTests {
     private static let python = ForeignTool.find("python3")
 
     private static let script = """
-        import mmap, os, struct
+        import math, mmap, os, struct
         arena = mmap.mmap(0, 0)
         def word(offset): return struct.unpack_from('<Q', arena, offset)[0]
-        assert arena[:8] == b'MUSTARNA' and struct.unpack_from('<II', arena, 8) == (1, 256)
+        assert arena[:8] == b'MUSTARNA' and struct.unpack_from('<II', arena, 8) == (2, 256)
         assert word(16) == len(arena)
         start, values = word(24), word(40)
+        fractions = [0.5, 0.5452538663326288, 0.5946035575013605, 0.6484197773255048, 0.7071067811865475,
+                     0.7711054127039704, 0.8408964152537144, 0.9170040432046711]
+        def native(index): return math.ldexp(fractions[index % 8], index // 8 + 1)
         families, last = [], None
         position = 0
         while position < word(64):
             record = start + position
             length, kind = struct.unpack_from('<IH', arena, record)
             if kind == 1:
-                number, kind_of, value_kind, labels = struct.unpack_from('<IBBB', arena, record + 8)
-                name, unit, help, bounds = struct.unpack_from('<HHHH', arena, record + 16)
+                number, kind_of, value_kind, labels, schema = struct.unpack_from('<IBBBB', arena, record + 8)
+                name, unit, help, bounds, exponent, octaves = struct.unpack_from('<HHHHhH', arena, record + 16)
                 text = record + 32 + 8 * bounds
+                buckets = set(struct.unpack_from('<%dd' % bounds, arena, record + 32))
+                if schema == 3: buckets |= {native(index) for index in range(8 * exponent, 8 * (exponent + octaves) + 1)}
                 names = []
                 at = text + name + unit + help
                 for _ in range(labels):
@@ -31,8 +36,8 @@ struct ForeignReaderTests {
                     names.append(arena[at + 2:at + 2 + size].decode())
                     at += 2 + size
                 assert number == len(families)
-                families.append((arena[text:text + name].decode(), kind_of, value_kind, bounds, names))
-                print('family', *families[-1][:4], arena[text + name:text + name + unit].decode() or '-')
+                families.append((arena[text:text + name].decode(), kind_of, value_kind, sorted(buckets), names))
+                print('family', *families[-1][:3], bounds, arena[text + name:text + name + unit].decode() or '-')
             else:
                 family, labels, _, cell = struct.unpack_from('<IHHQ', arena, record + 8)
                 name, kind_of, value_kind, bounds, names = families[family]
@@ -44,7 +49,8 @@ struct ForeignReaderTests {
                 if kind_of == 1:
                     text = word(cell) if value_kind == 1 else struct.unpack_from('<d', arena, cell)[0]
                 elif kind_of == 3:
-                    text = (struct.unpack_from('<d', arena, cell)[0], [word(cell + 8 + 8 * i) for i in range(bounds + 1)])
+                    counts = [(le, word(cell + 8 + 8 * i)) for i, le in enumerate(bounds + [math.inf])]
+                    text = (struct.unpack_from('<d', arena, cell)[0], [pair for pair in counts if pair[1]])
                 else:
                     text = struct.unpack_from('<d', arena, cell)[0] if word(cell + 8) == word(80) else None
                 print('series', name, ','.join(pairs) or '-', text)
@@ -72,9 +78,12 @@ struct ForeignReaderTests {
         try registry.histogram(
             "wait_seconds", help: "Wait.", unit: .seconds, buckets: HistogramBuckets([0.5, 1])
         ).observe(0.75)
+        let precise = try registry.histogram(
+            "precise_seconds", help: "Wait.", unit: .seconds, buckets: HistogramBuckets([0.6, 1]).precise(0.5...2))
+        for value in [0.1, 0.55, 0.595, 0.6, 1.5, 3] { precise.observe(value) }
         try registry.gauge("depth", help: "Depth.").set(2.5)
         _ = try registry.gauge("unset", help: "Never set.")
-        #expect(bench.reader.seriesCount == 4)
+        #expect(bench.reader.seriesCount == 5)
 
         let result = try ForeignTool.run(
             #require(Self.python), ["-c", Self.script], standardInput: bench.writer.descriptor)
@@ -84,7 +93,9 @@ struct ForeignReaderTests {
                 family jobs_total 1 1 0 -
                 series jobs_total kind=own 3
                 family wait_seconds 3 2 2 seconds
-                series wait_seconds - (0.75, [0, 1, 0])
+                series wait_seconds - (0.75, [(1.0, 1)])
+                family precise_seconds 3 2 2 seconds
+                series precise_seconds - (6.345000000000001, [(0.5, 1), (0.5946035575013605, 1), (0.6, 2), (1.5422108254079407, 1), (inf, 1)])
                 family depth 2 2 0 -
                 series depth - 2.5
                 family unset 2 2 0 -
@@ -99,6 +110,6 @@ struct ForeignReaderTests {
         jobs.labels("later").increment()
         #expect(bench.reader.value(of: "jobs_total", labels: [(name: "kind", value: "foreign")]) == 43)
         #expect(bench.reader.value(of: "jobs_total", labels: [(name: "kind", value: "later")]) == 1)
-        #expect(bench.reader.seriesCount == 6)
+        #expect(bench.reader.seriesCount == 7)
     }
 }

@@ -36,6 +36,12 @@ struct MetricBench {
             .filter { !$0.contains("muster_metrics_dropped_") }.joined(separator: "\n")
     }
 
+    func bytes(_ format: ExpositionFormat) -> [UInt8] {
+        var buffer: [UInt8] = []
+        exposition.render(format, into: &buffer)
+        return buffer
+    }
+
     func render(_ format: ExpositionFormat = .text, names: Set<String> = []) -> String {
         exposition.text(format, names: names)
     }

@@ -252,8 +252,10 @@ struct MetricRegistryTests {
         #expect(throws: MetricError.self) { try HistogramBuckets.linear(start: 0, width: 1, count: -1) }
         #expect(throws: MetricError.self) { try HistogramBuckets.exponential(start: 0, factor: 2, count: 2) }
         #expect(throws: MetricError.self) { try HistogramBuckets.exponential(start: 1e308, factor: 10, count: 3) }
-        for preset in [HistogramBuckets.seconds, .lateness, .general] {
-            #expect(try HistogramBuckets(preset.bounds) == preset)
+        for preset in [HistogramBuckets.seconds, .general] { #expect(try HistogramBuckets(preset.bounds) == preset) }
+        for preset in [HistogramBuckets.preciseSeconds, .lateness] {
+            #expect(try HistogramBuckets(preset.bounds) != preset)
+            #expect(try HistogramBuckets(preset.bounds).precise() == preset)
         }
         #expect(HistogramBuckets.lateness.bounds.first == 1e-5 && HistogramBuckets.lateness.bounds.last == 10)
     }

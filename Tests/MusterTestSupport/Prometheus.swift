@@ -14,19 +14,23 @@ package final class Prometheus: Sendable {
 
     /// Starts Prometheus.
     ///
-    /// - Parameter targets: The address of each job, by the job's name.
-    package convenience init(targets: [String: String]) async throws {
+    /// - Parameters:
+    ///   - targets: The address of each job, by the job's name.
+    ///   - features: What is switched on with `--enable-feature`.
+    package convenience init(targets: [String: String], features: [String] = []) async throws {
         var configuration = "global:\n  scrape_interval: 1s\n  scrape_timeout: 1s\nscrape_configs:\n"
         for (job, address) in targets.sorted(by: { $0.key < $1.key }) {
             configuration += "  - job_name: \(job)\n    static_configs:\n      - targets: ['\(address)']\n"
         }
-        try await self.init(configuration: configuration)
+        try await self.init(configuration: configuration, features: features)
     }
 
     /// Starts Prometheus and waits until it serves.
     ///
-    /// - Parameter configuration: The text of its configuration file; paths in it should be absolute.
-    package init(configuration: String) async throws {
+    /// - Parameters:
+    ///   - configuration: The text of its configuration file; paths in it should be absolute.
+    ///   - features: What is switched on with `--enable-feature`.
+    package init(configuration: String, features: [String] = []) async throws {
         guard let binary = Prometheus.binary else {
             throw Program.Ended(description: "no prometheus on the PATH")
         }
@@ -40,7 +44,7 @@ package final class Prometheus: Sendable {
             [
                 "--config.file=\(file)", "--storage.tsdb.path=\(folder.path("data"))",
                 "--web.listen-address=127.0.0.1:\(port)",
-            ])
+            ] + features.map { "--enable-feature=\($0)" })
         try await program.waitForErrors(containing: "Server is ready to receive web requests")
     }
 

@@ -46,7 +46,7 @@ final class HTTPServerMetrics {
             labelNames: ["method", "route", "status"])
         let duration = try registry.histogramFamily(
             "http_server_request_duration_seconds", help: "From a request's headers to the end of its answer.",
-            unit: .seconds, labelNames: ["route"])
+            unit: .seconds, buckets: .preciseSeconds, labelNames: ["route"])
         let requestBytes = try registry.counterFamily(
             "http_server_request_body_bytes_total", help: "Bytes of requests' bodies.", unit: .bytes,
             labelNames: ["route"])

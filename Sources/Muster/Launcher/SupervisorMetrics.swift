@@ -30,9 +30,9 @@ final class SupervisorMetrics: MetricSource {
 
     // MARK: At a scrape
 
-    func prepare() -> any PreparedMetrics {
-        guard let report = published.report else { return CollectorSource { [] }.prepare() }
-        return CollectorSource { Self.families(report) }.prepare()
+    func prepare(for format: ExpositionFormat) -> any PreparedMetrics {
+        guard let report = published.report else { return CollectorSource { [] }.prepare(for: format) }
+        return CollectorSource { Self.families(report) }.prepare(for: format)
     }
 
     private static func families(_ report: SupervisorReport) -> [CollectedFamily] {

@@ -513,7 +513,7 @@ struct ThreadGroupInstruments: Sendable {
         ).labels(backend, group)
         queueTime = try registry.histogramFamily(
             "muster_threadgroup_task_queue_seconds", help: "How long callers waited for room in the group.",
-            unit: .seconds, buckets: .seconds, labelNames: names
+            unit: .seconds, buckets: .preciseSeconds, labelNames: names
         ).labels(backend, group)
         tasks = try registry.counterFamily(
             "muster_threadgroup_tasks_total", help: "Threads added to the group.", labelNames: names

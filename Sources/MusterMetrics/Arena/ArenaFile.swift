@@ -11,7 +11,7 @@ package enum ArenaFile {
     ///
     /// - Parameters:
     ///   - name: What the file is called in `/proc/PID/fd`.
-    ///   - capacity: The file's size in bytes; about half of it holds descriptions, the rest values.
+    ///   - capacity: The file's size in bytes; about a quarter of it holds descriptions, the rest values.
     /// - Throws: ``ArenaError`` when the system has no memory file to give or the capacity is too small.
     package static func create(
         name: String, capacity: Int = ArenaWriter.defaultCapacity

@@ -2,11 +2,11 @@
 
 import Synchronization
 
-/// Numbers of the arena's layout, version 1. `docs/arena-layout.md` describes them for other implementations.
+/// Numbers of the arena's layout, version 2. `docs/arena-layout.md` describes them for other implementations.
 enum ArenaLayout {
     /// "MUSTARNA" read as a little-endian word.
     static let magic: UInt64 = 0x414E_5241_5453_554D
-    static let version: UInt32 = 1
+    static let version: UInt32 = 2
     static let headerSize = 256
     static let minimumSize = 4096
 
@@ -41,6 +41,8 @@ enum ArenaLayout {
     static let maximumLabelNames = 32
     static let maximumLabelValueBytes = 4096
     static let maximumBuckets = 200
+    /// The cells of the largest series: the sum, all buckets of a precise histogram, and those at both ends of its range.
+    static let maximumCells = maximumBuckets + NativeBuckets.maximumOctaves << NativeBuckets.schema + 3
 
     /// The next multiple of a power of two.
     static func align(_ value: Int, to alignment: Int) -> Int {
@@ -55,13 +57,13 @@ struct ArenaHeader: Sendable {
     let valueOffset: Int
     let valueSize: Int
 
-    /// Divides a fresh arena: one half describes, the other counts.
+    /// Divides a fresh arena: a quarter describes, the rest counts, as a precise histogram has many cells.
     init(totalSize: Int) {
-        let half = ArenaLayout.align(ArenaLayout.headerSize + (totalSize - ArenaLayout.headerSize) / 2, to: 64)
+        let quarter = ArenaLayout.align(ArenaLayout.headerSize + (totalSize - ArenaLayout.headerSize) / 4, to: 64)
         descriptorOffset = ArenaLayout.headerSize
-        descriptorSize = half - ArenaLayout.headerSize
-        valueOffset = half
-        valueSize = (totalSize - half) & ~7
+        descriptorSize = quarter - ArenaLayout.headerSize
+        valueOffset = quarter
+        valueSize = (totalSize - quarter) & ~7
     }
 
     /// Reads and checks the header of a mapping.
@@ -155,12 +157,15 @@ enum ArenaRecord {
         bytes.append(definition.type.rawValue)
         bytes.append(definition.isFloatingPoint ? 2 : 1)
         bytes.append(UInt8(definition.labelNames.count))
-        bytes.append(0)
+        let native = definition.buckets?.native
+        bytes.append(native == nil ? 0 : UInt8(NativeBuckets.schema))
         append(UInt16(definition.name.utf8.count), to: &bytes)
         append(UInt16(definition.unit?.name.utf8.count ?? 0), to: &bytes)
         append(UInt16(definition.help.utf8.count), to: &bytes)
         append(UInt16(definition.bucketBounds.count), to: &bytes)
-        append(UInt64(0), to: &bytes)
+        append(Int16(native?.lowestExponent ?? 0), to: &bytes)
+        append(UInt16(native?.octaves ?? 0), to: &bytes)
+        append(UInt32(0), to: &bytes)
         for bound in definition.bucketBounds { append(bound.bitPattern, to: &bytes) }
         bytes.append(contentsOf: definition.name.utf8)
         if let unit = definition.unit { bytes.append(contentsOf: unit.name.utf8) }
@@ -218,7 +223,11 @@ struct FamilyDefinition: Hashable, Sendable {
     var unit: MetricUnit?
     var help: String
     var labelNames: [String]
-    var bucketBounds: [Double]
+    /// A histogram's buckets; `nil` for anything else.
+    var buckets: HistogramBuckets?
+
+    /// The bounds of a histogram's buckets, as they are shown in text.
+    var bucketBounds: [Double] { buckets?.bounds ?? [] }
 
     /// The name without the suffix that the type demands: the family's name in OpenMetrics.
     var baseName: String { FamilyDescriptor.baseName(of: name, type: type) }
@@ -242,6 +251,10 @@ struct FamilyDefinition: Hashable, Sendable {
         if bucketBounds != other.bucketBounds {
             return "it is registered with the bucket bounds \(other.bucketBounds)"
         }
+        if buckets != other.buckets {
+            let range = other.buckets?.native.map { " from 2^\($0.lowestExponent), over \($0.octaves) powers of 2" }
+            return "it is registered \(range.map { "as precise" + $0 } ?? "as not precise")"
+        }
         return nil
     }
 
@@ -256,10 +269,8 @@ struct FamilyDefinition: Hashable, Sendable {
             throw .invalidHelp(
                 metric: name, problem: "it has \(help.utf8.count) bytes; at most \(ArenaLayout.maximumHelpBytes) fit")
         }
-        if type == .histogram {
-            try HistogramBuckets.validate(bucketBounds)
-        } else if !bucketBounds.isEmpty {
-            throw .invalidBuckets("only a histogram has bucket bounds, \(name) is a \(type)")
+        guard (type == .histogram) == (buckets != nil) else {
+            throw .invalidBuckets("a histogram has buckets, and nothing else has; \(name) is a \(type)")
         }
     }
 
@@ -268,7 +279,7 @@ struct FamilyDefinition: Hashable, Sendable {
         switch type {
         case .counter: 8
         case .gauge, .info: 16
-        case .histogram: (bucketBounds.count + 2) * 8
+        case .histogram: ((buckets?.layout.count ?? 0) + 2) * 8
         }
     }
 

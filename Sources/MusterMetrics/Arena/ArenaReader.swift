@@ -145,7 +145,7 @@ extension ArenaReader: SeriesReader {
         let families = withIndex { index, _ in index.families.filter { names.contains($0.definition.name) } }
         let epoch = epoch
         var readings: [SeriesReading] = []
-        for family in families {
+        for family in families where !family.series.isEmpty {
             let decoder = SeriesDecoder(family.definition, in: mapping, epoch: epoch)
             for (position, series) in family.series.prefix(limit).enumerated() {
                 if let reading = decoder.reading(series.labelValues, of: position, at: series.valueOffset) {

@@ -18,7 +18,7 @@ import Synchronization
 /// ``MetricRegistry``.
 package final class ArenaWriter: Sendable {
     /// The size of an arena in bytes by default. Pages that hold nothing take no memory.
-    package static let defaultCapacity = 4 << 20
+    package static let defaultCapacity = 8 << 20
 
     /// The memory file, for the process that reads the arena and the one that attaches to it next.
     package let descriptor: OwnedDescriptor
@@ -81,7 +81,7 @@ package final class ArenaWriter: Sendable {
     ///
     /// - Parameters:
     ///   - name: What the file is called in `/proc/PID/fd`.
-    ///   - capacity: The file's size in bytes; about half of it holds descriptions, the rest values.
+    ///   - capacity: The file's size in bytes; about a quarter of it holds descriptions, the rest values.
     /// - Throws: ``ArenaError`` when the system has no memory file to give or the capacity is too small.
     package static func create(
         name: String, capacity: Int = ArenaWriter.defaultCapacity
@@ -312,12 +312,13 @@ struct ArenaIndex: Sendable {
         guard valueKind == 1 || valueKind == 2 else { throw cursor.error("unknown value kind \(valueKind)") }
         guard type == .counter || valueKind == 2 else { throw cursor.error("a \(type) with integer cells") }
         let labelCount = Int(try cursor.uint8())
-        _ = try cursor.uint8()
+        let schema = Int(try cursor.uint8())
         let nameLength = Int(try cursor.uint16())
         let unitLength = Int(try cursor.uint16())
         let helpLength = Int(try cursor.uint16())
         let boundCount = Int(try cursor.uint16())
-        _ = try cursor.uint32()
+        let lowestExponent = Int(Int16(bitPattern: try cursor.uint16()))
+        let octaves = Int(try cursor.uint16())
         _ = try cursor.uint32()
         guard labelCount <= ArenaLayout.maximumLabelNames else { throw cursor.error("\(labelCount) labels") }
         guard boundCount <= ArenaLayout.maximumBuckets else { throw cursor.error("\(boundCount) bucket bounds") }
@@ -331,7 +332,8 @@ struct ArenaIndex: Sendable {
         try cursor.finish()
         let definition = FamilyDefinition(
             name: name, type: type, isFloatingPoint: valueKind == 2, unit: unit.isEmpty ? nil : MetricUnit(unit),
-            help: help, labelNames: labelNames, bucketBounds: bounds)
+            help: help, labelNames: labelNames,
+            buckets: try buckets(bounds, schema, lowestExponent, octaves, cursor))
         do throws(MetricError) {
             try definition.validate()
         } catch {
@@ -341,6 +343,24 @@ struct ArenaIndex: Sendable {
             throw cursor.error("a second family \(definition.baseName)")
         }
         append(definition)
+    }
+
+    private func buckets(
+        _ bounds: [Double], _ schema: Int, _ lowestExponent: Int, _ octaves: Int, _ cursor: ByteCursor
+    ) throws(ArenaError) -> HistogramBuckets? {
+        var native: NativeBuckets?
+        if schema != 0 {
+            native = NativeBuckets(lowestExponent: lowestExponent, highestExponent: lowestExponent + octaves)
+            guard schema == NativeBuckets.schema, native != nil else {
+                throw cursor.error("native buckets of schema \(schema), from 2^\(lowestExponent) over \(octaves)")
+            }
+        }
+        guard !bounds.isEmpty || native != nil else { return nil }
+        do throws(MetricError) {
+            return try HistogramBuckets(bounds, native: native)
+        } catch {
+            throw cursor.error(error.description)
+        }
     }
 
     private mutating func parseSeries(

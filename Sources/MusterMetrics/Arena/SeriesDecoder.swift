@@ -18,13 +18,16 @@ struct SeriesDecoder {
         /// The bits of a double, and the generation in which it was set.
         case gauge
         /// The bits of the sum, then a count for each bucket.
-        case histogram(bucketCount: Int)
+        case histogram
     }
 
     /// In place of an offset: the series has no cells in the arena, only carried totals.
     static let noCells = -1
 
+    // Trivial, so that looking at it costs no reference count.
     let kind: Kind
+    /// Where the buckets of a histogram are; `nil` for anything else.
+    private let layout: BucketLayout?
     private let definition: FamilyDefinition
     private let isInfo: Bool
     private let mapping: ArenaMapping?
@@ -41,8 +44,9 @@ struct SeriesDecoder {
             switch definition.type {
             case .counter: definition.isFloatingPoint ? .floatingPointCounter : .counter
             case .gauge, .info: .gauge
-            case .histogram: .histogram(bucketCount: definition.bucketBounds.count + 1)
+            case .histogram: .histogram
             }
+        layout = definition.buckets?.layout
         isInfo = definition.type == .info
         self.definition = definition
         self.mapping = mapping
@@ -94,12 +98,13 @@ struct SeriesDecoder {
         case .counter: return .number(Double(count(0, of: series, at: offset)))
         case .floatingPointCounter: return .number(number(of: series, at: offset))
         case .gauge: return gauge(at: offset).map(SeriesReading.Value.number)
-        case .histogram(let bucketCount):
-            let counts = (1...bucketCount).map { count($0, of: series, at: offset) }
+        case .histogram:
+            guard let layout else { return nil }
+            let counts = (0...layout.count).map { count(1 + $0, of: series, at: offset) }
             return .histogram(
                 HistogramSnapshot(
                     count: counts.reduce(0) { $0.saturatingSum($1) }, sum: number(of: series, at: offset),
-                    bounds: definition.bucketBounds, bucketCounts: counts))
+                    bounds: layout.bounds, bucketCounts: counts))
         }
     }
 
@@ -124,24 +129,56 @@ struct SeriesDecoder {
         case .gauge:
             let prefix = prefixes.next()
             if let value = gauge(at: offset) { writer.sample(prefix: prefix, value) }
-        case .histogram(let bucketCount):
-            // The count is the last bucket by construction, whatever is observed meanwhile.
-            let sum = number(of: series, at: offset)
-            var total: UInt64 = 0
-            for bucket in 1...bucketCount {
-                total = total.saturatingSum(count(bucket, of: series, at: offset))
-                writer.sample(prefix: prefixes.next(), total)
-            }
-            writer.sample(prefix: prefixes.next(), sum)
-            writer.sample(prefix: prefixes.next(), total)
+        case .histogram: writeHistogram(series, at: offset, &prefixes, to: &writer)
         }
     }
 
-    private var lineCount: Int {
-        switch kind {
-        case .counter, .floatingPointCounter, .gauge: 1
-        case .histogram(let bucketCount): bucketCount + 2
+    /// Not inlined, so that the loop over counters, of which there are most, stays small.
+    @inline(never)
+    private func writeHistogram(
+        _ series: Int, at offset: Int, _ prefixes: inout LinePrefixes, to writer: inout SampleWriter
+    ) {
+        guard let layout else { return }
+        // The count is the last bucket by construction, whatever is observed meanwhile.
+        let sum = number(of: series, at: offset)
+        var total: UInt64 = 0
+        var cell = 1
+        for end in layout.classicEnds {
+            while cell <= 1 + Int(end) {
+                total = total.saturatingSum(count(cell, of: series, at: offset))
+                cell += 1
+            }
+            writer.sample(prefix: prefixes.next(), total)
         }
+        writer.sample(prefix: prefixes.next(), sum)
+        writer.sample(prefix: prefixes.next(), total)
+    }
+
+    /// Writes the message of a series.
+    @inline(__always)
+    func write(
+        _ series: Int, at offset: Int, labels: UnsafeBufferPointer<UInt8>, to writer: inout SampleWriter
+    ) {
+        guard isPlausible(series, at: offset) else { return }
+        switch kind {
+        case .counter: writer.message(labels: labels, Double(count(0, of: series, at: offset)))
+        case .floatingPointCounter: writer.message(labels: labels, number(of: series, at: offset))
+        case .gauge: if let value = gauge(at: offset) { writer.message(labels: labels, value) }
+        case .histogram:
+            guard let layout else { return }
+            // Each cell is read once, so that both kinds of buckets tell the same.
+            withUnsafeTemporaryAllocation(of: UInt64.self, capacity: layout.count + 1) { counts in
+                for bucket in counts.indices { counts[bucket] = count(1 + bucket, of: series, at: offset) }
+                writer.message(labels: labels, UnsafeBufferPointer(counts), number(of: series, at: offset), layout)
+            }
+        }
+    }
+
+    private var lineCount: Int { Self.lineCount(of: definition) }
+
+    /// How many lines of text a series has.
+    static func lineCount(of definition: FamilyDefinition) -> Int {
+        definition.buckets.map { $0.bounds.count + 3 } ?? 1
     }
 
     @inline(__always)

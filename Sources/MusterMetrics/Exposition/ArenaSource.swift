@@ -28,6 +28,7 @@ package final class ArenaSource: MetricSource {
         var descriptors: [FamilyDescriptor] = []
         var slots: [PreparedArena.Slot] = []
         var hasReportedDamage = false
+        var needsLabels = false
     }
 
     /// Creates a source.
@@ -71,8 +72,9 @@ package final class ArenaSource: MetricSource {
     }
 
     /// Reads new series and fixes the arena's epoch for one scrape.
-    package func prepare() -> any PreparedMetrics {
+    package func prepare(for format: ExpositionFormat) -> any PreparedMetrics {
         let (cache, damage, isOverLimit): (Cache, ArenaError?, Bool) = cache.withLock { cache in
+            if format == .protobuf { cache.needsLabels = true }
             let damage = reader.withIndex { index, damage in
                 update(&cache, from: index)
                 return damage
@@ -111,6 +113,9 @@ package final class ArenaSource: MetricSource {
                     cache.seriesLeftOut += 1
                 }
             }
+        }
+        if cache.needsLabels {
+            for position in cache.families.indices { cache.families[position].encodeLabels() }
         }
         if cache.families.count != known { Self.sort(&cache) }
     }
@@ -179,14 +184,28 @@ struct PreparedArena: PreparedMetrics {
     }
 
     private func write(_ family: RenderedFamily, to writer: inout SampleWriter) {
+        guard !family.valueOffsets.isEmpty else { return }
         let decoder = SeriesDecoder(
             family.definition, in: reader?.mapping, epoch: epoch, carried: family.carried)
+        if writer.format == .protobuf { return writeMessages(of: family, decoder, to: &writer) }
         family.text.withUnsafeBufferPointer { text in
             family.lineEnds.withUnsafeBufferPointer { lineEnds in
                 var prefixes = LinePrefixes(text: text, ends: lineEnds)
                 for (series, offset) in family.valueOffsets.enumerated() {
                     decoder.write(series, at: offset, &prefixes, to: &writer)
                 }
+            }
+        }
+    }
+
+    private func writeMessages(of family: RenderedFamily, _ decoder: SeriesDecoder, to writer: inout SampleWriter) {
+        family.labels.withUnsafeBufferPointer { labels in
+            var start = 0
+            for (series, offset) in family.valueOffsets.enumerated() {
+                let end = family.labelEnds[series]
+                decoder.write(
+                    series, at: offset, labels: UnsafeBufferPointer(rebasing: labels[start..<end]), to: &writer)
+                start = end
             }
         }
     }

@@ -5,7 +5,7 @@ import MusterLock
 import MusterPlatform
 import Synchronization
 
-/// Renders the metrics of several sources as one text.
+/// Renders the metrics of several sources as one exposition.
 ///
 /// Families of the same name are merged: sources in their order, series in theirs, families by name. The sources
 /// must tell their series apart by labels. Where two sources mean different types by one name, the first source's
@@ -37,12 +37,12 @@ package final class Exposition: Sendable {
     /// Renders all metrics. Several scrapes may do so at once.
     ///
     /// - Parameters:
-    ///   - format: The format of the text.
+    ///   - format: The exposition's format.
     ///   - names: The families to show, by their names in either format; all of them when empty.
-    ///   - buffer: Receives the text in place of its content; its memory is used again.
+    ///   - buffer: Receives the exposition in place of its content; its memory is used again.
     package func render(_ format: ExpositionFormat, names: Set<String> = [], into buffer: inout [UInt8]) {
         let sources = state.withLock { $0.sources }
-        let prepared = sources.map { Self.sorted($0.prepare()) }
+        let prepared = sources.map { Self.sorted($0.prepare(for: format)) }
         var writer = SampleWriter(format: format, reusing: &buffer)
         var next = [Int](repeating: 0, count: prepared.count)
         var written: [String: String] = [:]
@@ -82,9 +82,12 @@ package final class Exposition: Sendable {
                 }
             }
             // A family that has nothing to show at present is not mentioned.
-            if let first, writer.count == beforeSamples {
+            guard let first else { continue }
+            if writer.count == beforeSamples {
                 writer.rewind(to: beforeMetadata)
                 written[first.baseName] = nil
+            } else {
+                writer.endFamily()
             }
         }
         writer.end()
@@ -126,18 +129,22 @@ package final class Exposition: Sendable {
     }
 }
 
-/// The text formats in which metrics are exposed.
-package enum ExpositionFormat: Hashable, Sendable {
+/// The formats in which metrics are exposed.
+package enum ExpositionFormat: Int, Hashable, Sendable {
     /// Prometheus' text format, version 0.0.4.
     case text
     /// OpenMetrics, version 1.0.0.
     case openMetrics
+    /// Prometheus' protobuf format: messages `io.prometheus.client.MetricFamily`, each with its length in front. Native
+    /// histograms are told in this one only.
+    case protobuf
 
     /// The value of HTTP's `Content-Type`.
     package var contentType: String {
         switch self {
         case .text: "text/plain; version=0.0.4; charset=utf-8"
         case .openMetrics: "application/openmetrics-text; version=1.0.0; charset=utf-8"
+        case .protobuf: "application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily; encoding=delimited"
         }
     }
 }
@@ -145,7 +152,9 @@ package enum ExpositionFormat: Hashable, Sendable {
 /// Where an exposition gets metrics from.
 package protocol MetricSource: Sendable {
     /// Fixes what this source has to say in one scrape. Called from any thread, also by several scrapes at once.
-    func prepare() -> any PreparedMetrics
+    ///
+    /// - Parameter format: The format in which it will be said.
+    func prepare(for format: ExpositionFormat) -> any PreparedMetrics
 }
 
 /// Exposes families that a closure makes at each scrape, for what is cheaper to look up than to keep.
@@ -161,7 +170,7 @@ package struct CollectorSource: MetricSource {
     }
 
     /// Makes the families for one scrape.
-    package func prepare() -> any PreparedMetrics {
+    package func prepare(for format: ExpositionFormat) -> any PreparedMetrics {
         PreparedCollection(collect())
     }
 }
@@ -203,6 +212,12 @@ struct RenderedFamily: Sendable {
     /// Totals of earlier arenas, as many words for each series as it has cells; empty when there are none, and then
     /// every series has cells in the arena.
     private(set) var carried: [UInt64] = []
+
+    /// The labels of the first series as they stand in messages, one series' behind the other's; only for a scraper that
+    /// has asked for messages.
+    private(set) var labels: [UInt8] = []
+    /// Where each series' labels end in `labels`.
+    private(set) var labelEnds: [Int] = []
 
     /// How many words one series has in `carried`.
     var wordsPerSeries: Int { definition.valueSize / 8 }
@@ -272,6 +287,19 @@ struct RenderedFamily: Sendable {
                 default: carried[place] = max(carried[place], decoder.count(cell, of: series, at: offset))
                 }
             }
+        }
+    }
+
+    /// Encodes the labels of series that have joined since, out of their text.
+    mutating func encodeLabels() {
+        guard labelEnds.count < valueOffsets.count else { return }
+        let linesPerSeries = SeriesDecoder.lineCount(of: definition)
+        while labelEnds.count < valueOffsets.count {
+            // The last line, as a histogram's first ones have a label more.
+            let line = (labelEnds.count + 1) * linesPerSeries - 1
+            let start = line == 0 ? 0 : lineEnds[line - 1]
+            LabelMessage.append(ofLine: text[start..<lineEnds[line]], to: &labels)
+            labelEnds.append(labels.count)
         }
     }
 

@@ -16,7 +16,7 @@ package final class ProcessSource: MetricSource {
     }
 
     /// Reads the figures for one scrape.
-    package func prepare() -> any PreparedMetrics {
+    package func prepare(for format: ExpositionFormat) -> any PreparedMetrics {
         PreparedCollection(Self.families(of: sampler.sample()))
     }
 

@@ -1,31 +1,33 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// Collects the lines of an exposition.
+/// Collects the lines, or the messages, of an exposition.
 package struct SampleWriter {
-    /// The format of the lines.
+    /// The format of the exposition.
     package let format: ExpositionFormat
 
-    /// Memory for the lines; only the first `count` bytes are lines.
-    private var bytes: [UInt8] = []
-    private(set) var count = 0
+    var buffer: ExpositionBuffer
     private var line: [UInt8] = []
+    /// The type of the family under way, and where its message begins.
+    var family: (type: MetricType, start: Int)?
 
     /// Takes over a buffer's memory.
-    init(format: ExpositionFormat, reusing buffer: inout [UInt8]) {
+    init(format: ExpositionFormat, reusing memory: inout [UInt8]) {
         self.format = format
-        swap(&bytes, &buffer)
+        buffer = ExpositionBuffer(reusing: &memory)
     }
 
-    /// Hands the memory back, with the lines as its content.
-    mutating func finish(into buffer: inout [UInt8]) {
-        bytes.removeLast(bytes.count - count)
-        swap(&bytes, &buffer)
-        count = 0
+    /// How many bytes are written.
+    var count: Int { buffer.count }
+
+    /// Hands the memory back, with the exposition as its content.
+    mutating func finish(into memory: inout [UInt8]) {
+        buffer.finish(into: &memory)
     }
 
-    /// Forgets what was written after a moment.
+    /// Forgets what was written after a moment, with the family under way.
     mutating func rewind(to count: Int) {
-        self.count = count
+        buffer.rewind(to: count)
+        family = nil
     }
 
     /// Writes one sample.
@@ -39,12 +41,18 @@ package struct SampleWriter {
     ///   - value: The value.
     package mutating func sample(_ name: String, labels: [(name: String, value: String)] = [], value: Double) {
         line.removeAll(keepingCapacity: true)
-        line.append(contentsOf: name.utf8)
         var sound: [(name: String, value: String)] = []
         for label in labels
         where MetricGrammar.problem(labelName: label.name) == nil && !sound.contains(where: { $0.name == label.name }) {
             sound.append(label)
         }
+        if format == .protobuf {
+            for label in sound { LabelMessage.append(Array(label.name.utf8), Array(label.value.utf8), to: &line) }
+            let labels = line
+            labels.withUnsafeBufferPointer { message(labels: $0, value) }
+            return
+        }
+        line.append(contentsOf: name.utf8)
         TextEscaping.append(labels: sound, to: &line)
         line.append(UInt8(ascii: " "))
         let prefix = line
@@ -54,10 +62,9 @@ package struct SampleWriter {
     /// Writes a sample whose name and labels, with the space behind them, were rendered before.
     @inline(__always)
     mutating func sample(prefix: UnsafeBufferPointer<UInt8>, _ value: UInt64) {
-        reserve(prefix.count + NumberFormat.maximumLength + 1)
-        count = bytes.withUnsafeMutableBufferPointer { buffer in
-            guard let first = buffer.baseAddress, let source = prefix.baseAddress else { return count }
-            var end = first + count
+        buffer.write(atMost: prefix.count + NumberFormat.maximumLength + 1) { first in
+            guard let source = prefix.baseAddress else { return 0 }
+            var end = first
             end.update(from: source, count: prefix.count)
             end += prefix.count
             end += NumberFormat.write(value, to: end)
@@ -69,10 +76,9 @@ package struct SampleWriter {
     /// Writes a sample whose name and labels, with the space behind them, were rendered before.
     @inline(__always)
     mutating func sample(prefix: UnsafeBufferPointer<UInt8>, _ value: Double) {
-        reserve(prefix.count + NumberFormat.maximumLength + 1)
-        count = bytes.withUnsafeMutableBufferPointer { buffer in
-            guard let first = buffer.baseAddress, let source = prefix.baseAddress else { return count }
-            var end = first + count
+        buffer.write(atMost: prefix.count + NumberFormat.maximumLength + 1) { first in
+            guard let source = prefix.baseAddress else { return 0 }
+            var end = first
             end.update(from: source, count: prefix.count)
             end += prefix.count
             end += NumberFormat.write(value, to: end)
@@ -81,7 +87,7 @@ package struct SampleWriter {
         }
     }
 
-    /// Writes the lines in front of a family's samples.
+    /// Writes what stands in front of a family's samples.
     mutating func metadata(of family: FamilyDescriptor) {
         line.removeAll(keepingCapacity: true)
         switch format {
@@ -96,14 +102,19 @@ package struct SampleWriter {
                 appendComment("UNIT", name, unit.name)
             }
             if !family.help.isEmpty { appendHelp(name, family.help) }
+        case .protobuf: beginMessage(of: family)
         }
-        let lines = line
-        append(lines)
+        buffer.append(line)
+    }
+
+    /// Writes what stands behind a family's samples.
+    mutating func endFamily() {
+        if format == .protobuf { endMessage() }
     }
 
     /// Writes what ends an exposition.
     mutating func end() {
-        if format == .openMetrics { append(Array("# EOF\n".utf8)) }
+        if format == .openMetrics { buffer.append(Array("# EOF\n".utf8)) }
     }
 
     private mutating func appendComment(_ keyword: String, _ name: String, _ text: String) {
@@ -123,18 +134,75 @@ package struct SampleWriter {
         TextEscaping.append(help: help, format: format, to: &line)
         line.append(UInt8(ascii: "\n"))
     }
+}
 
-    private mutating func append(_ lines: [UInt8]) {
-        reserve(lines.count)
-        bytes.replaceSubrange(count..<count + lines.count, with: lines)
-        count += lines.count
+/// Bytes that grow at their end. The memory is used again.
+struct ExpositionBuffer {
+    /// Memory; only the first `count` bytes are content. The unused end is kept initialised, so that it can be written
+    /// through a pointer.
+    private var bytes: [UInt8] = []
+    private(set) var count = 0
+
+    /// Takes over an array's memory.
+    init(reusing memory: inout [UInt8]) {
+        swap(&bytes, &memory)
     }
 
-    /// Makes room for more bytes behind the lines. The array's unused end is kept initialised, so that the lines
-    /// can be written through a pointer.
+    /// Hands the memory back, with the content.
+    mutating func finish(into memory: inout [UInt8]) {
+        bytes.removeLast(bytes.count - count)
+        swap(&bytes, &memory)
+        count = 0
+    }
+
+    /// Forgets what lies behind a place.
+    mutating func rewind(to count: Int) {
+        self.count = count
+    }
+
+    /// Writes behind the content.
+    ///
+    /// - Parameters:
+    ///   - most: For how many bytes there has to be room.
+    ///   - body: Writes to the pointer; returns how many bytes it has written.
     @inline(__always)
-    private mutating func reserve(_ more: Int) {
-        if bytes.count - count < more { grow(more) }
+    mutating func write(atMost most: Int, _ body: (UnsafeMutablePointer<UInt8>) -> Int) {
+        if bytes.count - count < most { grow(most) }
+        let start = count
+        count = bytes.withUnsafeMutableBufferPointer { buffer in
+            guard let first = buffer.baseAddress else { return start }
+            return start + body(first + start)
+        }
+    }
+
+    mutating func append(_ more: [UInt8]) {
+        more.withUnsafeBufferPointer { append($0) }
+    }
+
+    @inline(__always)
+    mutating func append(_ more: UnsafeBufferPointer<UInt8>) {
+        guard let source = more.baseAddress else { return }
+        write(atMost: more.count) { target in
+            target.update(from: source, count: more.count)
+            return more.count
+        }
+    }
+
+    /// Moves what lies behind a place down, over what lies before it.
+    mutating func close(gap: Range<Int>) {
+        bytes.withUnsafeMutableBufferPointer { buffer in
+            guard let first = buffer.baseAddress, !gap.isEmpty else { return }
+            (first + gap.lowerBound).update(from: first + gap.upperBound, count: count - gap.upperBound)
+        }
+        count -= gap.count
+    }
+
+    /// Overwrites content.
+    @inline(__always)
+    mutating func overwrite(at place: Int, _ body: (UnsafeMutablePointer<UInt8>) -> Void) {
+        bytes.withUnsafeMutableBufferPointer { buffer in
+            if let first = buffer.baseAddress { body(first + place) }
+        }
     }
 
     @inline(never)

@@ -25,6 +25,8 @@ struct SlotCatalog: Sendable {
     private(set) var textSize = 0
     /// Series without text because there would be too much of it.
     private(set) var seriesLeftOut: UInt64 = 0
+    /// Whether a scraper has asked for messages: from then on, labels are encoded for them.
+    var needsLabels = false
     /// Rises whenever families come, go or change.
     private(set) var version = 0
 
@@ -64,6 +66,12 @@ struct SlotCatalog: Sendable {
             progress[position].seriesSeen = family.series.count
         }
         return contradictions
+    }
+
+    /// Encodes the labels of new series, if a scraper needs them.
+    mutating func encodeLabels() {
+        guard needsLabels else { return }
+        for place in rendered.indices { rendered[place].encodeLabels() }
     }
 
     private mutating func place(for definition: FamilyDefinition, _ contradictions: inout [String]) -> Int {
@@ -151,7 +159,8 @@ struct SlotCatalog: Sendable {
         _ wanted: Set<String>, limit: Int, in reader: ArenaReader?, epoch: UInt64
     ) -> [SeriesReading] {
         var readings: [SeriesReading] = []
-        for (family, names) in zip(rendered, names) where wanted.contains(family.definition.name) {
+        for (family, names) in zip(rendered, names)
+        where wanted.contains(family.definition.name) && !family.valueOffsets.isEmpty {
             let decoder = SeriesDecoder(
                 family.definition, in: reader?.mapping, epoch: epoch, carried: family.carried)
             for (series, labelValues) in names.labelValues.prefix(limit).enumerated() {
@@ -166,6 +175,7 @@ struct SlotCatalog: Sendable {
     /// Whether no series has a value that has to be left out.
     func isPlausible(in reader: ArenaReader?, epoch: UInt64) -> Bool {
         rendered.allSatisfy { family in
+            if family.valueOffsets.isEmpty { return true }
             let decoder = SeriesDecoder(
                 family.definition, in: reader?.mapping, epoch: epoch, carried: family.carried)
             if case .counter = decoder.kind { return true }

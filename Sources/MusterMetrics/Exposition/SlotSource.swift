@@ -177,9 +177,11 @@ package final class SlotSource: MetricSource, SeriesReader {
     // MARK: - Scraping
 
     /// Looks for new series and fixes what is shown in one scrape.
-    package func prepare() -> any PreparedMetrics {
+    package func prepare(for format: ExpositionFormat) -> any PreparedMetrics {
         let (prepared, notices): (PreparedArena, [Notice]) = state.withLock { state in
             let notices = update(&state)
+            if format == .protobuf { state.catalog.needsLabels = true }
+            state.catalog.encodeLabels()
             let reader = state.arena?.reader
             let epoch = reader?.epoch ?? 0
             return (

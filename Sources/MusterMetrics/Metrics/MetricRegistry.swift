@@ -117,7 +117,7 @@ public final class MetricRegistry: Sendable {
             try register(
                 FamilyDefinition(
                     name: name, type: .counter, isFloatingPoint: false, unit: unit, help: help,
-                    labelNames: labelNames, bucketBounds: []), seriesLimit),
+                    labelNames: labelNames, buckets: nil), seriesLimit),
             { CounterMetric(cell: $0, storage: $1) })
     }
 
@@ -150,7 +150,7 @@ public final class MetricRegistry: Sendable {
             try register(
                 FamilyDefinition(
                     name: name, type: .counter, isFloatingPoint: true, unit: unit, help: help,
-                    labelNames: labelNames, bucketBounds: []), seriesLimit),
+                    labelNames: labelNames, buckets: nil), seriesLimit),
             { FloatingPointCounterMetric(cell: $0, storage: $1) })
     }
 
@@ -173,7 +173,7 @@ public final class MetricRegistry: Sendable {
             try register(
                 FamilyDefinition(
                     name: name, type: .gauge, isFloatingPoint: true, unit: unit, help: help, labelNames: labelNames,
-                    bucketBounds: []), seriesLimit),
+                    buckets: nil), seriesLimit),
             { GaugeMetric(cells: $0, storage: $1) })
     }
 
@@ -195,12 +195,13 @@ public final class MetricRegistry: Sendable {
         _ name: String, help: String, unit: MetricUnit? = nil, buckets: HistogramBuckets = .seconds,
         labelNames: [String], seriesLimit: Int = 1000
     ) throws(MetricError) -> MetricFamily<HistogramMetric> {
-        MetricFamily(
+        let layout = buckets.layout
+        return MetricFamily(
             try register(
                 FamilyDefinition(
                     name: name, type: .histogram, isFloatingPoint: true, unit: unit, help: help,
-                    labelNames: labelNames, bucketBounds: buckets.bounds), seriesLimit),
-            HistogramMetric.maker(buckets))
+                    labelNames: labelNames, buckets: buckets), seriesLimit),
+            { HistogramMetric(cells: $0, layout: layout, storage: $1) })
     }
 
     // MARK: - Information
@@ -224,7 +225,7 @@ public final class MetricRegistry: Sendable {
         let resolver = try register(
             FamilyDefinition(
                 name: name.hasSuffix("_info") ? name : name + "_info", type: .info, isFloatingPoint: true, unit: nil,
-                help: help, labelNames: labels.map(\.name), bucketBounds: []), 1000)
+                help: help, labelNames: labels.map(\.name), buckets: nil), 1000)
         GaugeMetric(cells: resolver.cells(labels.map(\.value)), storage: storage).set(1)
     }
 

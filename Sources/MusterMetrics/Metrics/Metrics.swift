@@ -155,25 +155,19 @@ public struct GaugeMetric: Sendable {
 
 /// A distribution over buckets.
 ///
-/// An observation is a search among the bounds and two atomic updates. One that is no finite number is ignored,
+/// An observation is a search among the bounds, an atomic addition, and one to the sum. One that is no finite number is ignored,
 /// counted in `muster_metrics_dropped_updates_total` and logged once: it would spoil the sum for good.
 public struct HistogramMetric: Sendable {
     // The sum's bits, then one count for each bucket, the one up to +Inf last. The memory behind the pointer lives
     // as long as `storage` and is touched by atomics only.
     @usableFromInline nonisolated(unsafe) let cells: UnsafeMutablePointer<Atomic<UInt64>>
-    @usableFromInline let bounds: BucketBounds
+    @usableFromInline let layout: BucketLayout
     @usableFromInline let storage: MetricStorage
 
-    init(cells: UnsafeMutablePointer<Atomic<UInt64>>, bounds: BucketBounds, storage: MetricStorage) {
+    init(cells: UnsafeMutablePointer<Atomic<UInt64>>, layout: BucketLayout, storage: MetricStorage) {
         self.cells = cells
-        self.bounds = bounds
+        self.layout = layout
         self.storage = storage
-    }
-
-    /// Makes the handles of one family, which share their bounds.
-    static func maker(_ buckets: HistogramBuckets) -> MetricMaker<HistogramMetric> {
-        let bounds = BucketBounds(buckets.bounds)
-        return { HistogramMetric(cells: $0, bounds: bounds, storage: $1) }
     }
 
     /// Records a value.
@@ -184,17 +178,7 @@ public struct HistogramMetric: Sendable {
             storage.refuseUpdate(of: cells, because: "an observation must be a finite number")
             return
         }
-        let first = bounds.first
-        var low = 0
-        var remaining = bounds.count
-        // The first bound that is not below the value, without a branch that depends on the value.
-        while remaining > 0 {
-            let half = remaining >> 1
-            let above = first[low + half] < value
-            low = above ? low + half + 1 : low
-            remaining = above ? remaining - half - 1 : half
-        }
-        (cells + (1 + low)).pointee.wrappingAdd(1, ordering: .relaxed)
+        (cells + (1 &+ layout.bucket(of: value))).pointee.wrappingAdd(1, ordering: .relaxed)
         cells.addDouble(value)
     }
 
@@ -216,10 +200,9 @@ public struct HistogramMetric: Sendable {
     /// Observations made during the call may be missing from one of its parts.
     package func snapshot() -> HistogramSnapshot {
         let sum = Double(bitPattern: cells.pointee.load(ordering: .relaxed))
-        let counts = (0...bounds.count).map { (cells + (1 + $0)).pointee.load(ordering: .relaxed) }
+        let counts = (0...layout.count).map { (cells + (1 + $0)).pointee.load(ordering: .relaxed) }
         return HistogramSnapshot(
-            count: counts.reduce(0, &+), sum: sum,
-            bounds: Array(UnsafeBufferPointer(start: bounds.first, count: bounds.count)), bucketCounts: counts)
+            count: counts.reduce(0, &+), sum: sum, bounds: layout.bounds, bucketCounts: counts)
     }
 }
 
@@ -265,8 +248,8 @@ package typealias HistogramFamily = MetricFamily<HistogramMetric>
 final class MetricStorage: Sendable {
     let arena: ArenaWriter
     let logger: Logger
-    /// Cells for handles whose series was refused; large enough for every kind of series.
-    private let scratch = ArenaMapping(privateBytes: (ArenaLayout.maximumBuckets + 2) * 8)
+    /// Cells for handles whose series was refused, large enough for every kind of series; made for the first of them.
+    private let scratch = Locked<ArenaMapping?>(nil)
     private let complaints = Locked<Set<String>>([])
 
     /// Where the arena holds its present epoch. The memory behind the pointer lives as long as `arena`.
@@ -291,7 +274,11 @@ final class MetricStorage: Sendable {
     }
 
     func scratchCells() -> UnsafeMutablePointer<Atomic<UInt64>> {
-        scratch.cell(at: 0)
+        scratch.withLock { scratch in
+            let cells = scratch ?? ArenaMapping(privateBytes: ArenaLayout.maximumCells * 8)
+            scratch = cells
+            return cells.cell(at: 0)
+        }
     }
 
     /// Counts a series that was refused and logs the first refusal of its kind.

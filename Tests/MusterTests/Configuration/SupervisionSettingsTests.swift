@@ -24,7 +24,7 @@ struct SupervisionSettingsTests {
         #expect(settings.restartIntensity == RestartIntensity(maximum: 60, period: .seconds(60), whenExceeded: .absorb))
         #expect(settings.readyCondition == .anyWorker)
         #expect(settings.liveCondition == .noHungWorker)
-        #expect(settings.arenaCapacity == 4 << 20)
+        #expect(settings.arenaCapacity == 8 << 20)
     }
 
     @Test("Each can be set, alone and with the others")

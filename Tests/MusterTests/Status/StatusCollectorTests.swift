@@ -61,8 +61,8 @@ struct StatusCollectorTests {
         let last = try #require(threading.lastRunAt)
         let next = try #require(threading.nextRunAt)
         #expect(abs(next - last - 9) < 0.1, "the latest last run, the earliest next one")
-        // All runs were in the bucket from 0.5 to 1 ms.
-        #expect(threading.latenessP50Seconds == 0.00075)
+        let lateness = try #require(threading.latenessP50Seconds)
+        #expect(abs(lateness / 0.001 - 1) < 0.05, "the bucket of all runs is less than 10 % wide")
         #expect(report.backends.map(\.workers) == [2, 1])
         #expect(collector.lateness?.count == 6)
     }
