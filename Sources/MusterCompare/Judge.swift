@@ -112,7 +112,7 @@ package struct Report: Hashable, Codable, Sendable {
 /// Decides what evidence allows to say. A pure function of the evidence: the same report each time.
 package struct Judge: Sendable {
     /// Fewer units than this underestimate the noise, and intervals hold the truth too seldom.
-    package static let fewestUnits = 4
+    package static let fewestUnits = 5
     private static let significance = 0.05
     /// An interval that reaches further than this from what was measured is too wide for a verdict "alike".
     private static let widest = 1.25
@@ -217,6 +217,14 @@ package struct Judge: Sendable {
             case .more: row.outcome = isMore ? .better : .worse
             }
             return
+        }
+        // All values of one side are above all of the other's, and yet there are too few for a proof.
+        if isRelevant, isCertain, abs(row.effect ?? 0) > 0.999 {
+            let (unit, remedy) =
+                evidence.method == .run
+                ? ("runs", "use two more --rounds") : ("units", "use more workers or a longer --window")
+            return refuse(
+                "too few points", "the sides do not overlap, but so few \(unit) could do so by chance: \(remedy)")
         }
         // A difference that is irrelevant whatever its true size is none.
         if max(abs(difference.low), abs(difference.high)) <= row.quantity.floor { return }

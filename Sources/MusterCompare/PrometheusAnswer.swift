@@ -9,6 +9,11 @@ package struct PrometheusQuery: Hashable, Sendable {
     package var path: String
     package var parameters: [Parameter]
 
+    package init(path: String, parameters: [Parameter]) {
+        self.path = path
+        self.parameters = parameters
+    }
+
     package struct Parameter: Hashable, Sendable {
         package var name: String
         package var value: String
@@ -67,7 +72,8 @@ package enum PrometheusProblem: Error, Hashable, Sendable, CustomStringConvertib
             """
         case .unreadable(403, _):
             "access is forbidden (403): the user, the token or the client certificate may not query"
-        case .unreadable(404, _): "it has no /api/v1/query (404): is it the base URL of a Prometheus?"
+        case .unreadable(404, _), .unreadable(405, _):
+            "it has no /api/v1/query: is it the base URL of a Prometheus?"
         case .unreadable(let status, _) where (300..<400).contains(status):
             "it leads elsewhere (\(status)): name the URL that it leads to"
         case .unreadable(200, let reason):

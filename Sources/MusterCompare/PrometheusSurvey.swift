@@ -3,7 +3,7 @@
 import MusterPlatform
 
 /// Collects evidence from Prometheus: two sides over one window.
-package struct PrometheusSurvey: Sendable {
+package struct PrometheusSurvey {
     /// Why there is nothing to compare.
     package enum Problem: Error, Hashable, Sendable, CustomStringConvertible {
         case prometheus(PrometheusProblem)
@@ -57,7 +57,7 @@ package struct PrometheusSurvey: Sendable {
     private let window: Double
     private let end: Double
     private let measures: [Measure]
-    private let fetch: @Sendable (PrometheusQuery) throws(PrometheusProblem) -> [PrometheusSeries]
+    private let fetch: (PrometheusQuery) throws(PrometheusProblem) -> [PrometheusSeries]
 
     /// - Parameters:
     ///   - selector: Matchers of labels, without braces.
@@ -66,7 +66,7 @@ package struct PrometheusSurvey: Sendable {
     package init(
         selector: String, by: String, baseline: String?, candidate: String?, window: Double, end: Double,
         measures: [Measure],
-        fetch: @escaping @Sendable (PrometheusQuery) throws(PrometheusProblem) -> [PrometheusSeries]
+        fetch: @escaping (PrometheusQuery) throws(PrometheusProblem) -> [PrometheusSeries]
     ) {
         self.selector = selector
         self.by = by

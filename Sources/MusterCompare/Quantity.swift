@@ -111,6 +111,11 @@ package struct Measure: Hashable, Sendable {
         package enum Kind: Hashable, Sendable { case counter, gauge, histogram }
         package let name: String
         package let kind: Kind
+
+        package init(name: String, kind: Kind) {
+            self.name = name
+            self.kind = kind
+        }
     }
 
     // MARK: The catalogue

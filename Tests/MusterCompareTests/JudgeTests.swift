@@ -15,7 +15,7 @@ import Testing
     /// A comparison of the duration of requests, milliseconds.
     private func evidence(
         ratio: Double = 1, units: Int = 5, name: String = "request_duration_mean", seed: UInt64 = 1,
-        change: (inout Evidence) -> Void = { _ in }
+        change: (inout Evidence) throws -> Void = { _ in }
     ) throws -> Evidence {
         var simulation = Simulation(seed: seed)
         let a = simulation.side(units: units, blocks: 8, resemblance: 0.1, scale: 0.01)
@@ -27,7 +27,7 @@ import Testing
         var evidence = Evidence(
             method: .run, by: "backend", setting: [], baseline: baseline, candidate: candidate,
             measured: [.init(quantity: try quantity(name), baseline: values(a), candidate: values(b))], notes: [])
-        change(&evidence)
+        try change(&evidence)
         return evidence
     }
 
@@ -79,7 +79,24 @@ import Testing
     func tooFew() throws {
         let row = try row(evidence(ratio: 2, units: 3))
         #expect(row.outcome == .noVerdict && row.reason == "too few points")
-        #expect(row.remedy?.contains("3 of 4 runs") == true)
+        #expect(row.remedy?.contains("3 of 5 runs") == true)
+    }
+
+    @Test("Sides that do not overlap, among many that are alike, are not called alike for want of runs")
+    func separated() throws {
+        let report = Judge(relevant: 0.05, conditions: []).report(
+            try evidence { evidence in
+                let threads = { (count: Double) in Evidence.Values((0..<5).map { _ in [Observation(count)] }) }
+                let alike = Evidence.Values((0..<5).map { [Observation(Double($0 + 100))] })
+                evidence.measured = Measure.all.prefix(19).map {
+                    .init(quantity: $0.quantity, baseline: alike, candidate: alike)
+                }
+                evidence.measured.append(
+                    .init(quantity: try quantity("threads"), baseline: threads(2), candidate: threads(14)))
+            })
+        let row = try #require(report.rows.last)
+        #expect(row.outcome == .noVerdict && row.reason == "too few points")
+        #expect(row.remedy?.contains("--rounds") == true)
     }
 
     @Test("Values that scatter widely get no verdict, and a number of rounds that would help")

@@ -119,3 +119,74 @@ import Testing
         #expect(LoadResult(output: "hello") == nil)
     }
 }
+
+/// The protobuf format, from messages put together by hand after its published schema.
+@Suite struct ProtobufTests {
+    private func variable(_ number: UInt64) -> [UInt8] {
+        number < 0x80 ? [UInt8(number)] : [UInt8(number & 0x7F) | 0x80] + variable(number >> 7)
+    }
+
+    private func message(_ field: UInt64, _ bytes: [UInt8]) -> [UInt8] {
+        variable(field << 3 | 2) + variable(UInt64(bytes.count)) + bytes
+    }
+
+    private func number(_ field: UInt64, _ value: UInt64) -> [UInt8] { variable(field << 3) + variable(value) }
+
+    private func double(_ field: UInt64, _ value: Double) -> [UInt8] {
+        variable(field << 3 | 1) + (0..<8).map { UInt8(truncatingIfNeeded: value.bitPattern >> ($0 * 8)) }
+    }
+
+    private func zigzag(_ value: Int) -> UInt64 { UInt64(bitPattern: Int64(value << 1 ^ value >> 63)) }
+
+    private func family(_ name: String, _ metrics: [UInt8]...) -> [UInt8] {
+        let body = message(1, Array(name.utf8)) + metrics.flatMap { message(4, $0) }
+        return variable(UInt64(body.count)) + body
+    }
+
+    @Test("Counters, gauges and native histograms are read")
+    func families() throws {
+        let label = message(1, message(1, Array("loop".utf8)) + message(2, Array("a".utf8)))
+        // Schema 2: bounds are powers of 2^(1/4). Buckets 1, 2 and 5 with 3, 1 and 6 values.
+        let spans = message(12, number(1, zigzag(1)) + number(2, 2)) + message(12, number(1, zigzag(2)) + number(2, 1))
+        let deltas = message(13, variable(zigzag(3)) + variable(zigzag(-2)) + variable(zigzag(5)))
+        let histogram =
+            number(1, 12) + double(2, 20) + number(5, zigzag(2)) + double(6, 0.001) + number(7, 2) + spans + deltas
+        let body =
+            family("runs_total", label + message(3, double(1, 7)), message(3, []))
+            + family("drift", message(2, double(1, 0.5)))
+            + family("lateness_seconds", label + message(7, histogram))
+        #expect(ProtobufExposition.isUsed(in: body))
+        #expect(!ProtobufExposition.isUsed(in: Array("# HELP a b\n".utf8)))
+        let snapshot = try ProtobufExposition().read(body)
+        #expect(snapshot.counters[.init("runs_total", ["loop": "a"])] == 7)
+        #expect(snapshot.counters[.init("runs_total", [:])] == 0)
+        #expect(snapshot.gauges[.init("drift", [:])] == 0.5)
+        let buckets = try #require(snapshot.histograms[.init("lateness_seconds", ["loop": "a"])])
+        #expect(buckets.buckets.map(\.count) == [2, 3, 1, 6] && buckets.sum == 20)
+        #expect(buckets.buckets[0].high == 0.001 && buckets.buckets[1].low == 1)
+        #expect(abs(buckets.buckets[3].high / buckets.buckets[3].low - 1.189_207) < 1e-6)
+        #expect(abs(buckets.buckets[3].high - 2.378_414) < 1e-6)
+    }
+
+    @Test("Without native buckets the classic ones are read")
+    func classic() throws {
+        func bucket(_ bound: Double, _ count: UInt64) -> [UInt8] { message(3, number(1, count) + double(2, bound)) }
+        let body = family("a_seconds", message(7, number(1, 9) + double(2, 3) + bucket(0.1, 4) + bucket(1, 8)))
+        let buckets = try #require(try ProtobufExposition().read(body).histograms[.init("a_seconds", [:])])
+        #expect(buckets.buckets.map(\.count) == [4, 4, 1] && buckets.buckets[2].high == .infinity)
+    }
+
+    @Test("Whatever is cut off or overwritten is refused or read, and never traps")
+    func damage() throws {
+        let body = family("a_seconds", message(7, number(1, 9) + double(2, 3) + message(12, number(2, 1 << 40))))
+        for length in 1..<body.count {
+            #expect(throws: ExpositionProblem.self) { try ProtobufExposition().read(Array(body[..<length])) }
+        }
+        var generator = SplitMix(seed: 2)
+        for _ in 0..<2000 {
+            var damaged = body
+            damaged[Int.random(in: 0..<body.count, using: &generator)] = UInt8.random(in: 0...255, using: &generator)
+            _ = try? ProtobufExposition().read(damaged)
+        }
+    }
+}
