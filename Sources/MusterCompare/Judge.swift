@@ -69,7 +69,8 @@ package struct Row: Hashable, Codable, Sendable {
     /// The adjusted probability, as tables show it.
     package var probabilityText: String {
         guard let adjustedP else { return "" }
-        return adjustedP < 0.001 ? "<0.001" : PlainText.number((adjustedP * 1000).rounded() / 1000, places: 2)
+        let thousandths = Int((adjustedP * 1000).rounded())
+        return adjustedP < 0.001 ? "<0.001" : thousandths < 10 ? "0.00\(thousandths)" : PlainText.number(adjustedP)
     }
 }
 
@@ -200,7 +201,8 @@ package struct Judge: Sendable {
         {
             return refuse(
                 "\(side.name) saturated",
-                "\(side.saturation ?? ""): use a load with a constant rate below the capacity, as h2load --rps makes")
+                "\(side.saturation ?? ""): use a quieter machine, and a load with a constant rate below the capacity (h2load --rps)"
+            )
         }
         guard let difference = row.difference else { return }
         let isRelevant =
