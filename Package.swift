@@ -130,6 +130,9 @@ let package = Package(
             ],
             swiftSettings: swiftSettings),
 
+        // Floor 5 again: comparisons, for the command line alone; services do not link it.
+        .target(name: "MusterCompare", dependencies: ["MusterPlatform"], swiftSettings: swiftSettings),
+
         // Floor 6: beside the executables.
         .target(
             name: "MusterTestKit",
@@ -180,7 +183,7 @@ let package = Package(
         .target(
             name: "MusterCommand",
             dependencies: [
-                "Muster", "MusterEndpoint", "MusterPlatform", "MusterSupervision",
+                "Muster", "MusterCompare", "MusterEndpoint", "MusterPlatform", "MusterSupervision",
                 .product(name: "Configuration", package: "swift-configuration"),
             ],
             swiftSettings: swiftSettings),
@@ -259,9 +262,13 @@ let package = Package(
             ],
             swiftSettings: swiftSettings),
         .testTarget(
+            name: "MusterCompareTests", dependencies: ["MusterCompare", "MusterTestSupport"],
+            swiftSettings: swiftSettings),
+        .testTarget(
             name: "MusterCommandTests",
             dependencies: [
-                "MusterCommand", "Muster", "MusterEndpoint", "MusterHealth", "MusterPlatform", "MusterTestSupport",
+                "MusterCommand", "MusterCompare", "Muster", "MusterEndpoint", "MusterHealth", "MusterPlatform",
+                "MusterTestSupport",
             ],
             swiftSettings: swiftSettings),
         .executableTarget(
@@ -312,7 +319,9 @@ let package = Package(
             swiftSettings: swiftSettings),
         .testTarget(
             name: "MusterIntegrationTests",
-            dependencies: ["MusterLock", "MusterPlatform", "MusterDemoSupport", "MusterTestSupport"],
+            dependencies: [
+                "MusterLock", "MusterCompare", "MusterPlatform", "MusterDemoSupport", "MusterTestSupport",
+            ],
             swiftSettings: swiftSettings),
         // What is in deploy/, with the tools that read it.
         .testTarget(
@@ -355,7 +364,8 @@ if hasExecutables {
         .executableTarget(
             name: "muster",
             dependencies: [
-                "MusterLock", "CCurl", "CMuster", "MusterPlatform", "MusterCommand", "Muster",
+                "MusterLock", "CCurl", "CMuster", "MusterPlatform", "MusterSupervision", "MusterCompare",
+                "MusterCommand", "Muster",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             swiftSettings: swiftSettings),
@@ -401,6 +411,7 @@ if Context.environment["MUSTER_ONLY_RUNTIME_TESTS"] != nil {
         "MusterProcessTests", "MusterIntegrationTests", "muster-hummingbird-program", "MusterHummingbirdTests",
         "MusterDeployTests",
         "MusterDashboardTests", "MusterDocumentationTests", "MusterCommand", "MusterCommandTests", "MusterDemoSupport",
+        "MusterCompare", "MusterCompareTests",
     ]
     package.targets.removeAll { others.contains($0.name) }
 }

@@ -26,6 +26,17 @@ static inline CURLcode ccurl_use_basic_auth(CURL *handle) {
     return curl_easy_setopt(handle, CURLOPT_HTTPAUTH, (long)CURLAUTH_BASIC);
 }
 
+// Headers of the request; the list has to live as long as the transfer.
+static inline CURLcode ccurl_set_headers(CURL *handle, struct curl_slist *headers) {
+    return curl_easy_setopt(handle, CURLOPT_HTTPHEADER, headers);
+}
+
+// A token in the place of name and password. The text is copied.
+static inline CURLcode ccurl_use_token(CURL *handle, const char *token) {
+    CURLcode code = curl_easy_setopt(handle, CURLOPT_HTTPAUTH, (long)CURLAUTH_BEARER);
+    return code ? code : curl_easy_setopt(handle, CURLOPT_XOAUTH2_BEARER, token);
+}
+
 // Where curl writes what went wrong: CURL_ERROR_SIZE characters.
 static inline CURLcode ccurl_set_error_text(CURL *handle, char *text) {
     return curl_easy_setopt(handle, CURLOPT_ERRORBUFFER, text);

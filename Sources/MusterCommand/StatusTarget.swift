@@ -288,6 +288,9 @@ public struct StatusAnswer: Hashable, Sendable {
         return path.isEmpty ? what : "\(what), at '\(path)'"
     }
 
+    /// The process of the first worker that has one.
+    package var firstWorker: Int32? { report.workers.lazy.compactMap(\.process?.pid).first }
+
     /// The exit code: ``CommandExit/success`` for a service that is live and ready.
     public var exit: CommandExit {
         report.health.live != .fail && report.health.ready != .fail ? .success : .unwell

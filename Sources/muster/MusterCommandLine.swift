@@ -11,16 +11,18 @@ import MusterCommand
 struct MusterCommandLine: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "muster",
-        abstract: "Show the status of a Muster service, and check its settings before it starts.",
+        abstract: "Show the status of a Muster service, check its settings, and compare backends.",
         discussion: """
             muster status                        the service at 127.0.0.1:9917
             muster status --watch unix:/run/mailer.sock
             muster check -- --muster-liveness-limit 5s
+            muster compare run -- ./mailer       both backends, measured on this machine
+            muster compare --prometheus http://prometheus:9090
 
             Completions for a shell: muster --generate-completion-script bash (or zsh, fish).
             """,
         version: "muster \(MusterVersion.current)",
-        subcommands: [StatusCommand.self, CheckCommand.self])
+        subcommands: [StatusCommand.self, CheckCommand.self, CompareCommand.self])
 
     static func main() {
         // Help and completions are printed by the library, which does not look whether they were written.
@@ -37,6 +39,7 @@ struct MusterCommandLine: ParsableCommand {
 struct Access {
     let user: String?
     let password: String?
+    var token: String?
     let caFile: String?
     let certificate: String?
     let key: String?
@@ -92,7 +95,7 @@ struct AccessOptions: ParsableArguments {
             }
         }
         return Access(
-            user: user, password: user == nil ? nil : password, caFile: caFile, certificate: cert, key: key,
+            user: user, password: user == nil ? nil : password, token: nil, caFile: caFile, certificate: cert, key: key,
             isInsecure: insecure)
     }
 }

@@ -91,7 +91,7 @@ struct StatusCommand: ParsableCommand {
 
     func run() throws {
         let target = try target()
-        let client = CurlClient(target, access: try access.read(), limit: timeout.duration)
+        let client = CurlClient(access: try access.read(), limit: timeout.duration)
         let style = Style(
             isTerminal: Terminal.isOutput, isRefused: noColor, environment: { Environment.value($0) })
         let exit = watch ? runAgainAndAgain(target, client, style) : runOnce(target, client, style)
@@ -99,7 +99,7 @@ struct StatusCommand: ParsableCommand {
     }
 
     private func runOnce(_ target: StatusTarget, _ client: CurlClient, _ style: Style) -> CommandExit {
-        switch client.fetch(interruptedBy: nil) {
+        switch client.fetch(target, interruptedBy: nil) {
         case .success(let answer):
             if json {
                 let text = Terminal.isOutput ? JSONText.pretty(answer.document) : answer.document
@@ -127,7 +127,7 @@ struct StatusCommand: ParsableCommand {
         var watch = Watch(
             target, form: form, style: style, interval: interval.duration,
             in: Watch.Surroundings(
-                fetch: { client.fetch(interruptedBy: signals.descriptor) },
+                fetch: { client.fetch(target, interruptedBy: signals.descriptor) },
                 wait: { Terminal.hasFailed ? .ended : signals.wait(for: $0) }, suspend: { _ = kill(getpid(), SIGSTOP) },
                 write: { Terminal.write($0) }, complain: { Terminal.complain("muster: " + $0 + proxyNote(target)) },
                 size: { Terminal.size }, time: { Terminal.time }))
@@ -219,6 +219,9 @@ enum Terminal {
 
     /// Writes a line to standard error.
     static func complain(_ line: String) { _ = write(line + "\n", to: STDERR_FILENO) }
+
+    /// Writes to standard error, without a line break.
+    static func progress(_ text: String) { _ = write(text, to: STDERR_FILENO) }
 
     private static func write(_ text: String, to descriptor: Int32) -> SystemError? {
         var bytes = Array(text.utf8)[...]

@@ -33,8 +33,10 @@ struct CommandLineTests {
             contentsOf: URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
                 .deletingLastPathComponent().appendingPathComponent("docs/command-line.md"), encoding: .utf8)
         var options: Set<Substring> = []
-        for command in ["status", "check"] {
-            let help = try await MusterCommandLine.run(command, "--help").output
+        for command in [["status"], ["check"], ["compare"], ["compare", "run"]] {
+            let program = try MusterCommandLine.start(command + ["--help"])
+            #expect(try await program.status() == 0)
+            let help = program.output
             options.formUnion(help.matches(of: /--[a-z][a-z-]+/).map(\.0))
         }
         #expect(options.count > 18)

@@ -63,6 +63,14 @@ final class CommandService: ServiceBase {
                 lock.unlock()
             }
         }
+        if let work = try options.work(on: Backend.current.type) {
+            try threadGroup.addTimer(name: "work", interval: .milliseconds(50)) {
+                let end = MonotonicInstant.now.advanced(by: work)
+                // A timer is late by what differs between machines; the rest is spent to the microsecond.
+                try await Backend.current.engine.sleep(for: work - .milliseconds(3))
+                while MonotonicInstant.now < end {}
+            }
+        }
         if let timer = options.timer { try addTimer(timer) }
         try await threadGroup.addThread(name: "accept") { [self] in try await acceptConnections(counter) }
         if options.hasLongJob {

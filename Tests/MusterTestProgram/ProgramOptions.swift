@@ -25,7 +25,16 @@ struct ProgramOptions: Sendable {
     var services: [String] { (value("services") ?? "test").split(separator: ",").map(String.init) }
     var inProcess: Bool { values["--in-process"] != nil }
     var isAsynchronous: Bool { values["--asynchronous"] != nil }
-    var backend: BackendType { BackendType(value("backend") ?? "cooperative") }
+    /// A variable that is not the demo's, for programs that start this one under several backends.
+    var backend: BackendType {
+        let variable = getenv("TEST_BACKEND").map { String(cString: $0) }
+        return BackendType(variable ?? value("backend") ?? "cooperative")
+    }
+    /// How long each run of a looping call lasts on a backend: `--work=cooperative:20ms,threading:24ms`.
+    func work(on backend: BackendType) -> Duration? {
+        let entries = (value("work") ?? "").split(separator: ",").map { $0.split(separator: ":").map(String.init) }
+        return entries.first { $0.first == backend.rawValue }?.last.flatMap { Duration(parsing: $0) }
+    }
     /// The backend that is chosen by the program instead of its hook.
     var explicitBackend: BackendType? { value("explicit-backend").map { BackendType($0) } }
     var canarySlot: Int? { value("canary-slot").flatMap { Int($0) } }

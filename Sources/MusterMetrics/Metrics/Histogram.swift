@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import MusterLock
 import MusterPlatform
 
 /// The upper bounds of a histogram's buckets; the bucket up to +Inf is added by itself.
