@@ -470,6 +470,7 @@ package final class HTTPTransport: @unchecked Sendable {
     fileprivate func began(_ connection: OpaquePointer, _ target: UnsafePointer<CChar>) -> UnsafeMutableRawPointer? {
         if let client = client(of: connection) {
             client.awaitsHeaders = true
+            noticeEndSoon(of: client)
             if limits.keepsTargets { client.target = String(cString: target) }
         }
         // A NUL would end the path for whoever takes it for C's string: another one than that asked for.
@@ -515,8 +516,8 @@ package final class HTTPTransport: @unchecked Sendable {
         if reason == .REQUEST_TERMINATED_COMPLETED_OK { noticeEndSoon(of: client) }
     }
 
-    /// The library overlooks an end of the stream that comes together with the request. It is looked for a little later, on
-    /// connections that are still silent then.
+    /// The library overlooks an end of the stream that comes together with the request, or with a part of it. It is looked
+    /// for a little later, on connections that are still silent then, or in the middle of a request.
     private func noticeEndSoon(of connection: HTTPConnection) {
         guard !connection.mayHaveEnded else { return }
         connection.mayHaveEnded = true
@@ -526,7 +527,7 @@ package final class HTTPTransport: @unchecked Sendable {
                 possiblyEnded = []
                 for connection in connections {
                     connection.mayHaveEnded = false
-                    if connection.list === silent, !connection.awaitsHeaders { connection.noticeEnd() }
+                    if connection.list === silent || connection.list === receiving { connection.noticeEnd() }
                 }
             }
         }
@@ -619,6 +620,7 @@ package final class HTTPTransport: @unchecked Sendable {
         if exchange.phase == .head, exchange.wantsBody {
             exchange.phase = .receiving
             receiving.append(exchange.connection, at: passStart)
+            noticeEndSoon(of: exchange.connection)
         } else {
             suspend(exchange, in: handling)
         }
@@ -636,6 +638,7 @@ package final class HTTPTransport: @unchecked Sendable {
             }
             if exchange.delegate.received(bytes) {
                 receiving.append(exchange.connection, at: passStart)
+                noticeEndSoon(of: exchange.connection)
             } else {
                 suspend(exchange, in: handling)
             }

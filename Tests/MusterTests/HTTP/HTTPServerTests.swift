@@ -356,6 +356,7 @@ struct HTTPServerTests {
             var leaving: TestClient? = try bench.client()
             leaving?.request("POST", "/echo", ["Content-Length: 5"])
             leaving?.send("hel")
+            // Together with the last bytes, as well as after them.
             leaving = nil
             try await counted("POST", "/echo", 0)
             let sum = bench.backend.metrics.value("http_server_request_body_bytes_total", ["route": "/echo"])
