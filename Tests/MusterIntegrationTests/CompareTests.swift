@@ -5,7 +5,7 @@ import MusterCompare
 import MusterTestSupport
 import Testing
 
-/// `muster compare run`, with real programs.
+/// `muster compare run`, with real programs; `scripts/test` runs it when nothing else runs.
 @Suite(.serialized, .enabled(if: MusterCommandLine.isBuilt, "build the command line first: make muster"))
 struct CompareRunTests {
     private static let testProgram: String? = {
@@ -27,7 +27,7 @@ struct CompareRunTests {
     {
         let program = try #require(Self.testProgram)
         let start = [
-            "compare", "run", "--duration", "2s", "--rounds", "5", "--warm-up", "0s", "--format", "json",
+            "compare", "run", "--duration", "1s", "--rounds", "5", "--warm-up", "0s", "--format", "json",
             "--no-restart",
             "--set-backend", variable,
         ]
