@@ -112,17 +112,15 @@ final class ParkingLot: @unchecked Sendable {
     /// Wakes the parked thread, or keeps the one that is about to park from doing so.
     func unpark() {
         pthread_mutex_lock(mutex)
-        let descriptor = wakeDescriptor
-        isSignalled = true
-        pthread_mutex_unlock(mutex)
-        guard descriptor >= 0 else {
-            // After the lock is free, or the woken thread would wait for it at once.
+        if wakeDescriptor >= 0 {
+            var one: UInt64 = 1
+            // It fails only when the counter is full, and then the thread is going to wake anyway.
+            _ = write(wakeDescriptor, &one, 8)
+        } else {
+            isSignalled = true
             pthread_cond_signal(condition)
-            return
         }
-        var one: UInt64 = 1
-        // It fails only when the counter is full, and then the thread is going to wake anyway.
-        _ = write(descriptor, &one, 8)
+        pthread_mutex_unlock(mutex)
     }
 
     /// Waits on the condition.
