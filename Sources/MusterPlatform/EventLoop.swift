@@ -345,7 +345,7 @@ package final class EventLoop: TaskExecutor, @unchecked Sendable {
         // Going to sleep for a deadline that has passed would give the processor away.
         let isDue = timers.earliest.map { $0 <= cmuster_monotonic_ns() } ?? false
         let decision: ParkingDecision = shared.withLock { state in
-            if !state.jobs.isEmpty || !state.works.isEmpty { return .goOn }
+            if !state.jobs.isEmpty || !state.works.isEmpty || state.isLeaving { return .goOn }
             if state.isStopping || (state.isRetiring && isIdle && state.holds == 0) {
                 state.leave()
                 hasRemote.store(false, ordering: .relaxed)
