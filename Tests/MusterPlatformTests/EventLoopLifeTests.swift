@@ -218,6 +218,20 @@ import Testing
         #expect(survivals > 0, "the test is worth nothing when the thread was always gone")
     }
 
+    @Test(.timeLimit(.minutes(2)), arguments: everyParking)
+    func `a thread that is told to leave just as it goes to sleep leaves`(parking: EventLoop.Parking) async throws {
+        for round in 0..<Scale.of(3000) {
+            let hasLeft = Latch()
+            let loop = try EventLoop(name: "left", parking: parking)
+            try loop.attachThread(name: "left") { hasLeft.countDown() }
+            await loop.inTurn {}
+            // It is about to sleep by now.
+            spin(round % 300)
+            loop.leave()
+            await hasLeft.wait()
+        }
+    }
+
     @Test(arguments: everyParking)
     func `a retired loop serves its timers before its thread ends`(parking: EventLoop.Parking) async throws {
         let hasLeft = Latch()
