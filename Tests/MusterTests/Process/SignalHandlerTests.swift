@@ -22,7 +22,7 @@ extension ProcessWide {
                 for name in ["first", "second", "third"] {
                     try signals.addHandler(for: .user1) { signal in calls.append("\(name) \(signal)") }
                 }
-                raise(SIGUSR1)
+                deliver(SIGUSR1)
                 #expect(try await calls.first(3) == ["third SIGUSR1", "second SIGUSR1", "first SIGUSR1"])
                 signals.clear()
             }
@@ -38,7 +38,7 @@ extension ProcessWide {
                     try handler.addHandler(for: .user1) { _ in calls.append(number) }
                     handlers.append(handler)
                 }
-                raise(SIGUSR1)
+                deliver(SIGUSR1)
                 _ = try await calls.first(3)
                 let counted = try backend.metrics.counterFamily(
                     "muster_signals_total", help: "Signals received.", labelNames: ["signal"])
@@ -53,7 +53,7 @@ extension ProcessWide {
                 let signals = try SignalHandler(backend: backend)
                 let names = Recorder<String?>()
                 try signals.addHandler(for: .user2) { _ in names.append(Job.current?.name) }
-                raise(SIGUSR2)
+                deliver(SIGUSR2)
                 #expect(try await names.first(1) == ["signals"])
                 signals.clear()
             }
@@ -65,9 +65,9 @@ extension ProcessWide {
                 let signals = try SignalHandler(backend: backend)
                 let seen = Recorder<UnixSignal>()
                 try signals.addHandlers(for: [.user1, .user2, Self.windowChange]) { seen.append($0) }
-                raise(SIGUSR1)
-                raise(SIGUSR2)
-                raise(SIGWINCH)
+                deliver(SIGUSR1)
+                deliver(SIGUSR2)
+                deliver(SIGWINCH)
                 #expect(try await seen.first(3) == [.user1, .user2, Self.windowChange])
                 signals.clear()
             }
@@ -84,8 +84,8 @@ extension ProcessWide {
                     _ = try? await gate.wait()
                     steps.append("end")
                 }
-                raise(SIGUSR1)
-                raise(SIGUSR1)
+                deliver(SIGUSR1)
+                deliver(SIGUSR1)
                 try await steps.first(1)
                 gate.complete(with: ())
                 #expect(try await steps.first(4) == ["begin", "end", "begin", "end"])
@@ -118,9 +118,9 @@ extension ProcessWide {
                 try signals.addHandler(for: .user1) { _ in seen.append("old") }
                 try signals.ignore(.user1)
                 #expect(Disposition(of: .user1) == .ignored)
-                raise(SIGUSR1)
+                deliver(SIGUSR1)
                 try signals.addHandler(for: .user1) { _ in seen.append("new") }
-                raise(SIGUSR1)
+                deliver(SIGUSR1)
                 #expect(try await seen.first(1) == ["new"])
                 #expect(backend.metrics.value("muster_signals_total", ["signal": "SIGUSR1"]) == 1)
                 signals.clear()
@@ -141,7 +141,7 @@ extension ProcessWide {
                     try signals.addHandlers(for: [.user1, signal]) { seen.append($0) }
                 }
                 // What came before the refused one holds.
-                raise(SIGUSR1)
+                deliver(SIGUSR1)
                 try await seen.first(1)
                 signals.clear()
             }
@@ -166,10 +166,10 @@ extension ProcessWide {
                 try kept.addHandler(for: .user1) { _ in calls.append("kept") }
                 let other = try SignalHandler(backend: backend)
                 try other.addHandler(for: .user1) { _ in calls.append("other") }
-                raise(SIGUSR1)
+                deliver(SIGUSR1)
                 #expect(Set(try await calls.first(2)) == ["kept", "other"])
                 other.clear()
-                raise(SIGUSR1)
+                deliver(SIGUSR1)
                 #expect(try await calls.first(3).last == "kept")
                 #expect(Disposition(of: .user1) == .handled)
                 kept.clear()
@@ -188,7 +188,7 @@ extension ProcessWide {
                     kept = signals
                 }
                 #expect(Disposition(of: .user1) == .handled)
-                raise(SIGUSR1)
+                deliver(SIGUSR1)
                 try await seen.first(1)
                 try #require(kept).clear()
                 #expect(Disposition(of: .user1) == .byDefault)
@@ -212,9 +212,9 @@ extension ProcessWide {
                             }
                         }
                     }
-                    raise(SIGUSR1)
+                    deliver(SIGUSR1)
                     #expect(Set(try await calls.first(8)) == Set(0..<8))
-                    raise(SIGUSR1)
+                    deliver(SIGUSR1)
                     try await calls.first(16)
                     #expect(calls.count == 16)
                     signals.clear()
@@ -229,13 +229,13 @@ extension ProcessWide {
             let signals = try SignalHandler(backend: backend)
             try signals.addHandler(for: .user1) { _ in Issue.record("it has no job to run in") }
             try await backend.engine.shutDown()
-            raise(SIGUSR1)
+            deliver(SIGUSR1)
             let other = try TestBackend.make(.threading)
             let behind = try SignalHandler(backend: other)
             let seen = Recorder<Void>()
             try behind.addHandler(for: .user2) { _ in seen.append(()) }
             // Deliveries keep their order, so the first has been dealt with when the second is seen.
-            raise(SIGUSR2)
+            deliver(SIGUSR2)
             try await seen.first(1)
             #expect(log.messages(.error) == ["cannot handle signal"])
             signals.clear()
@@ -243,4 +243,14 @@ extension ProcessWide {
             try await other.engine.shutDown()
         }
     }
+}
+
+/// Sends a signal to the calling thread, where it is handled before this returns. The threads of Swift's pool block all
+/// signals until something unblocks them.
+private func deliver(_ signal: Int32) {
+    var set = sigset_t()
+    sigemptyset(&set)
+    sigaddset(&set, signal)
+    pthread_sigmask(SIG_UNBLOCK, &set, nil)
+    raise(signal)
 }
