@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Glibc
+import MusterPlatform
 
 /// The values of one side: one list for each unit (a run of the program, or a worker), in the order of time.
 ///
@@ -142,7 +143,7 @@ package enum Statistics {
     package static func intervals(_ a: Units, _ b: Units, draws: Int = 2000) -> (ratio: Interval?, difference: Interval)
     {
         let medians = (median(a.flatMap { $0 }), median(b.flatMap { $0 }))
-        var generator = SplitMix(seed: 0x4D75_7374_6572)
+        var generator = SplitMix64(seed: 0x4D75_7374_6572)
         var ratios: [Double] = []
         var differences: [Double] = []
         for _ in 0..<draws {
@@ -165,7 +166,7 @@ package enum Statistics {
         )
     }
 
-    private static func draw(_ units: Units, _ generator: inout SplitMix) -> [Double] {
+    private static func draw(_ units: Units, _ generator: inout SplitMix64) -> [Double] {
         var values: [Double] = []
         for _ in units.indices { values += units[Int.random(in: 0..<units.count, using: &generator)] }
         return values
@@ -268,22 +269,5 @@ package enum Statistics {
             if abs(c * d - 1) < 1e-14 { break }
         }
         return exp(lgamma(a + b) - lgamma(a) - lgamma(b) + a * log(x) + b * log(1 - x)) * fraction / a
-    }
-}
-
-/// Steele, Lea and Flood's SplitMix64: the same numbers for the same seed, so that a report can be made again.
-package struct SplitMix: RandomNumberGenerator {
-    private var state: UInt64
-
-    package init(seed: UInt64) {
-        state = seed
-    }
-
-    package mutating func next() -> UInt64 {
-        state &+= 0x9E37_79B9_7F4A_7C15
-        var word = state
-        word = (word ^ (word >> 30)) &* 0xBF58_476D_1CE4_E5B9
-        word = (word ^ (word >> 27)) &* 0x94D0_49BB_1331_11EB
-        return word ^ (word >> 31)
     }
 }

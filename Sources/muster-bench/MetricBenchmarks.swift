@@ -39,7 +39,7 @@ extension Benchmark {
         let cell = try SharedCell()
         let count = 200_000
         // Spread evenly over the buckets and beyond, so that no branch can be guessed.
-        var random = SplitMix(state: 1)
+        var random = SplitMix64(seed: 1)
         let bounds = HistogramBuckets.seconds.bounds
         let values = (0..<1024).map { _ in
             let bucket = Int(random.next() % UInt64(bounds.count + 1))
@@ -202,7 +202,7 @@ extension Benchmark {
     static func addSeries(_ series: Int, to registry: MetricRegistry) throws {
         let family = try registry.counterFamily(
             "bench_requests_total", help: "Requests.", labelNames: ["method", "path"], seriesLimit: series)
-        var random = SplitMix(state: 3)
+        var random = SplitMix64(seed: 3)
         for number in 0..<series {
             let digits = random.next() % 10
             var limit: UInt64 = 10

@@ -88,7 +88,7 @@ extension Benchmark {
         let count = effort(10_000, quick: 10_000)
         let interval: Int64 = 1_000_000_000
         let window = effort(5, quick: 2)
-        var random = SplitMix(state: 2)
+        var random = SplitMix64(seed: 2)
         let phases = (0..<count).map { _ in Int64(random.next() % UInt64(interval)) }
         let rounds = try Rounds.run(
             effort(3, quick: 1),

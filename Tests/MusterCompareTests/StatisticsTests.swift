@@ -2,6 +2,7 @@
 
 import Foundation
 import MusterCompare
+import MusterPlatform
 import Testing
 
 @Suite struct StatisticsTests {
@@ -122,10 +123,10 @@ import Testing
 
 /// Values with a known truth.
 struct Simulation {
-    private var generator: SplitMix
+    private var generator: SplitMix64
 
     init(seed: UInt64) {
-        generator = SplitMix(seed: seed)
+        generator = SplitMix64(seed: seed)
     }
 
     private mutating func normal() -> Double {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Glibc
+import MusterPlatform
 import MusterTestSupport
 import Testing
 
@@ -43,7 +44,7 @@ struct EndpointConformanceTests {
         // Requests that are not whole end with it.
         let bench = try EndpointBench { $0.idleTimeout = .milliseconds(10) }
         try bench.health.register(.asynchronous("slow", .ready) { await Task.yield() })
-        var generator = SeededGenerator(seed: UInt64(seed))
+        var generator = SplitMix64(seed: UInt64(seed))
         let known: Set<Int> = [100, 200, 400, 404, 405, 411, 413, 414, 417, 431, 501, 503, 505]
         for round in 0..<Scale.of(250) {
             let bytes = RequestFuzzer.requests(&generator)

@@ -26,7 +26,7 @@ struct NativeHistogramTests {
                 try registry.histogram("plain_seconds", help: "Wait.", unit: .seconds, buckets: .seconds),
             ]
             try registry.counter("jobs_total", help: "Jobs.").increment(by: 12)
-            var generator = SeededGenerator(seed: 1)
+            var generator = SplitMix64(seed: 1)
             // From 20 µs to 2 s, most of them short.
             values = (0..<10_000).map { _ in 2e-5 * pow(1e5, pow(.random(in: 0...1, using: &generator), 3)) }.sorted()
             for wait in waits { for value in values { wait.observe(value) } }

@@ -132,7 +132,7 @@ import Testing
     }
 
     @Test func `event, cancellation and deadline may meet at any moment`() async throws {
-        var generator = SeededGenerator(seed: 3)
+        var generator = SplitMix64(seed: 3)
         for round in 0..<500 {
             let completion = Completion<Int>()
             let called = Counter()

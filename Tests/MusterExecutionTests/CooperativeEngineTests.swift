@@ -206,7 +206,7 @@ import Testing
         let registry = try makeRegistry()
         let configuration = EngineConfiguration(blockingThreadLimit: 1)
         try await withEngine(.cooperative, configuration, registry: registry) { engine in
-            var generator = SeededGenerator(seed: 8)
+            var generator = SplitMix64(seed: 8)
             let ran = Counter()
             var finished = 0
             for _ in 0..<500 {

@@ -236,7 +236,7 @@ import Testing
             let spawned = Locked<[Job]>([])
             let canceller = Task.detached {
                 try await onThread {
-                    var generator = SeededGenerator(seed: 5)
+                    var generator = SplitMix64(seed: 5)
                     while isOver.value == 0 {
                         spawned.withLock { $0.randomElement(using: &generator) }?.cancel()
                     }

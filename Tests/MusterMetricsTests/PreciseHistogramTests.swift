@@ -15,7 +15,7 @@ struct PreciseHistogramTests {
             .greatestFiniteMagnitude,
         ]
         for bound in layout.bounds { values += [bound, bound.nextUp, bound.nextDown, -bound] }
-        var generator = SeededGenerator(seed: 14)
+        var generator = SplitMix64(seed: 14)
         for _ in 0..<5000 {
             let exponent = Int.random(in: -30...20, using: &generator)
             values.append(Double(sign: .plus, exponent: exponent, significand: .random(in: 1..<2, using: &generator)))
@@ -120,7 +120,7 @@ struct PreciseHistogramTests {
     func quantiles() throws {
         let bench = try MetricBench()
         let wait = try bench.registry.histogram("wait_seconds", help: "Wait.", unit: .seconds, buckets: .lateness)
-        var generator = SeededGenerator(seed: 3)
+        var generator = SplitMix64(seed: 3)
         let values = (0..<20_000).map { _ in 1e-6 * Double.random(in: 1...20, using: &generator).squareRoot() * 300 }
         for value in values { wait.observe(value) }
         let sorted = values.sorted()
@@ -339,7 +339,7 @@ struct ExpositionSnapshotTests {
             complete += 1
         }
         #expect(complete == 9, "only where a family ends")
-        var generator = SeededGenerator(seed: 5)
+        var generator = SplitMix64(seed: 5)
         for _ in 0..<3000 {
             var other = bytes
             for _ in 0..<Int.random(in: 1...8, using: &generator) {
@@ -361,7 +361,7 @@ struct ExpositionSnapshotTests {
     func gaps() throws {
         let bench = try MetricBench()
         let wait = try bench.registry.histogram("wait", help: "Wait.", buckets: HistogramBuckets([1]).precise())
-        var generator = SeededGenerator(seed: 9)
+        var generator = SplitMix64(seed: 9)
         var expected: [Int: UInt64] = [:]
         for index in -159...80 where Int.random(in: 0..<4, using: &generator) == 0 {
             let count = UInt64.random(in: 1...100, using: &generator)

@@ -149,7 +149,7 @@ import Testing
     @Test func `cancellation and readiness may meet at any moment`() async throws {
         let pair = try SocketPair()
         try await withLoop { loop in
-            var generator = SeededGenerator(seed: 6)
+            var generator = SplitMix64(seed: 6)
             for _ in 0..<1000 {
                 let waiting = Task(executorPreference: loop) {
                     try await loop.ready(pair.near.rawValue, for: .readable)

@@ -124,7 +124,7 @@ import Testing
             for thread in 0..<threads {
                 group.addTask {
                     try await onThread {
-                        var generator = SeededGenerator(seed: UInt64(thread))
+                        var generator = SplitMix64(seed: UInt64(thread))
                         for number in 0..<each {
                             if number % 2 == 0 {
                                 loop.submit { isOver.countDown() }
@@ -142,7 +142,7 @@ import Testing
         // One piece at a time, with a pause in which the thread may leave or not.
         let before = started.value
         try await onThread {
-            var generator = SeededGenerator(seed: 7)
+            var generator = SplitMix64(seed: 7)
             for _ in 0..<1000 {
                 let gate = Gate()
                 loop.submit { gate.open() }

@@ -142,7 +142,7 @@ import Testing
         parking: EventLoop.Parking, place: Place
     ) async throws {
         try await withLoop(parking) { loop in
-            var generator = SeededGenerator(seed: 4)
+            var generator = SplitMix64(seed: 4)
             var outcomes = (elapsed: 0, cancelled: 0)
             for round in 0..<1500 {
                 // Every other sleep is over at about the time at which it is cancelled.
@@ -249,7 +249,7 @@ import Testing
             let start = MonotonicInstant.now
             let early = try await loop.perform {
                 try await withThrowingTaskGroup(of: Int.self) { group in
-                    var generator = SeededGenerator(seed: 11)
+                    var generator = SplitMix64(seed: 11)
                     for _ in 0..<5000 {
                         let deadline = start.advanced(by: .microseconds(Int.random(in: 0..<20_000, using: &generator)))
                         group.addTask {

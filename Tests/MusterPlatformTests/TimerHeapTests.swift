@@ -14,7 +14,7 @@ import Testing
 
     @Test(arguments: [1, 2, 3] as [UInt64])
     func `behaves as a naive list of timers does`(seed: UInt64) {
-        var generator = SeededGenerator(seed: seed)
+        var generator = SplitMix64(seed: seed)
         var heap = TimerHeap<Int>()
         var live: [(token: TimerHeap<Int>.Token, phase: Phase)] = []
         var stale: [TimerHeap<Int>.Token] = []
@@ -86,7 +86,7 @@ import Testing
     }
 
     @Test func `fires in the order of deadlines`() {
-        var generator = SeededGenerator(seed: 9)
+        var generator = SplitMix64(seed: 9)
         var heap = TimerHeap<Int64>()
         var armed = 0
         for _ in 0..<1000 {

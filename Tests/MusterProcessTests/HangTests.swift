@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Foundation
+import MusterPlatform
 import MusterTestSupport
 import Testing
 
@@ -224,7 +225,7 @@ struct HangTests {
         ]
         try await TestProgram.run(options, backend: backend) { program in
             try await program.ready()
-            var random = SeededGenerator(seed: 5)
+            var random = SplitMix64(seed: 5)
             let signals = [SIGABRT, SIGSEGV, SIGTERM, SIGSTOP, SIGCONT]
             for _ in 0..<40 {
                 for pid in program.titledProcesses {

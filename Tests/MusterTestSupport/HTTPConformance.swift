@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
+package import MusterPlatform
+
 /// Requests byte for byte, and what is to become of them with any server of this package (RFC 9112).
 package enum HTTPConformance {
     /// Requests for a target that is there. Those that are not answered with 200 end their connection.
@@ -69,7 +71,7 @@ package enum RequestFuzzer {
     ].map { Array($0.utf8) }
 
     /// Requests that are changed at random; the same ones for the same seed.
-    package static func requests(_ generator: inout SeededGenerator) -> [UInt8] {
+    package static func requests(_ generator: inout SplitMix64) -> [UInt8] {
         var bytes: [UInt8] = []
         for _ in 0..<Int.random(in: 1...4, using: &generator) {
             bytes += templates.randomElement(using: &generator) ?? []

@@ -76,7 +76,7 @@ struct ControlChannelTests {
 
     @Test("Bytes of any kind are a message or an error")
     func fuzz() {
-        var generator = SeededGenerator(seed: 7)
+        var generator = SplitMix64(seed: 7)
         for _ in 0..<Scale.of(20_000) {
             let count = Int.random(in: 0...20, using: &generator)
             var packet = (0..<count).map { _ in UInt8.random(in: 0...255, using: &generator) }

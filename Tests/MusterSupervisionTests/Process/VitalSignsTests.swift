@@ -398,7 +398,7 @@ struct VitalSignsTests {
             mmap(nil, 65_536, PROT_READ | PROT_WRITE, MAP_SHARED, reader.descriptor.rawValue, 0))
         defer { munmap(memory, 65_536) }
         let words = memory.assumingMemoryBound(to: UInt64.self)
-        var generator = SeededGenerator(seed: 11)
+        var generator = SplitMix64(seed: 11)
         let extremes: [UInt64] = [0, 1, 2, .max, .max - 1, 1 << 63, (1 << 63) - 1, 0xFFFF_FFFF, 0x0101_0101_0101_0101]
         for round in 0..<Scale.of(500) {
             let count = round % 10 == 0 ? 8192 : 200

@@ -59,7 +59,7 @@ struct WorkerMarkerTests {
 
     @Test("Bytes of any kind are a marker or none")
     func fuzz() {
-        var generator = SeededGenerator(seed: 3)
+        var generator = SplitMix64(seed: 3)
         let text = Array(marker().encoded.utf8)
         for _ in 0..<Scale.of(5000) {
             var spoilt = text

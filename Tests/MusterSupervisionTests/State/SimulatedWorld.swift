@@ -22,7 +22,7 @@ struct SimulatedWorld {
     }
 
     let seed: UInt64
-    var random: SeededGenerator
+    var random: SplitMix64
     var state: SupervisorState
     var now = MonotonicInstant(nanoseconds: 1_000_000_000)
     var processes: [Int: Process] = [:]
@@ -51,7 +51,7 @@ struct SimulatedWorld {
 
     init(seed: UInt64) {
         self.seed = seed
-        var random = SeededGenerator(seed: seed)
+        var random = SplitMix64(seed: seed)
         configurations = (0..<Int.random(in: 1...2, using: &random)).map { index in
             WorkerGroupConfiguration(
                 name: "group\(index)", workers: Int.random(in: 0...3, using: &random),

@@ -19,7 +19,7 @@ struct SettingsFuzzTests {
     ]
     private static let letters = Array("0123456789.eE+-sdhmnuµ: \u{301}")
 
-    private static func text(_ random: inout SeededGenerator) -> String {
+    private static func text(_ random: inout SplitMix64) -> String {
         switch Int.random(in: 0..<4, using: &random) {
         case 0: texts[Int.random(in: 0..<texts.count, using: &random)]
         case 1:
@@ -36,7 +36,7 @@ struct SettingsFuzzTests {
 
     @Test("Whatever they say, they are refused or can be worked with")
     func fuzz() {
-        var random = SeededGenerator(seed: 23)
+        var random = SplitMix64(seed: 23)
         var accepted = 0
         for _ in 0..<Scale.of(20_000) {
             var values: [AbsoluteConfigKey: ConfigValue] = [:]
@@ -59,7 +59,7 @@ struct SettingsFuzzTests {
     }
 
     /// A life of some workers by the settings.
-    private func live(by settings: MusterSettings, _ random: inout SeededGenerator) {
+    private func live(by settings: MusterSettings, _ random: inout SplitMix64) {
         let group = WorkerGroupConfiguration(
             name: "web", workers: 2, backoff: settings.restartBackoff, intensity: settings.restartIntensity,
             startupTimeout: settings.startupTimeout, stopTimeout: settings.gracefulShutdownTimeout,

@@ -20,7 +20,7 @@ struct LoopPlanTests {
 
     @Test("10,000 runs of random length and lateness keep the grid", arguments: OverrunPolicy.allCases)
     func grid(policy: OverrunPolicy) {
-        var generator = SeededGenerator(seed: 7)
+        var generator = SplitMix64(seed: 7)
         var plan = plan(policy, .milliseconds(10))
         var due = plan.begin(at: origin)
         for run in 0..<10_000 {
@@ -39,7 +39,7 @@ struct LoopPlanTests {
 
     @Test("Runs that overrun never leave the grid", arguments: [OverrunPolicy.burst, .skip])
     func gridWithOverruns(policy: OverrunPolicy) {
-        var generator = SeededGenerator(seed: 11)
+        var generator = SplitMix64(seed: 11)
         var plan = plan(policy, .milliseconds(10))
         var now = origin
         var due = plan.begin(at: now)

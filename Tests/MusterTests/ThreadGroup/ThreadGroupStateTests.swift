@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import MusterPlatform
 import MusterTestSupport
 import Testing
 
@@ -180,7 +181,7 @@ struct ThreadGroupStateTests {
         "In 200 random histories each waiter goes on exactly when it should",
         arguments: 1...200 as ClosedRange<UInt64>)
     func randomHistories(seed: UInt64) {
-        var generator = SeededGenerator(seed: seed)
+        var generator = SplitMix64(seed: seed)
         let capacity = Int.random(in: 1...4, using: &generator)
         var state = ThreadGroupState(capacity: capacity)
         var model = Model(capacity: capacity)

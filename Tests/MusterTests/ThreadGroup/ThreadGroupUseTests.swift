@@ -3,6 +3,7 @@
 import Muster
 import MusterExecution
 import MusterMetrics
+import MusterPlatform
 import MusterTestKit
 import MusterTestSupport
 import Testing
@@ -137,7 +138,7 @@ struct ThreadGroupUseTests {
             let group = ThreadGroup(name: "storm", capacity: 4, backend: backend)
             await withTaskGroup(of: Void.self) { tasks in
                 for index in 0..<24 {
-                    var generator = SeededGenerator(seed: seed &* 1000 &+ UInt64(index))
+                    var generator = SplitMix64(seed: seed &* 1000 &+ UInt64(index))
                     let uses = (0..<4).compactMap { _ in GroupUse.allCases.randomElement(using: &generator) }
                     tasks.addTask {
                         _ = try? await group.addThread(name: "storm-\(index)") {
