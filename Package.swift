@@ -131,7 +131,8 @@ let package = Package(
             swiftSettings: swiftSettings),
 
         // Floor 5 again: comparisons, for the command line alone; services do not link it.
-        .target(name: "MusterCompare", dependencies: ["MusterPlatform"], swiftSettings: swiftSettings),
+        .target(
+            name: "MusterCompare", dependencies: ["MusterPlatform", "MusterMetrics"], swiftSettings: swiftSettings),
 
         // Floor 6: beside the executables.
         .target(

@@ -62,10 +62,11 @@ package protocol ExpositionFormat: Sendable {
 
 /// Why a text is no exposition.
 package struct ExpositionProblem: Error, Hashable, Sendable, CustomStringConvertible {
-    package let line: Int
-    package let reason: String
+    package let description: String
 
-    package var description: String { "line \(line): \(reason)" }
+    init(line: Int, reason: String) { description = "line \(line): \(reason)" }
+
+    init(reason: String) { description = reason }
 }
 
 /// Prometheus' text format, version 0.0.4.

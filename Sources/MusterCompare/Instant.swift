@@ -16,9 +16,12 @@ package enum Instant {
         Date(timeIntervalSince1970: seconds.rounded()).formatted(.iso8601)
     }
 
-    /// Reads seconds since 1970, or RFC 3339.
+    /// Until the year 9999, which is the last that RFC 3339 knows.
+    private static let known = 0..<253_402_300_800.0
+
+    /// Reads seconds since 1970, or RFC 3339; `nil` for anything else.
     package static func instant(_ text: String) -> Double? {
-        if let seconds = Double(text), seconds > 0 { return seconds }
-        return (try? Date(text, strategy: .iso8601))?.timeIntervalSince1970
+        let seconds = Double(text) ?? (try? Date(text, strategy: .iso8601))?.timeIntervalSince1970
+        return seconds.flatMap { known.contains($0) ? $0 : nil }
     }
 }

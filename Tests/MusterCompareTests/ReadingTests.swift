@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import MusterCompare
+import MusterPlatform
 import Testing
 
 @Suite struct ReadingTests {
@@ -118,6 +119,15 @@ import Testing
         #expect(abs((result.errors ?? 0) - 0.002) < 1e-12)
         #expect(LoadResult(output: "hello") == nil)
     }
+
+    @Test("Instants are seconds or RFC 3339, until the last year that it knows")
+    func instants() {
+        #expect(Instant.instant("1700000000.5") == 1_700_000_000.5)
+        #expect(Instant.instant("2023-11-14T22:13:20Z") == 1_700_000_000)
+        for text in ["", "soon", "nan", "inf", "-inf", "-1", "1e300", "253402300800", "2023-13-01T00:00:00Z"] {
+            #expect(Instant.instant(text) == nil, "\(text)")
+        }
+    }
 }
 
 /// The protobuf format, from messages put together by hand after its published schema.
@@ -138,8 +148,14 @@ import Testing
 
     private func zigzag(_ value: Int) -> UInt64 { UInt64(bitPattern: Int64(value << 1 ^ value >> 63)) }
 
-    private func family(_ name: String, _ metrics: [UInt8]...) -> [UInt8] {
-        let body = message(1, Array(name.utf8)) + metrics.flatMap { message(4, $0) }
+    private enum Kind: UInt64 {
+        case counter = 0
+        case gauge = 1
+        case histogram = 4
+    }
+
+    private func family(_ name: String, _ kind: Kind, _ metrics: [UInt8]...) -> [UInt8] {
+        let body = message(1, Array(name.utf8)) + number(3, kind.rawValue) + metrics.flatMap { message(4, $0) }
         return variable(UInt64(body.count)) + body
     }
 
@@ -152,9 +168,9 @@ import Testing
         let histogram =
             number(1, 12) + double(2, 20) + number(5, zigzag(2)) + double(6, 0.001) + number(7, 2) + spans + deltas
         let body =
-            family("runs_total", label + message(3, double(1, 7)), message(3, []))
-            + family("drift", message(2, double(1, 0.5)))
-            + family("lateness_seconds", label + message(7, histogram))
+            family("runs_total", .counter, label + message(3, double(1, 7)), message(3, []))
+            + family("drift", .gauge, message(2, double(1, 0.5)))
+            + family("lateness_seconds", .histogram, label + message(7, histogram))
         #expect(ProtobufExposition.isUsed(in: body))
         #expect(!ProtobufExposition.isUsed(in: Array("# HELP a b\n".utf8)))
         let snapshot = try ProtobufExposition().read(body)
@@ -171,18 +187,20 @@ import Testing
     @Test("Without native buckets the classic ones are read")
     func classic() throws {
         func bucket(_ bound: Double, _ count: UInt64) -> [UInt8] { message(3, number(1, count) + double(2, bound)) }
-        let body = family("a_seconds", message(7, number(1, 9) + double(2, 3) + bucket(0.1, 4) + bucket(1, 8)))
+        let body = family(
+            "a_seconds", .histogram, message(7, number(1, 9) + double(2, 3) + bucket(0.1, 4) + bucket(1, 8)))
         let buckets = try #require(try ProtobufExposition().read(body).histograms[.init("a_seconds", [:])])
         #expect(buckets.buckets.map(\.count) == [4, 4, 1] && buckets.buckets[2].high == .infinity)
     }
 
     @Test("Whatever is cut off or overwritten is refused or read, and never traps")
     func damage() throws {
-        let body = family("a_seconds", message(7, number(1, 9) + double(2, 3) + message(12, number(2, 1 << 40))))
+        let body = family(
+            "a_seconds", .histogram, message(7, number(1, 9) + double(2, 3) + message(12, number(2, 1 << 40))))
         for length in 1..<body.count {
             #expect(throws: ExpositionProblem.self) { try ProtobufExposition().read(Array(body[..<length])) }
         }
-        var generator = SplitMix(seed: 2)
+        var generator = SplitMix64(seed: 2)
         for _ in 0..<2000 {
             var damaged = body
             damaged[Int.random(in: 0..<body.count, using: &generator)] = UInt8.random(in: 0...255, using: &generator)
