@@ -169,15 +169,24 @@ final class ProgramRun {
     private func end(_ child: ChildProcess) {
         say("ending")
         child.send(SIGTERM)
-        let limit = MonotonicInstant.now.advanced(by: plan.stopTimeout)
         // A second signal of the user's makes it fast.
-        while status(of: child) == nil, MonotonicInstant.now < limit {
-            if signals.wait(for: .milliseconds(10)) == .ended { break }
-        }
+        _ = wait(for: child, until: MonotonicInstant.now.advanced(by: plan.stopTimeout))
         child.killGroup()
         let last = MonotonicInstant.now.advanced(by: .seconds(5))
-        while status(of: child) == nil, MonotonicInstant.now < last { usleep(5000) }
+        while wait(for: child, until: last) {}
         children.removeAll { $0 === child }
+    }
+
+    /// Waits for the end of a process, for so long at most. Returns whether the user wants an end before that.
+    private func wait(for child: ChildProcess, until limit: MonotonicInstant) -> Bool {
+        while status(of: child) == nil {
+            let left = MonotonicInstant.now.duration(to: limit)
+            guard left > .zero else { return false }
+            // Where the system has no descriptor of the process, it is asked for now and then.
+            let pause = child.descriptor == nil ? min(left, .milliseconds(10)) : left
+            if signals.wait(for: pause, orReadable: child.descriptor?.rawValue) == .ended { return true }
+        }
+        return false
     }
 
     private var ends: [ObjectIdentifier: String] = [:]
@@ -297,12 +306,8 @@ final class ProgramRun {
 
     private func finish(_ load: ChildProcess, _ result: inout Result) throws {
         say("waiting for the load")
-        let limit = MonotonicInstant.now.advanced(by: .seconds(15))
-        var isOver = status(of: load)
-        while isOver == nil, MonotonicInstant.now < limit {
-            try rest(.milliseconds(10))
-            isOver = status(of: load)
-        }
+        if wait(for: load, until: MonotonicInstant.now.advanced(by: .seconds(15))) { throw Problem.interrupted }
+        let isOver = status(of: load)
         let output = log("load")
         if let isOver, isOver != "with exit code 0", LoadResult(output: output) == nil {
             throw Problem.loadFailed(command: loadCommand(plan.load ?? "", plan.duration), status: isOver, log: output)
@@ -379,19 +384,14 @@ final class ProgramRun {
 
     /// A port of the loopback interface that is free now.
     private static func freePort() throws -> UInt16 {
-        let descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
-        defer { close(descriptor) }
-        var address = sockaddr_in()
-        address.sin_family = sa_family_t(AF_INET)
-        address.sin_addr.s_addr = inet_addr("127.0.0.1")
-        var length = socklen_t(MemoryLayout<sockaddr_in>.size)
-        let code = withUnsafeMutablePointer(to: &address) { pointer in
-            pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-                bind(descriptor, $0, length) == 0 ? getsockname(descriptor, $0, &length) : -1
-            }
+        do {
+            let socket = try ListeningSocket(.tcp(host: "127.0.0.1", port: 0), setting: "port")
+            defer { socket.closeDescriptor() }
+            if case .tcp(_, let port) = socket.address { return port }
+        } catch {
+            throw Problem.system("no free port: \(error)")
         }
-        guard code == 0 else { throw Problem.system("\(SystemError("bind"))") }
-        return UInt16(bigEndian: address.sin_port)
+        throw Problem.system("no free port")
     }
 }
 

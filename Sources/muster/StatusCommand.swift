@@ -148,17 +148,20 @@ struct WatchSignals {
     }
 
     /// Waits for a signal, for so long at most.
-    func wait(for limit: Duration) -> Watch.Event {
+    ///
+    /// - Parameter other: A descriptor that ends the wait as well when it is readable.
+    func wait(for limit: Duration, orReadable other: Int32? = nil) -> Watch.Event {
         let end = ContinuousClock.now.advanced(by: limit)
         while true {
             let left = max(.zero, end - ContinuousClock.now)
-            var wait = pollfd(fd: descriptor ?? -1, events: Int16(POLLIN), revents: 0)
+            var waits = [descriptor ?? -1, other ?? -1].map { pollfd(fd: $0, events: Int16(POLLIN), revents: 0) }
             let (seconds, attoseconds) = left.components
             let milliseconds = min(
                 Int64(Int32.max), seconds * 1000 + (attoseconds + 999_999_999_999_999) / 1_000_000_000_000_000)
-            let count = poll(&wait, 1, Int32(milliseconds))
+            let count = poll(&waits, nfds_t(waits.count), Int32(milliseconds))
             if count == 0 { return .due }
             guard count > 0 else { continue }
+            if waits[0].revents == 0 { return .due }
             var number: UInt8 = 0
             guard let descriptor, read(descriptor, &number, 1) == 1 else { continue }
             switch Int32(number) {
