@@ -83,7 +83,7 @@ struct StormTests {
             "storm of kills, \(spares) spares, \(lasted): \(killed.count) kills of workers with \(exposed) "
                 + "connections; \(report); restarts \(restarts)")
 
-        #expect(killed.count > Int(seconds))
+        #expect(killed.count > 3)
         #expect(report.requests > 1000)
         // A connection that is made between the look and a kill is not in the count; there are never more than these.
         #expect(report.readErrors + report.writeErrors <= exposed + Self.connections)
