@@ -16,8 +16,9 @@ public enum RestartPolicy: String, CaseIterable, Hashable, Sendable {
 
 /// How long a slot waits before its next process is started.
 ///
-/// A process that was ready for `stableTime` is replaced at once. Otherwise the delay is `base`, and doubles with each
-/// exit up to `maximum`; a process that is ready for as long as its own delay takes one doubling back.
+/// A process that was ready for `stableTime` is replaced at once, and so are the first five in a row that were ready for
+/// less: each fifth of `stableTime` for which one is ready makes up for one. Otherwise the delay is `base`, and doubles
+/// with each exit up to `maximum`; a process that is ready for as long as its own delay takes one doubling back.
 public struct RestartBackoff: Hashable, Sendable {
     /// The first delay that is not zero.
     package var base: Duration = .milliseconds(10)
@@ -49,25 +50,40 @@ public struct RestartBackoff: Hashable, Sendable {
 /// | u                              | level                          | why                                        |
 /// |--------------------------------|--------------------------------|--------------------------------------------|
 /// | at least `stableTime`          | 0: restart at once             | a death now and then shall cost nothing     |
-/// | at level 0, less               | 1                              | it was not stable: the second death waits   |
+/// | at level 0, less, but not 0    | 0 while there is credit        | the first deaths of a series do not either  |
+/// | at level 0 otherwise           | 1                              | it keeps dying, or cannot even start        |
 /// | at least the level's delay     | one lower, but not below 1     | the slot serves half of the time or more    |
 /// | less                           | one higher, up to `maximum`    | it spends its time on dying                 |
+///
+/// The credit is a time: `stableTime` at first, the most it can be. A restart that it pays for takes a fifth of
+/// `stableTime` away, and each life gives its u back.
 ///
 /// So a storm of kills, which hits processes that are well, leaves the delay at some tens of milliseconds at a few
 /// kills a second. Asking for more than half of the time would not do: while some of a group's slots wait, the others
 /// are hit more often, live for less, wait longer in turn, and in the end nobody serves. A program that cannot live
 /// climbs a level with each death, as it is never ready for as long as its delay, and reaches `maximum` after some
-/// twelve deaths. The level stops rising where the delay does, or it would take as many good lives to come down again.
+/// twelve deaths, or five more if it comes up at all. The level stops rising where the delay does, or it would take as many good lives to come down again.
 struct RestartBackoffState: Hashable, Sendable {
+    /// How many restarts the whole credit pays for.
+    private static let freeRestarts = 5
+
     private(set) var level = 0
+    /// What has been spent of the credit.
+    private var debt = Duration.zero
 
     /// A process has died.
     mutating func died(afterReady uptime: Duration, _ settings: RestartBackoff) {
         let present = delay(settings)
+        let price = settings.stableTime / Self.freeRestarts
+        debt = uptime >= debt ? .zero : debt - max(.zero, uptime)
         if uptime >= settings.stableTime, uptime > .zero {
             level = 0
         } else if level == 0 {
-            level = 1
+            guard uptime > .zero, settings.stableTime - debt >= price else {
+                level = 1
+                return
+            }
+            debt += price
         } else if uptime >= present {
             level = max(1, level - 1)
         } else if present < settings.maximum, level < 64 {

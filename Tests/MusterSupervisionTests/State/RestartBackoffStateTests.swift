@@ -25,7 +25,14 @@ struct RestartBackoffStateTests {
             // A death after a stable time, then one at once, waits nothing and then the base.
             ([10_000, 0], [0, 10]),
             ([10_000, 10_000, 20_000], [0, 0, 0]),
-            ([0], [10]), ([9_999], [10]),
+            // Who was never ready waits from the first.
+            ([0], [10]), ([9_999], [0]),
+            // The first five deaths of a series cost nothing, and it takes two seconds to make up for one.
+            ([1, 1, 1, 1, 1, 1], [0, 0, 0, 0, 0, 10]),
+            ([1200, 1200, 1200, 1200, 1200, 1200, 1200], [0, 0, 0, 0, 0, 0, 0]),
+            ([Int](repeating: 2000, count: 100), [Int](repeating: 0, count: 100)),
+            ([1, 1, 1, 1, 1, 2000, 1], [0, 0, 0, 0, 0, 0, 10]),
+            ([1, 1, 1, 1, 1, 10_000, 1, 1, 1, 1, 1, 1], [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 10]),
             // A crash loop.
             (
                 [Int](repeating: 0, count: 15),
@@ -97,7 +104,8 @@ struct RestartBackoffStateTests {
         var state = RestartBackoffState()
         var random = SplitMix64(seed: 5)
         var waited = Duration.zero
-        for _ in 0..<12 {
+        // The first five cost nothing.
+        for _ in 0..<17 {
             state.died(afterReady: .milliseconds(5), Self.settings)
             waited += state.delay(Self.settings, using: &random)
         }
