@@ -3,6 +3,8 @@
 
 #include "CMuster.h"
 
+#include "ForkServer.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -294,13 +296,16 @@ int cmuster_spawn(
     }
     free(staged);
     posix_spawn_file_actions_destroy(&actions);
-    if (error != 0) return error;
+    return error != 0 ? error : cmuster_child_open(*pid, pid_fd);
+}
+
+int cmuster_child_open(int pid, int *pid_fd) {
     // The number cannot have gone to another process yet: it is free only when we have waited for it.
-    *pid_fd = (int)syscall(SYS_pidfd_open, *pid, 0);
+    *pid_fd = (int)syscall(SYS_pidfd_open, pid, 0);
     if (*pid_fd >= 0 || is_refused(errno)) return 0;
-    error = errno;
-    kill(*pid, SIGKILL);
-    while (waitpid(*pid, NULL, 0) < 0 && errno == EINTR) {}
+    int error = errno;
+    kill(pid, SIGKILL);
+    while (waitpid(pid, NULL, 0) < 0 && errno == EINTR) {}
     return error;
 }
 
@@ -420,15 +425,17 @@ static unsigned long first_argument_length;
 // Before all others, one of which may run a whole program.
 __attribute__((constructor(101))) static void prepare(int count, char **arguments) {
     open_standard_descriptors();
+    if (count > 0 && arguments != NULL && arguments[0] != NULL) {
+        first_argument = arguments[0];
+        first_argument_length = strlen(arguments[0]);
+        cmuster_fork_server_serve(first_argument, first_argument_length);
+    }
     // A worker, whose supervisor has put it into a background group of the terminal, if there is one.
     if (getenv("MUSTER_WORKER") != NULL) {
         cmuster_discard_write_signals();
         cmuster_signal_ignore(SIGTTOU);
         cmuster_signal_ignore(SIGTTIN);
     }
-    if (count < 1 || arguments == NULL || arguments[0] == NULL) return;
-    first_argument = arguments[0];
-    first_argument_length = strlen(arguments[0]);
 }
 
 char *cmuster_title_memory(unsigned long *length) {

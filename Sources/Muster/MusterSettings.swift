@@ -35,6 +35,10 @@ public struct MusterSettings: Sendable {
         didSet { chosen.insert("muster.log-options") }
     }
 
+    /// How workers are started.
+    package var startMethod = StartMethod.forkServer {
+        didSet { chosen.insert("muster.start-method") }
+    }
     /// How long a worker may take until its service has started; zero for no limit.
     public var startupTimeout: Duration = .seconds(60) {
         didSet { chosen.insert("muster.startup-timeout") }

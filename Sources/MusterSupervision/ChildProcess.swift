@@ -36,6 +36,45 @@ package final class ChildProcess: Sendable {
         return ChildProcess(pid: pid, descriptor: descriptor < 0 ? nil : OwnedDescriptor(descriptor))
     }
 
+    /// What a fork server has answered.
+    enum ForkAnswer {
+        case forked(ChildProcess)
+        /// It cannot start this worker, now.
+        case impossible
+        /// The system does not let it fork at all.
+        case refused(SystemError)
+        /// It has ended, or has not answered in time.
+        case lost(SystemError)
+    }
+
+    /// Starts a process of the same program by a fork server: as ``spawn(_:)``, but that its environment and arguments are
+    /// the server's.
+    ///
+    /// - Parameter patience: How many milliseconds to wait for the answer.
+    static func fork(
+        by server: OwnedDescriptor, title: String, marker: String, descriptors: [Int32], patience: Int32
+    ) -> ForkAnswer {
+        let code = cmuster_fork_request(server.rawValue, title, marker, descriptors, Int32(descriptors.count))
+        switch code {
+        case 0: return forked(by: server, patience: patience)
+        case E2BIG, EMSGSIZE, ENOBUFS, ENOMEM, ETOOMANYREFS: return .impossible
+        default: return .lost(SystemError("sendmsg", code: code))
+        }
+    }
+
+    /// Waits for the answer to a request.
+    static func forked(by server: OwnedDescriptor, patience: Int32) -> ForkAnswer {
+        var refusal: Int32 = 0
+        var pid: Int32 = 0
+        let code = cmuster_fork_reply(server.rawValue, patience, &refusal, &pid)
+        if code != 0 { return .lost(SystemError("recv", code: code)) }
+        if [E2BIG, EAGAIN, ENOMEM].contains(refusal) { return .impossible }
+        if refusal != 0 { return .refused(SystemError("clone", code: refusal)) }
+        var descriptor: Int32 = -1
+        guard cmuster_child_open(pid, &descriptor) == 0 else { return .impossible }
+        return .forked(ChildProcess(pid: pid, descriptor: descriptor < 0 ? nil : OwnedDescriptor(descriptor)))
+    }
+
     /// Why processes can be named by their numbers only; `nil` when they cannot. Signals reach them all the same.
     package static var descriptorsMissing: SystemError? {
         let code = cmuster_pidfd_missing()
@@ -157,7 +196,7 @@ package struct ChildExit: Hashable, Sendable {
 /// What program to start, and with what.
 package struct SpawnRequest: Sendable {
     /// The path of the program; this very one unless set, even when its file has been replaced since.
-    package var executable = "/proc/self/exe"
+    package var executable = SpawnRequest.ownExecutable
     /// What the program is called in the process list: its `argv[0]`.
     package var title: String
     /// How many bytes the title takes at least, filled up with spaces: the room that ``ProcessTitle`` has later.
@@ -198,6 +237,9 @@ package struct SpawnRequest: Sendable {
             }
         }
     }
+
+    /// This very program, even when its file has been replaced since.
+    package static let ownExecutable = "/proc/self/exe"
 
     /// The number of the first of ``descriptors`` in the child.
     package static let firstDescriptor: Int32 = 3

@@ -32,6 +32,7 @@ package final class Supervisor: @unchecked Sendable {
     private var outOfMemory = OutOfMemoryCounter()
     /// Killed processes without a watch that are still to be reaped.
     private var abandoned: [ChildProcess] = []
+    private var forkServer: ForkServer?
     private var timers: [SupervisorTimer: EventLoop.ScheduledAction] = [:]
     private var events: [SupervisorEvent] = []
     private var actions: [SupervisorAction] = []
@@ -79,6 +80,7 @@ package final class Supervisor: @unchecked Sendable {
     /// Sends an event to the state machine and performs its actions. On the supervisor's thread.
     package func handle(_ event: SupervisorEvent) {
         precondition(loop.isCurrent, "the supervisor was called on another thread")
+        if event == .begin { startForkServer() }
         events.append(event)
         guard !isHandling else { return }
         isHandling = true
@@ -121,7 +123,9 @@ package final class Supervisor: @unchecked Sendable {
         case .arm(let timer, let instant): arm(timer, at: instant)
         case .disarm(let timer): disarm(timer)
         // Logged at the end: a log line takes longer than waking a warm spare.
-        case .notice(let notice): notices.append(notice)
+        case .notice(let notice):
+            if notice == .reloadBegan { forkServer?.handle(.outdated) }
+            notices.append(notice)
         case .finish(let status): finish(status)
         }
     }
@@ -166,12 +170,14 @@ package final class Supervisor: @unchecked Sendable {
     private func recordStop() {
         guard !hasStoppedWorkers, state.isStoppingWorkers else { return }
         hasStoppedWorkers = true
+        forkServer?.handle(.stop)
         observer?.supervisorStopsWorkers(self)
     }
 
     private func finish(_ status: Int32) {
         guard !hasFinished else { return }
         hasFinished = true
+        forkServer?.handle(.stop)
         for timer in timers.values { loop.cancel(timer) }
         timers = [:]
         publish()
@@ -226,8 +232,10 @@ extension Supervisor {
             while let event = process.poll() { if case .exited = event { return true } }
             return false
         }
+        forkServer?.poll()
         guard getpid() == 1 else { return }
-        let count = OrphanReaper.reap(except: Set((children.values.map(\.process) + abandoned).map(\.pid)))
+        let own = (children.values.map(\.process) + abandoned).map(\.pid) + (forkServer?.pids ?? [])
+        let count = OrphanReaper.reap(except: Set(own))
         if count > 0 { orphansReaped?.increment(by: count) }
     }
 
@@ -248,6 +256,7 @@ extension Supervisor {
         children[child.incarnation] = nil
         let slot: SlotRecord? = if case .slot(let worker) = child.target { slot(worker) } else { nil }
         slot?.cpuSeconds += exit.cpuSeconds
+        if child.isForked, exit.termination.isCrash { forkServer?.handle(.crashed) }
         let wasKilledByKernel =
             exit.termination == .signaled(SIGKILL) && !child.isKilled && outOfMemory.claimKill() == true
         exiting = child
@@ -489,10 +498,29 @@ private struct LogLimit {
 }
 
 extension Supervisor {
+    private func startForkServer() {
+        guard plan.startMethod == .forkServer, plan.executable == SpawnRequest.ownExecutable, forkServer == nil else {
+            return
+        }
+        if let obstacle = ForkServer.obstacle {
+            return logger.debug("workers cannot be forked; spawning them", metadata: ["reason": "\(obstacle)"])
+        }
+        var request = SpawnRequest(
+            title: WorkerTitle.long(program: plan.program, worker: "fork-server"), arguments: plan.arguments,
+            environment: plan.environment,
+            descriptors: [Int32](repeating: 0, count: Self.ownDescriptors + plan.sockets.count))
+        // Workers get their titles into the same room.
+        request.titleRoom = plan.configuration.groups.indices.map { title(of: .spare(group: $0)).utf8.count }.max() ?? 0
+        // The settings may grow with a reload. What does not fit is spawned.
+        let room = 4096 + 2 * (settings?.encoded.utf8.count ?? 0)
+        forkServer = ForkServer(request: request, markerRoom: room, loop: loop, logger: logger)
+        forkServer?.handle(.begin)
+    }
+
     /// Starts a process for a slot, or as a warm spare.
     private func spawn(_ incarnation: Int, _ target: SpawnTarget) {
         do {
-            try start(incarnation, target)
+            if try !start(incarnation, target, by: forkServer) { _ = try start(incarnation, target, by: nil) }
             handle(.spawned(incarnation))
         } catch {
             logger.error(
@@ -502,7 +530,11 @@ extension Supervisor {
         }
     }
 
-    private func start(_ incarnation: Int, _ target: SpawnTarget) throws {
+    /// The descriptors that a worker gets before its sockets: arena, vital signs, control channel.
+    private static let ownDescriptors = 3
+
+    /// Returns false when the fork server has failed in the middle: somebody may have the descriptors now.
+    private func start(_ incarnation: Int, _ target: SpawnTarget, by server: ForkServer?) throws -> Bool {
         let arena: OwnedDescriptor
         var ownArena: OwnedDescriptor?
         switch target {
@@ -519,21 +551,23 @@ extension Supervisor {
             supervisor: getpid(), controlInode: try theirs.inode, arena: first, arenaInode: try arena.inode,
             vitalSigns: first + 1, control: first + 2,
             sockets: plan.sockets.enumerated().map { index, socket in
-                WorkerMarker.Socket(name: socket.name, descriptor: first + 3 + Int32(index))
+                WorkerMarker.Socket(name: socket.name, descriptor: first + Int32(Self.ownDescriptors + index))
             }, settings: settings)
-        var environment = plan.environment
-        environment[WorkerMarker.variable] = marker.encoded
-        var request = SpawnRequest(
-            title: title(of: target), arguments: plan.arguments, environment: environment,
-            descriptors: [arena.rawValue, vitalSigns.descriptor.rawValue, theirs.descriptor.rawValue]
-                + plan.sockets.map(\.descriptor))
-        request.executable = plan.executable
-        // A spare is renamed when it gets a slot.
-        if target.slot == nil { request.titleRoom = request.title.utf8.count + 8 }
-        let process = try ChildProcess.spawn(request)
+        let descriptors =
+            [arena.rawValue, vitalSigns.descriptor.rawValue, theirs.descriptor.rawValue]
+            + plan.sockets.map(\.descriptor)
+        let process: ChildProcess
+        var isForked = false
+        switch server?.fork(title: title(of: target), marker: marker, descriptors: descriptors) ?? .unavailable {
+        case .lost: return false
+        case .forked(let forked):
+            process = forked
+            isForked = true
+        case .unavailable: process = try spawn(target, marker, descriptors)
+        }
         let child = WorkerChild(
-            incarnation: incarnation, process: process, channel: ours, vitalSigns: vitalSigns, ownArena: ownArena,
-            target: target)
+            incarnation: incarnation, process: process, isForked: isForked, channel: ours, vitalSigns: vitalSigns,
+            ownArena: ownArena, target: target)
         children[incarnation] = child
         do {
             try watch(child)
@@ -547,6 +581,20 @@ extension Supervisor {
             throw error
         }
         expectWord(of: child)
+        return true
+    }
+
+    private func spawn(
+        _ target: SpawnTarget, _ marker: WorkerMarker, _ descriptors: [Int32]
+    ) throws(SystemError) -> ChildProcess {
+        var environment = plan.environment
+        environment[WorkerMarker.variable] = marker.encoded
+        var request = SpawnRequest(
+            title: title(of: target), arguments: plan.arguments, environment: environment, descriptors: descriptors)
+        request.executable = plan.executable
+        // A spare is renamed when it gets a slot.
+        if target.slot == nil { request.titleRoom = request.title.utf8.count + 8 }
+        return try ChildProcess.spawn(request)
     }
 
     /// The slot's arena, replaced by an empty one when a worker has made it unusable.
@@ -712,6 +760,8 @@ private final class SlotRecord {
 private final class WorkerChild {
     let incarnation: Int
     let process: ChildProcess
+    /// Whether it has the fork server's address layout.
+    let isForked: Bool
     let channel: ControlChannel
     let vitalSigns: VitalSignsReader
     /// A warm spare's own arena; nil for a process that got its slot's.
@@ -743,11 +793,12 @@ private final class WorkerChild {
     var failure: String?
 
     init(
-        incarnation: Int, process: ChildProcess, channel: ControlChannel, vitalSigns: VitalSignsReader,
-        ownArena: OwnedDescriptor?, target: SpawnTarget
+        incarnation: Int, process: ChildProcess, isForked: Bool, channel: ControlChannel,
+        vitalSigns: VitalSignsReader, ownArena: OwnedDescriptor?, target: SpawnTarget
     ) {
         self.incarnation = incarnation
         self.process = process
+        self.isForked = isForked
         self.channel = channel
         self.vitalSigns = vitalSigns
         self.ownArena = ownArena

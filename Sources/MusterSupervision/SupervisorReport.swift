@@ -50,7 +50,7 @@ package struct SupervisorPlan: Sendable {
 
     package var configuration: SupervisorConfiguration
     /// The executable of the workers.
-    package var executable = "/proc/self/exe"
+    package var executable = SpawnRequest.ownExecutable
     package var program: String
     /// The arguments after the program's name, byte for byte.
     package var arguments: [[UInt8]]
@@ -62,6 +62,8 @@ package struct SupervisorPlan: Sendable {
     package var livenessLimit: Duration
     /// The size of a slot's metric arena in bytes.
     package var arenaCapacity: Int
+    /// How workers are started; always spawned where `executable` is another program than this one.
+    package var startMethod = StartMethod.spawn
     /// The settings that workers take, as far as they were loaded.
     package var settings: WorkerSettings?
 

@@ -18,7 +18,11 @@ extension Benchmark {
         let forking = try Supervised.reference(.fork, workers: 1)
         let cold = try backends.map { try Supervised.muster(SupervisedProgram(backend: $0, workers: 1)) }
         let warm = try backends.map { try Supervised.muster(SupervisedProgram(backend: $0, workers: 1, spares: 1)) }
-        let all = [spawning, forking] + cold + warm
+        let spawned = try [0, 1].map {
+            try Supervised.muster(
+                SupervisedProgram(backend: .cooperative, workers: 1, spares: $0, startMethod: .spawn))
+        }
+        let all = [spawning, forking] + cold + warm + spawned
         defer { for supervised in all { supervised.end() } }
         let times = try Rounds.run(
             effort(101, quick: 21), all.map { supervised in { try supervised.killWorker() } })
@@ -32,7 +36,14 @@ extension Benchmark {
                 "with a warm spare, \(backends[index])", in: .nanoseconds, times[2 + backends.count + index],
                 against: ("fork in C", times[1]), limit: .ratioAtMost(1))
         }
-        return colds + warms
+        let others = [
+            Figure(
+                "SIGKILL to the first line, spawned", in: .nanoseconds, times[all.count - 2],
+                against: ("posix_spawn in C", times[0])),
+            Figure(
+                "with a warm spare, spawned", in: .nanoseconds, times[all.count - 1], against: ("fork in C", times[1])),
+        ]
+        return colds + warms + others
     }
 
     static func stops(_ effort: Effort) throws -> [Figure] {
@@ -365,8 +376,12 @@ struct SupervisedProgram {
     var spares = 0
     /// How many series each worker shows.
     var series = 0
+    var startMethod = StartMethod.forkServer
 
-    init(backend: BackendType, workers: Int, spares: Int = 0, series: Int = 0) {
+    init(
+        backend: BackendType, workers: Int, spares: Int = 0, series: Int = 0, startMethod: StartMethod = .forkServer
+    ) {
+        self.startMethod = startMethod
         self.backend = backend
         self.workers = workers
         self.spares = spares
@@ -375,15 +390,18 @@ struct SupervisedProgram {
 
     /// Reads what ``arguments`` says; `nil` for the arguments of a benchmark.
     init?(arguments: [String]) {
-        guard arguments.count == 6, arguments[1] == Self.marker else { return nil }
+        guard arguments.count == 7, arguments[1] == Self.marker else { return nil }
         backend = arguments[2] == "\(BackendType.threading)" ? .threading : .cooperative
         workers = Int(arguments[3]) ?? 1
         spares = Int(arguments[4]) ?? 0
         series = Int(arguments[5]) ?? 0
+        startMethod = StartMethod(rawValue: arguments[6]) ?? .forkServer
     }
 
     /// The arguments after the program's name.
-    var arguments: [String] { [Self.marker, "\(backend)", "\(workers)", "\(spares)", "\(series)"] }
+    var arguments: [String] {
+        [Self.marker, "\(backend)", "\(workers)", "\(spares)", "\(series)", startMethod.rawValue]
+    }
 
     /// Supervises; in a worker, runs the service.
     func run() -> ExitStatus {
@@ -395,6 +413,7 @@ struct SupervisedProgram {
         // A kill is followed by a new worker at once, each time.
         settings.restartBackoff = RestartBackoff(base: .zero, maximum: .zero)
         settings.restartIntensity = nil
+        settings.startMethod = startMethod
         if series > 0 { settings.arenaCapacity = 16 << 20 }
         do {
             let launcher = try ProcessLauncher(settings: settings, logger: Backends.silent)

@@ -29,6 +29,7 @@ struct ConfigurationPageTests {
         "muster.liveness-limit": "1s",
         "muster.abort-grace": "1s",
         "muster.restart-method": "mutate",
+        "muster.start-method": "spawn",
         "muster.restart-backoff.base": "1s",
         "muster.restart-backoff.maximum": "1s",
         "muster.restart-backoff.stable-time": "1s",

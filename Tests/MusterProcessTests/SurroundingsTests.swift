@@ -136,7 +136,7 @@ struct SurroundingsTests {
     }
 
     /// Refuses a system call, by number, to the program that it then becomes: EPERM, as container runtimes answer.
-    private static let refuse = """
+    static let refuse = """
         import ctypes, os, struct, sys
         call = int(sys.argv[1])
         code = [(0x20, 0, 0, 0), (0x15, 0, 1, call), (0x06, 0, 0, 0x00050001), (0x06, 0, 0, 0x7FFF0000)]

@@ -126,6 +126,13 @@ final class TestProgram: Sendable {
         }
     }
 
+    /// The process that the workers are forked from, if there is one just now.
+    var forkServer: Int32? {
+        processes.first { pid in
+            FileManager.default.contents(atPath: "/proc/\(pid)/cmdline")?.range(of: Data(": fork-server".utf8)) != nil
+        }
+    }
+
     /// The processes that have their own title by now. The system suspends a supervisor whose new process is stopped
     /// before that, whatever it may be sent.
     var titledProcesses: [Int32] {

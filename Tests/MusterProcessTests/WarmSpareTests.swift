@@ -11,7 +11,8 @@ struct WarmSpareTests {
     {
         try await program.metric("muster_workers", ["state": "spare"], is: Double(count))
         return try await eventually("\(count) spares") {
-            let spares = Set(program.processes).subtracting(workers + [program.pid])
+            let spares = Set(program.processes).subtracting(
+                workers + [program.pid] + [program.forkServer].compactMap { $0 })
             return spares.count == count && program.log("warm spare ready").count >= count ? spares : nil
         }
     }

@@ -98,6 +98,8 @@ void cmuster_exit_now(int code) __attribute__((noreturn));
 int cmuster_spawn(
     const char *path, char *const *arguments, char *const *environment, const int *descriptors, int count, int *pid,
     int *pid_fd);
+// The child's descriptor, or -1 where the kernel, or a seccomp filter, has no pidfd_open(2). Any other error ends the child.
+int cmuster_child_open(int pid, int *pid_fd);
 // Sends a signal to a child by its descriptor or, where there is none or the kernel refuses it, by its number. Returns 0
 // or an errno value, ECHILD for a child that has been waited for.
 int cmuster_child_send_signal(int pid, int pid_fd, int signal_number);
@@ -132,6 +134,21 @@ int cmuster_orphan_arm(int reported, long grace_us);
 // Sends one byte to a socket when one of the signals of a crash comes that has a handler, as those have that write
 // backtraces, before that handler runs; SIGABRT ends the process after it.
 void cmuster_report_crashes(int channel, unsigned char message);
+
+// The fork server: the same program, started with this variable, whose value is the inode of its socket. Its descriptors
+// from 3 on, as many as a worker gets, are that socket, so that nothing else that it opens has their numbers.
+#define CMUSTER_FORK_SERVER "MUSTER_FORK_SERVER"
+// Another variable of its, whose value is as long as a worker's marker may become.
+#define CMUSTER_FORK_ROOM "MUSTER_FORKED"
+// Whether this program can be one. Sanitizers speak against it.
+bool cmuster_fork_server_supported(void);
+// Asks the server for a worker, a child of this process, with the given descriptors as its 3, 4, 5… The marker is the value
+// of its MUSTER_WORKER.
+int cmuster_fork_request(
+    int socket, const char *title, const char *marker, const int *descriptors, int count);
+// Waits for the answer to a request: ETIMEDOUT, an error of the socket, or 0 with the child's number or the errno value for
+// which the server has refused.
+int cmuster_fork_reply(int socket, int timeout_ms, int *refusal, int *pid);
 
 // The memory of the program's name as the kernel shows it, with its length without the NUL; NULL where unknown.
 char *cmuster_title_memory(unsigned long *length);

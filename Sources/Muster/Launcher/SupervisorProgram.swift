@@ -106,6 +106,7 @@ final class SupervisorProgram: LaunchedProgram {
             program: CommandLine.arguments.first ?? "", arguments: SpawnRequest.ownArguments,
             environment: WorkerEnvironment.make(),
             livenessLimit: settings.livenessLimit, arenaCapacity: settings.arenaCapacity)
+        plan.startMethod = settings.startMethod
         plan.sockets = sockets.plan
         plan.settings = settings.loaded.map { WorkerSettings($0) }
         return plan

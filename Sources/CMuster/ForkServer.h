@@ -1,0 +1,11 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What the parts of this module say to each other.
+#ifndef MUSTER_FORK_SERVER_H
+#define MUSTER_FORK_SERVER_H
+
+// In a process that a supervisor has started as a fork server: serves, and returns in each worker that it forks, with the
+// worker's descriptors, title and marker. Returns at once in any other process. To be called before anything else has run.
+void cmuster_fork_server_serve(char *title, unsigned long room);
+
+#endif
