@@ -184,10 +184,14 @@ void cmuster_fork_server_serve(char *title, unsigned long room) {
         struct request *request = receive(descriptors, &count);
         if (request == NULL) _exit(0);
         long pid = -1;
-        int error = ENOSYS;
+        int error;
         if (marker == NULL || strlen(marker) - (sizeof room_variable - 1) < request->marker_length) {
             error = E2BIG;
-        } else if (knows_thread && has_one_thread()) {
+        } else if (!knows_thread) {
+            error = ENOSYS;
+        } else if (!has_one_thread()) {
+            error = EBUSY;
+        } else {
             pid = fork_sibling();
             error = errno;
         }

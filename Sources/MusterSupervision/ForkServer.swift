@@ -176,11 +176,12 @@ final class ForkServer: @unchecked Sendable {
             request.environment[CMUSTER_FORK_ROOM] = String(repeating: " ", count: markerRoom)
             request.environment[CMUSTER_FORK_SERVER] = "\(try theirs.inode)"
             request.descriptors = request.descriptors.map { _ in theirs.rawValue }
-            var server = Running(process: try ChildProcess.spawn(request), socket: ours)
-            if let descriptor = server.process.descriptor {
-                server.watch = try loop.watch(descriptor.rawValue, for: .readable) { [unowned self] _ in poll() }
+            let process = try ChildProcess.spawn(request)
+            running = Running(process: process, socket: ours)
+            // Without a descriptor, SIGCHLD alone tells of its end.
+            if let descriptor = process.descriptor {
+                running?.watch = try loop.watch(descriptor.rawValue, for: .readable) { [unowned self] _ in poll() }
             }
-            running = server
         } catch {
             logger.warning("cannot start the fork server; spawning workers", metadata: ["error": "\(error)"])
             handle(.failed)
@@ -246,7 +247,10 @@ final class ForkServer: @unchecked Sendable {
         case .refused(let error):
             logger.warning(
                 "workers cannot be forked; spawning them",
-                metadata: ["error": "\(error)", "remedy": "set muster.start-method to spawn, which says the same"])
+                metadata: [
+                    "error": error.code == EBUSY ? "the program has threads before its main" : "\(error)",
+                    "remedy": "set muster.start-method to spawn, which says the same",
+                ])
             handle(.refused)
             return .unavailable
         case .lost(let error):

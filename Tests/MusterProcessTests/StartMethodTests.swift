@@ -163,7 +163,7 @@ struct StartMethodTests {
         try #require(try await build.status() == 0)
         try await TestProgram.run(["--workers=2"], environment: ["LD_PRELOAD": library]) { program in
             try await program.ready()
-            try await program.logged("workers cannot be forked")
+            try await program.logged("workers cannot be forked", "threads before its main")
             let workers = try await program.started(2)
             _ = try await replaced(workers[1], of: program)
         }
