@@ -10,6 +10,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <link.h>
 #include <poll.h>
 #include <sched.h>
 #include <stdlib.h>
@@ -100,6 +101,7 @@ static bool has_one_thread(void) {
 
 // The kernel's word on where the C library keeps the thread's number: a child's has to be written there.
 static int *thread_number;
+static int server_number;
 static void *robust_list;
 static size_t robust_length;
 
@@ -142,10 +144,27 @@ static char *marker_room(void) {
     return NULL;
 }
 
+// Libraries that are initialised before the program keep the number of its thread in thread-local memory, as libdispatch does,
+// and own their locks by it: with the server's number, unlocking one that somebody waits for would fail.
+static int take_over_thread_number(struct dl_phdr_info *module, size_t size, void *numbers) {
+    (void)size;
+    const int *server_and_own = numbers;
+    for (int index = 0; module->dlpi_tls_data != NULL && index < module->dlpi_phnum; index++) {
+        if (module->dlpi_phdr[index].p_type != PT_TLS) continue;
+        int *words = module->dlpi_tls_data;
+        for (size_t word = 0; word < module->dlpi_phdr[index].p_memsz / sizeof *words; word++) {
+            if (words[word] == server_and_own[0]) words[word] = server_and_own[1];
+        }
+    }
+    return 0;
+}
+
 static void become_worker(
     const struct request *request, const int *descriptors, int count, char *title, unsigned long room, char *marker) {
     setpgid(0, 0);
     if (robust_list != NULL) syscall(SYS_set_robust_list, robust_list, robust_length);
+    int numbers[] = {server_number, *thread_number};
+    dl_iterate_phdr(take_over_thread_number, numbers);
     place_descriptors(descriptors, count);
     const char *text = (const char *)(request + 1);
     unsigned long length = request->title_length < room ? request->title_length : room;
@@ -157,6 +176,8 @@ static void become_worker(
     memcpy(value, text + request->title_length, request->marker_length);
     memset(value + request->marker_length, 0, rest);
     unsetenv(CMUSTER_FORK_SERVER);
+    const char *binding = getenv(CMUSTER_BIND_NOW);
+    if (binding != NULL && strcmp(binding, CMUSTER_BIND_NOW_VALUE) == 0) unsetenv(CMUSTER_BIND_NOW);
 }
 
 // Whether a supervisor has started this process as its server: a variable alone may have been inherited.
@@ -177,6 +198,7 @@ void cmuster_fork_server_serve(char *title, unsigned long room) {
     prctl(PR_SET_NAME, (unsigned long)"muster-fork", 0, 0, 0);
     syscall(SYS_get_robust_list, 0, &robust_list, &robust_length);
     char *marker = marker_room();
+    server_number = getpid();
     bool knows_thread = prctl(PR_GET_TID_ADDRESS, (unsigned long)&thread_number, 0, 0, 0) == 0;
     while (true) {
         int descriptors[most_descriptors];

@@ -175,6 +175,10 @@ final class ForkServer: @unchecked Sendable {
             request.environment[WorkerMarker.variable] = nil
             request.environment[CMUSTER_FORK_ROOM] = String(repeating: " ", count: markerRoom)
             request.environment[CMUSTER_FORK_SERVER] = "\(try theirs.inode)"
+            // Its children would otherwise look up each function of a library at its first call. They do not inherit this.
+            if request.environment[CMUSTER_BIND_NOW] == nil {
+                request.environment[CMUSTER_BIND_NOW] = CMUSTER_BIND_NOW_VALUE
+            }
             request.descriptors = request.descriptors.map { _ in theirs.rawValue }
             let process = try ChildProcess.spawn(request)
             running = Running(process: process, socket: ours)

@@ -33,6 +33,7 @@ package final class Supervisor: @unchecked Sendable {
     /// Killed processes without a watch that are still to be reaped.
     private var abandoned: [ChildProcess] = []
     private var forkServer: ForkServer?
+    private var bells: Bells?
     private var timers: [SupervisorTimer: EventLoop.ScheduledAction] = [:]
     private var events: [SupervisorEvent] = []
     private var actions: [SupervisorAction] = []
@@ -80,7 +81,13 @@ package final class Supervisor: @unchecked Sendable {
     /// Sends an event to the state machine and performs its actions. On the supervisor's thread.
     package func handle(_ event: SupervisorEvent) {
         precondition(loop.isCurrent, "the supervisor was called on another thread")
-        if event == .begin { startForkServer() }
+        if event == .begin {
+            startForkServer()
+            bells = Bells { [weak self] incarnation in
+                guard let supervisor = self else { return }
+                supervisor.loop.submit { supervisor.rang(incarnation) }
+            }
+        }
         events.append(event)
         guard !isHandling else { return }
         isHandling = true
@@ -119,6 +126,7 @@ package final class Supervisor: @unchecked Sendable {
         case .kill(let incarnation):
             recordStop()
             kill(incarnation)
+        case .finishOff(let incarnation): children[incarnation]?.process.killGroup()
         case .reset(let incarnation): children[incarnation]?.channel.send(.reset(settings))
         case .arm(let timer, let instant): arm(timer, at: instant)
         case .disarm(let timer): disarm(timer)
@@ -249,7 +257,16 @@ extension Supervisor {
         }
     }
 
+    private func rang(_ incarnation: Int) {
+        // A crash may be the last that it has told.
+        receiveMessages(of: incarnation)
+        // A crashed worker is waited for: its replacement gets another address layout.
+        guard let child = children[incarnation], child.crashSince == nil else { return }
+        handle(.dying(incarnation))
+    }
+
     private func ended(_ child: WorkerChild, _ exit: ChildExit) {
+        bells?.forget(child.incarnation)
         // Messages that it sent before it died count.
         receiveMessages(of: child.incarnation)
         unwatch(child)
@@ -312,6 +329,7 @@ extension Supervisor {
         case .ready:
             handle(.ready(child.incarnation))
             inspect(child)
+            bells?.listen(for: child.incarnation, of: child.vitalSigns)
         case .startFailed(let reason):
             child.failure = reason
             handle(.startFailed(child.incarnation))
@@ -664,6 +682,8 @@ extension Supervisor {
             var details = metadata(worker, incarnation)
             details["reason"] = "\(children[incarnation]?.failure ?? "unknown")"
             logger.error("worker's service failed to start", metadata: details)
+        case .dying(let worker, let incarnation):
+            logger.debug("worker is ending; replacing it", metadata: metadata(worker, incarnation))
         case .died(let death): log(death)
         case .restarting(let worker, let reason, let delay):
             var details = metadata(worker, nil)

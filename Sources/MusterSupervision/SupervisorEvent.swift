@@ -16,6 +16,8 @@ package enum SupervisorEvent: Hashable, Sendable {
     case ready(Int)
     /// A worker's service did not start; the process will exit by itself.
     case startFailed(Int)
+    /// A process has begun to end, as its bell says. Its exit follows; a broken one may go on.
+    case dying(Int)
     /// A process exited and was reaped.
     case exited(Int, Termination, isOutOfMemory: Bool)
     /// A worker makes no progress. It cannot be aborted when it is stopped (SIGSTOP): no handler would run.
@@ -60,6 +62,8 @@ package enum SupervisorAction: Hashable, Sendable {
     case abort(Int)
     /// Kill a process and its process group (SIGKILL).
     case kill(Int)
+    /// Kill what goes on of a process that has begun to end, and its process group. How it ended is its own word.
+    case finishOff(Int)
     /// Let a worker take up the settings.
     case reset(Int)
     /// Send `timer` at the instant.
@@ -84,6 +88,8 @@ package enum SupervisorNotice: Hashable, Sendable {
     case ready(WorkerID, incarnation: Int)
     /// A worker's service did not start.
     case startFailed(WorkerID, incarnation: Int)
+    /// A process has begun to end, and its slot gets another one.
+    case dying(WorkerID, incarnation: Int)
     /// A process exited.
     case died(WorkerDeath)
     /// A slot gets a new process after the delay. Counted once for each that is replaced.

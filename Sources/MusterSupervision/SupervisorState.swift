@@ -9,38 +9,41 @@ package import MusterPlatform
 /// whose slot is no longer wanted, is then a former one, which only stops. The reason of an exit follows from the phase
 /// (the last line); if the slot still wants a process, it gets another one.
 ///
-/// |               | starting       | parked    | ready    | stopping   | aborting      |
-/// |---------------|----------------|-----------|----------|------------|---------------|
-/// | parked        | parked¹        | –         | –        | –          | –             |
-/// | promoted      | –              | starting  | –        | –          | –             |
-/// | ready         | ready²         | –         | –        | –          | –             |
-/// | startFailed   | –³             | –         | –        | –          | –             |
-/// | unresponsive  | aborting²      | –         | aborting | killed⁴    | killed⁴       |
-/// | startup timer | aborting       |           |          |            |               |
-/// | abort timer   |                |           |          |            | killed        |
-/// | kill timer    |                |           |          | killed     |               |
-/// | unwanted      | stopping       | killed    | stopping | –          | –             |
-/// | exited        | exit, signal,  | as        | as       | requested, | heartbeat,    |
-/// |               | oom            | starting  | starting | reload     | startup_timeout |
+/// |               | starting       | parked    | ready    | stopping   | aborting      | dying    |
+/// |---------------|----------------|-----------|----------|------------|---------------|----------|
+/// | parked        | parked¹        | –         | –        | –          | –             | –        |
+/// | promoted      | –              | starting  | –        | –          | –             | –        |
+/// | ready         | ready²         | –         | –        | –          | –             | –        |
+/// | startFailed   | –³             | –         | –        | –          | –             | –        |
+/// | unresponsive  | aborting²      | –         | aborting | killed⁴    | killed⁴       | –        |
+/// | startup timer | aborting       |           |          |            |               |          |
+/// | abort timer   |                |           |          |            | killed        |          |
+/// | kill timer    |                |           |          | killed     |               |          |
+/// | unwanted      | stopping       | killed    | stopping | –          | –             | –        |
+/// | dying         | –              | –         | dying⁵   | –          | –             | –        |
+/// | exited        | exit, signal,  | as        | as       | requested, | heartbeat,    | as       |
+/// |               | oom            | starting  | starting | reload     | startup_timeout | starting |
 ///
 /// ¹ Spares only. ² All but spares. ³ The launcher ends with status 1 if it is one of the workers of the first start and
 /// has never been ready, as it does when such a worker's process cannot be spawned. ⁴ If it cannot be aborted: a crash that does not end.
+/// ⁵ Where its exit would be followed by another process at once, however it ends: the slot gets that now, and what is left
+/// of the old one is killed.
 ///
 /// The stages of the supervisor, by event:
 ///
 /// |                     | running  | delaying | stopping | halting  | finished |
 /// |---------------------|----------|----------|----------|----------|----------|
-/// | terminate           | delaying⁵| halting  | halting  | –        | –        |
-/// | end                 | delaying⁵| –        | –        | –        | –        |
+/// | terminate           | delaying⁶| halting  | halting  | –        | –        |
+/// | end                 | delaying⁶| –        | –        | –        | –        |
 /// | interrupt           | halting  | halting  | halting  | –        | –        |
-/// | policy, intensity   | delaying⁵| –        | –        | –        | –        |
+/// | policy, intensity   | delaying⁶| –        | –        | –        | –        |
 /// | exit of a process   | restart  | restart  | –        | –        | –        |
 /// | shutdownDelay timer |          | stopping |          |          |          |
 /// | last process gone   |          | finished | finished | finished |          |
 /// | halt timer          |          |          |          | finished |          |
 /// | reload, mutate, scale, replace | done | –  | –        | –        | –        |
 ///
-/// ⁵ Stopping at once if there is no shutdown delay, or no ready worker.
+/// ⁶ Stopping at once if there is no shutdown delay, or no ready worker.
 ///
 /// Each process has an *incarnation*, a serial number that only grows. Unknown incarnations and timers are ignored: a
 /// process may be reaped before its last message is read.
@@ -102,6 +105,7 @@ package struct SupervisorState: Sendable {
         case .parked(let incarnation): parked(incarnation)
         case .ready(let incarnation): ready(incarnation)
         case .startFailed(let incarnation): startFailed(incarnation)
+        case .dying(let incarnation): dying(incarnation)
         case .exited(let incarnation, let termination, let isOutOfMemory):
             exited(incarnation, termination, isOutOfMemory: isOutOfMemory)
         case .unresponsive(let incarnation, let canAbort): unresponsive(incarnation, canAbort: canAbort)
@@ -287,7 +291,7 @@ extension SupervisorState {
             abort(process, .heartbeat, canAbort: canAbort)
         case .stopping, .aborting:
             if !canAbort { actions.append(.kill(incarnation)) }
-        case .parked: break
+        case .parked, .dying: break
         }
     }
 
@@ -325,7 +329,7 @@ extension SupervisorState {
             actions.append(.stop(incarnation))
             let timeout = groups[process.role.group].configuration.stopTimeout
             if timeout > .zero { arm(.kill(incarnation), at: now.advanced(by: timeout)) }
-        case .parked, .stopping, .aborting: break
+        case .parked, .stopping, .aborting, .dying: break
         }
         replacementStopping(incarnation)
     }
@@ -348,6 +352,7 @@ extension SupervisorState {
                     uptime: process.startedAt.duration(to: now), wasReady: process.readySince != nil)))
         switch process.role {
         case .current(let worker): slotEnded(worker, process, reason, termination)
+        case .former(let worker) where process.phase == .dying: recordRestart(worker, reason, after: .zero)
         case .successor, .former: break
         case .spare(let group): spareEnded(process, of: group)
         }
@@ -396,6 +401,30 @@ extension SupervisorState {
         started(worker, incarnation)
     }
 
+    /// A slot's process has begun to end.
+    private mutating func dying(_ incarnation: Int) {
+        guard isServing, let process = processes[incarnation], process.phase == .ready,
+            case .current(let worker) = process.role
+        else { return }
+        let configuration = groups[worker.group].configuration
+        guard configuration.policy == .always, configuration.intensity?.whenExceeded != .escalate else { return }
+        var backoff = self[worker].backoff
+        backoff.died(afterReady: uptime(of: process), configuration.backoff)
+        guard backoff.delay(configuration.backoff) == .zero else { return }
+        processes[incarnation]?.phase = .dying
+        processes[incarnation]?.role = .former(worker)
+        actions.append(.finishOff(incarnation))
+        notify(.dying(worker, incarnation: incarnation))
+        self[worker].occupant = .empty
+        _ = nextDelay(worker, afterReady: uptime(of: process))
+        countRestart(worker.group)
+        refill(worker, after: .zero)
+    }
+
+    private func uptime(of process: Process) -> Duration {
+        process.readySince.map { $0.duration(to: now) } ?? .zero
+    }
+
     /// A slot's process has ended.
     private mutating func slotEnded(
         _ worker: WorkerID, _ process: Process, _ reason: DeathReason, _ termination: Termination
@@ -418,8 +447,7 @@ extension SupervisorState {
             beginShutdown(status: succeeded ? 0 : 1)
             return
         }
-        let uptime = process.readySince.map { $0.duration(to: now) } ?? .zero
-        let delay = nextDelay(worker, afterReady: uptime)
+        let delay = nextDelay(worker, afterReady: uptime(of: process))
         countRestart(worker.group)
         guard isServing else { return }
         restart(worker, reason, after: delay)
@@ -448,10 +476,13 @@ extension SupervisorState {
     }
 
     private mutating func restart(_ worker: WorkerID, _ reason: DeathReason, after delay: Duration) {
-        let successor = successor(of: worker)
-        self[worker].recordRestart(reason, at: now)
-        notify(.restarting(worker, reason, delay: successor == nil ? delay : .zero))
+        recordRestart(worker, reason, after: successor(of: worker) == nil ? delay : .zero)
         refill(worker, after: delay)
+    }
+
+    private mutating func recordRestart(_ worker: WorkerID, _ reason: DeathReason, after delay: Duration) {
+        self[worker].recordRestart(reason, at: now)
+        notify(.restarting(worker, reason, delay: delay))
     }
 
     /// Gives an empty slot its next process: its starting successor, or a new one after the delay.
@@ -606,7 +637,7 @@ extension SupervisorState {
                     let successor = spawn(.successor(WorkerID(group: group, slot: slot)))
                     self.rollingReload?.step = .starting(successor)
                     return
-                case .parked, .stopping, .aborting:
+                case .parked, .stopping, .aborting, .dying:
                     // The slot's next process is new anyway.
                     continue
                 }
@@ -761,7 +792,7 @@ extension SupervisorState {
             disarmAll(of: process.incarnation)
             processes[process.incarnation]?.phase = .stopping(cause)
             actions.append(.kill(process.incarnation))
-        case .stopping: break
+        case .stopping, .dying: break
         }
     }
 
@@ -837,7 +868,7 @@ extension SupervisorState {
             if case .successor(let worker) = process.role { processes[process.incarnation]?.role = .former(worker) }
             switch process.phase {
             case .starting, .parked, .ready: processes[process.incarnation]?.phase = .stopping(.requested)
-            case .stopping, .aborting: break
+            case .stopping, .aborting, .dying: break
             }
             actions.append(.kill(process.incarnation))
         }
@@ -996,7 +1027,7 @@ extension SupervisorState {
     package func isServing(_ incarnation: Int) -> Bool {
         switch processes[incarnation]?.phase {
         case .starting, .ready: true
-        case .parked, .stopping, .aborting, nil: false
+        case .parked, .stopping, .aborting, .dying, nil: false
         }
     }
 
@@ -1218,11 +1249,13 @@ extension SupervisorState {
         case ready
         case stopping(StopCause)
         case aborting(AbortCause)
+        /// It has begun to end, and its slot has another one.
+        case dying
 
         var isStopping: Bool {
             switch self {
             case .stopping: true
-            case .starting, .parked, .ready, .aborting: false
+            case .starting, .parked, .ready, .aborting, .dying: false
             }
         }
 
@@ -1233,7 +1266,7 @@ extension SupervisorState {
             case .aborting(.startupTimeout): .startupTimeout
             case .stopping(.reload): .reload
             case .stopping(.requested): .requested
-            case .starting, .parked, .ready:
+            case .starting, .parked, .ready, .dying:
                 switch termination {
                 case .signaled: isOutOfMemory ? .outOfMemory : .signal
                 case .exited: .exit
@@ -1245,7 +1278,7 @@ extension SupervisorState {
             switch self {
             case .starting, .parked: .starting
             case .ready: .ready
-            case .stopping: .stopping
+            case .stopping, .dying: .stopping
             case .aborting: .aborting
             }
         }

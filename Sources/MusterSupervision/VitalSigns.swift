@@ -19,6 +19,7 @@ import Synchronization
 /// | 72 | *lastTurn*: when its latest turn began |
 /// | 80 | *turns*: how many it has made |
 /// | 128 | *deadlineCount*: how many deadline cells have ever been used |
+/// | 192 | *bell*: the lock that the worker's first thread holds |
 /// | 256 | health table: 32 entries of 320 bytes |
 /// | 12288 | deadline cells: to the end of the file |
 ///
@@ -35,7 +36,7 @@ import Synchronization
 enum VitalSignsLayout {
     static let size = 64 << 10
     static let magic: UInt64 = 0x6C61_7469_765F_736D
-    static let version: UInt64 = 1
+    static let version: UInt64 = 2
 
     enum Offset {
         static let magic = 0
@@ -46,6 +47,7 @@ enum VitalSignsLayout {
         static let lastTurn = 72
         static let turns = 80
         static let deadlineCount = 128
+        static let bell = 192
         static let health = 256
         static let deadlines = 12288
     }

@@ -36,6 +36,9 @@ package final class VitalSignsReader: Sendable {
         mapping.word(at: VitalSignsLayout.Offset.magic).pointee.store(VitalSignsLayout.magic, ordering: .releasing)
     }
 
+    /// Where the worker's end rings: ``Bells``. The memory is mapped for as long as the reader lives.
+    var bell: UnsafeMutableRawPointer { mapping.base + VitalSignsLayout.Offset.bell }
+
     // MARK: Judging
 
     /// Looks, and asks the worker to tell when something could hang before the next look.

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import CMuster
 import MusterHealth
 import MusterLock
 package import MusterPlatform
@@ -41,6 +42,15 @@ package final class VitalSignsWriter: Sendable {
             turns: mapping.word(at: VitalSignsLayout.Offset.turns),
             attention: mapping.instant(at: VitalSignsLayout.Offset.attention),
             limit: mapping.instant(at: VitalSignsLayout.Offset.limit), owner: mapping, notify: notify)
+    }
+
+    /// Lets the supervisor hear of the process' end when it begins. To be called once, on a thread that lives as long as the
+    /// process.
+    ///
+    /// - Returns: Whether it will.
+    @discardableResult
+    package func holdBell() -> Bool {
+        cmuster_bell_hold(mapping.base + VitalSignsLayout.Offset.bell) == 0
     }
 
     // MARK: Deadlines

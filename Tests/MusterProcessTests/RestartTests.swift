@@ -76,6 +76,32 @@ struct RestartTests {
         }
     }
 
+    @Test("a worker's successor is on its way before the system has taken the dead one apart", arguments: [0, 1])
+    func bell(spares: Int) async throws {
+        try await TestProgram.run(["--workers=1", "--spares=\(spares)"]) { program in
+            try await program.ready()
+            for round in 1...10 {
+                let worker = try await program.said("started", round)[round - 1]
+                if spares > 0 { try await program.logged("warm spare ready", count: round) }
+                try await program.command("fill 256")
+                kill(worker.pid, SIGKILL)
+                try await program.logged("worker exited", "signal=SIGKILL", count: round)
+                let next = try await program.said("started", round + 1)[round]
+                // On a busy machine the supervisor may hear the bell too late.
+                guard program.log("worker is ending; replacing it", "pid=\(worker.pid) ").isEmpty else {
+                    let order = program.log("worker ").filter { line in
+                        line.contains("worker exited") && line.contains("pid=\(worker.pid) ")
+                            || line.contains("worker started") && line.contains("pid=\(next.pid) ")
+                    }
+                    #expect(order.map { $0.contains("worker started") } == [true, false])
+                    try await program.metric("muster_worker_restarts_total", ["reason": "signal"], is: Double(round))
+                    return
+                }
+            }
+            Issue.record("no bell was heard in ten deaths")
+        }
+    }
+
     /// Kills workers as they start.
     private func kill(_ count: Int, of program: TestProgram) async throws {
         for number in 1...count {

@@ -123,6 +123,29 @@ struct StartMethodTests {
         }
     }
 
+    @Test("what the server is told for its own start is not in a worker's environment", arguments: [nil, "1"])
+    func environment(binding: String?) async throws {
+        let environment = binding.map { ["LD_BIND_NOW": $0] } ?? [:]
+        try await TestProgram.run(["--workers=1"], environment: environment) { program in
+            try await program.ready()
+            #expect(program.forkServer != nil)
+            let inherited = try await program.command("shell env | grep -E '^(LD_BIND_NOW|MUSTER_FORK.*)='")
+            #expect(inherited == (binding.map { "LD_BIND_NOW=\($0)" } ?? ""))
+        }
+    }
+
+    @Test("what libraries know of the main thread is the worker's own number, not the server's")
+    func threadNumber() async throws {
+        try await TestProgram.run(["--workers=1"], backend: "cooperative") { program in
+            try await program.ready()
+            let worker = try await program.started(1)[0]
+            let server = try #require(program.forkServer)
+            let words = try await program.command("thread-values").split(separator: " ").compactMap { Int32($0) }
+            // The main thread's, whose libdispatch knows it.
+            #expect(words.contains(worker.pid) && !words.contains(server))
+        }
+    }
+
     @Test("a system that does not let it fork has its workers spawned")
     func refused() async throws {
         // clone(2), which threads and spawned processes do without.

@@ -135,6 +135,21 @@ struct SurroundingsTests {
         }
     }
 
+    @Test("without futex_waitv it hears of the ends of workers by their descriptors")
+    func withoutBells() async throws {
+        let wrapper = [PythonTool.interpreter, "-c", Self.refuse, "449"]
+        try await TestProgram.run(["--workers=2", "--spares=1"], wrapper: wrapper) { program in
+            try await program.ready()
+            try await program.logged("warm spare ready")
+            let workers = try await program.started(2)
+            kill(workers[0].pid, SIGKILL)
+            try await program.said("started", 3)
+            try await program.metric("muster_worker_restarts_total", ["reason": "signal"], is: 1)
+            program.signal(SIGTERM)
+            #expect(try await program.status() == 0)
+        }
+    }
+
     /// Refuses a system call, by number, to the program that it then becomes: EPERM, as container runtimes answer.
     static let refuse = """
         import ctypes, os, struct, sys

@@ -203,6 +203,10 @@ final class CommandService: ServiceBase {
         case "block":
             say("blocking \(who)")
             blockOnPurpose()
+        case "thread-values": return threadValues
+        case "fill":
+            fill(megabytes: argument)
+            return who
         case "deadlock":
             say("blocking \(who)")
             deadlockOnPurpose()
@@ -249,6 +253,25 @@ final class CommandService: ServiceBase {
         case "shell": return output(of: words.dropFirst().joined(separator: " "))
         default: return "unknown command"
         }
+    }
+
+    /// The first words behind the thread-specific values of this thread, among them libdispatch's with the thread's number.
+    private var threadValues: String {
+        let values = (0..<pthread_key_t(PTHREAD_KEYS_MAX)).compactMap { pthread_getspecific($0) }
+        let memory = open("/proc/self/mem", O_RDONLY)
+        defer { close(memory) }
+        let words = values.compactMap { value -> Int32? in
+            // Some are no addresses.
+            var word: Int32 = 0
+            return pread(memory, &word, 4, off_t(Int(bitPattern: value))) == 4 ? word : nil
+        }
+        return words.map { "\($0)" }.joined(separator: " ")
+    }
+
+    /// Takes memory that the kernel has to give back when the process ends.
+    private func fill(megabytes: Int) {
+        let memory = UnsafeMutableRawPointer.allocate(byteCount: megabytes << 20, alignment: 4096)
+        memset(memory, 1, megabytes << 20)
     }
 
     /// Writes to standard output until nobody reads it, and then for ever; the looping call waits for the lock.

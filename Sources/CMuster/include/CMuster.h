@@ -140,6 +140,9 @@ void cmuster_report_crashes(int channel, unsigned char message);
 #define CMUSTER_FORK_SERVER "MUSTER_FORK_SERVER"
 // Another variable of its, whose value is as long as a worker's marker may become.
 #define CMUSTER_FORK_ROOM "MUSTER_FORKED"
+// The dynamic linker's variable, any value of which makes it look up all functions at the start, and our value.
+#define CMUSTER_BIND_NOW "LD_BIND_NOW"
+#define CMUSTER_BIND_NOW_VALUE "muster"
 // Whether this program can be one. Sanitizers speak against it.
 bool cmuster_fork_server_supported(void);
 // Asks the server for a worker, a child of this process, with the given descriptors as its 3, 4, 5… The marker is the value
@@ -149,6 +152,29 @@ int cmuster_fork_request(
 // Waits for the answer to a request: ETIMEDOUT, an error of the socket, or 0 with the child's number or the errno value for
 // which the server has refused.
 int cmuster_fork_reply(int socket, int timeout_ms, int *refusal, int *pid);
+
+// The bell: shared memory of this size, by which others learn at once that a process ends.
+#define CMUSTER_BELL_SIZE 64
+// Makes the calling thread's end ring it, in memory that is zero. The thread is to live as long as the process. Returns 0 or an
+// errno value.
+int cmuster_bell_hold(void *bell);
+// Asks to be woken. Returns the value that the word has until the bell rings, or 0 when nobody holds it, or any more.
+uint32_t cmuster_bell_listen(void *bell);
+bool cmuster_bell_has_rung(const void *bell);
+
+// A word of memory and the value that it is expected to have.
+struct cmuster_futex {
+    uint64_t value;
+    uint64_t address;
+    uint32_t flags;
+    uint32_t reserved;
+};
+struct cmuster_futex cmuster_futex_of(const void *word, uint32_t value, bool is_shared);
+// Waits until one of up to 128 words is woken. Returns 0, EAGAIN when one has another value, EINTR, or another errno value where
+// the kernel (before 5.16) or a seccomp filter has no futex_waitv(2).
+int cmuster_futex_wait_any(const struct cmuster_futex *futexes, int count);
+// Wakes who waits for a word of this process.
+void cmuster_futex_wake(const void *word);
 
 // The memory of the program's name as the kernel shows it, with its length without the NUL; NULL where unknown.
 char *cmuster_title_memory(unsigned long *length);

@@ -55,7 +55,10 @@ final class WorkerProgram: LaunchedProgram {
             }, failed: { channel.send(.startFailed(reason: "\($0)")) })
         let life = life
         do {
-            vitalSigns = try VitalSignsWriter(descriptor: marker.vitalSigns) { channel.send(.active) }
+            let vitalSigns = try VitalSignsWriter(descriptor: marker.vitalSigns) { channel.send(.active) }
+            // Another thread could end before the process does.
+            if NativeThread.isMain { vitalSigns.holdBell() }
+            self.vitalSigns = vitalSigns
         } catch {
             // The supervisor then takes it for a worker that is always idle.
             logger.error("hang detection unavailable for this worker", metadata: ["error": "\(error)"])
@@ -258,6 +261,8 @@ private enum DryRun {
         selector.registerDefaultHook { type }
         let backend = try selector.backend()
         defer { backend.engine.releaseThreads() }
+        let vitalSigns = try VitalSignsReader.create(name: "muster-dry-run")
+        backend.loops.publish(to: try VitalSignsWriter(descriptor: vitalSigns.descriptor.rawValue) { true })
         let life = ServiceRunner.Life(logger: { logger })
         let runner = try ServiceRunner(
             life, backend: backend, settings: settings, watch: .none,

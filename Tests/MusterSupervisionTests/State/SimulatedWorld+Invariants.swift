@@ -112,7 +112,7 @@ extension SupervisorState.ProcessPhase {
     fileprivate var isLive: Bool {
         switch self {
         case .starting, .ready, .aborting: true
-        case .parked, .stopping: false
+        case .parked, .stopping, .dying: false
         }
     }
 }

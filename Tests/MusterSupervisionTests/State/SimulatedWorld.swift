@@ -169,6 +169,10 @@ struct SimulatedWorld {
         switch what {
         case .event(let event): tell(event)
         case .death(let incarnation, let termination):
+            // Its bell may be heard before, or too late.
+            if chance(1, 4) { later(0...5, .dying(incarnation)) }
+            if chance(1, 2) { tell(.dying(incarnation)) }
+            guard violation == nil, finished.isEmpty else { return true }
             // Only the first of its deaths is one.
             guard let process = processes.removeValue(forKey: incarnation) else { return true }
             exits += process.isSpare ? 0 : 1
@@ -205,6 +209,7 @@ struct SimulatedWorld {
             }
             return .reconfigure(configurations)
         case 24: return .parked(incarnation)
+        case 28: return .dying(incarnation)  // The bell of a broken process.
         case 25 where chance(1, 4): return .interrupt
         case 26 where chance(1, 2): return .terminate
         case 27 where chance(1, 2): return .end(status: 3)
@@ -269,6 +274,10 @@ struct SimulatedWorld {
             require(processes[incarnation] != nil, "killed what is not there")
             processes[incarnation]?.isLeaving = true
             die(incarnation, 0...(chance(1, 20) ? 3000 : 3), .signaled(9))
+        case .finishOff(let incarnation):
+            require(processes[incarnation]?.isLeaving == false, "finished off what is not there, or leaving")
+            processes[incarnation]?.isLeaving = true
+            die(incarnation, 0...3, .signaled(9))
         case .reset(let incarnation):
             require(processes[incarnation]?.isLeaving == false, "reset what is not there, or leaving")
             // Some never answer.
