@@ -279,7 +279,6 @@ extension Supervisor {
         exiting = child
         handle(.exited(child.incarnation, exit.termination, isOutOfMemory: wasKilledByKernel))
         exiting = nil
-        // After its successor was started: reading an arena takes longer than that.
         slot?.source.processEnded(pid: child.process.pid)
     }
 
@@ -553,14 +552,8 @@ extension Supervisor {
 
     /// Returns false when the fork server has failed in the middle: somebody may have the descriptors now.
     private func start(_ incarnation: Int, _ target: SpawnTarget, by server: ForkServer?) throws -> Bool {
-        let arena: OwnedDescriptor
-        var ownArena: OwnedDescriptor?
-        switch target {
-        case .slot(let worker): arena = try arenaOfSlot(worker)
-        case .spare:
-            arena = try ArenaFile.create(name: "muster-metrics", capacity: plan.arenaCapacity)
-            ownArena = arena
-        }
+        let sharedArena = try arenaOfSlot(target)
+        let arena = try sharedArena ?? ArenaFile.create(name: "muster-metrics", capacity: plan.arenaCapacity)
         let vitalSigns = try VitalSignsReader.create(name: "muster-vital-signs")
         let (ours, theirs) = try ControlChannel.pair()
         let first = SpawnRequest.firstDescriptor
@@ -585,7 +578,7 @@ extension Supervisor {
         }
         let child = WorkerChild(
             incarnation: incarnation, process: process, isForked: isForked, channel: ours, vitalSigns: vitalSigns,
-            ownArena: ownArena, target: target)
+            ownArena: sharedArena == nil ? arena : nil, target: target)
         children[incarnation] = child
         do {
             try watch(child)
@@ -599,6 +592,7 @@ extension Supervisor {
             throw error
         }
         expectWord(of: child)
+        if case .slot(let worker) = target { showArena(of: child, in: worker) }
         return true
     }
 
@@ -615,19 +609,26 @@ extension Supervisor {
         return try ChildProcess.spawn(request)
     }
 
-    /// The slot's arena, replaced by an empty one when a worker has made it unusable.
-    private func arenaOfSlot(_ worker: WorkerID) throws -> OwnedDescriptor {
+    /// The slot's arena, for a process that counts beside another one of the slot: the successor in a reload. All others
+    /// get an empty one of their own.
+    private func arenaOfSlot(_ target: SpawnTarget) throws -> OwnedDescriptor? {
+        guard case .slot(let worker) = target,
+            children.values.contains(where: { $0.target == target && !state.isDying($0.incarnation) })
+        else { return nil }
         let slot = slot(worker)
         if let arena = slot.arena, !slot.source.needsFreshArena() { return arena }
-        let fresh = try ArenaFile.create(name: "muster-metrics", capacity: plan.arenaCapacity)
-        if slot.arena != nil {
-            logger.warning(
-                "metric arena damaged; creating a new one",
-                metadata: ["worker": "\(name(of: .slot(worker)))"])
-        }
-        slot.source.use(arena: fresh)
-        slot.arena = fresh
-        return fresh
+        logger.warning(
+            "metric arena damaged; creating a new one", metadata: ["worker": "\(name(of: target))"])
+        return nil
+    }
+
+    /// Shows a process' own arena from now on, with the totals of the slot's old one. Once the process is under way:
+    /// reading them takes longer than that.
+    private func showArena(of child: WorkerChild, in worker: WorkerID) {
+        guard let arena = child.ownArena else { return }
+        let slot = slot(worker)
+        slot.source.use(arena: arena)
+        slot.arena = arena
     }
 
     private func slot(_ worker: WorkerID) -> SlotRecord {
@@ -647,11 +648,7 @@ extension Supervisor {
         child.target = .slot(worker)
         // If it is dead already, its exit is about to be handled.
         child.channel.send(.takeOver(slot: worker.slot))
-        // Only now, with the spare under way: the totals of the slot's old arena move.
-        guard let arena = child.ownArena else { return }
-        let slot = slot(worker)
-        slot.source.use(arena: arena)
-        slot.arena = arena
+        showArena(of: child, in: worker)
     }
 
     /// The name in the process list.
@@ -784,7 +781,7 @@ private final class WorkerChild {
     let isForked: Bool
     let channel: ControlChannel
     let vitalSigns: VitalSignsReader
-    /// A warm spare's own arena; nil for a process that got its slot's.
+    /// Its own arena; nil for a process that got its slot's.
     let ownArena: OwnedDescriptor?
     var target: SpawnTarget
     var pidWatch: EventLoop.Watch?

@@ -1031,6 +1031,11 @@ extension SupervisorState {
         }
     }
 
+    /// Whether a process has begun to end and been finished off.
+    package func isDying(_ incarnation: Int) -> Bool {
+        processes[incarnation]?.phase == .dying
+    }
+
     /// Whether a process has been told to end, in a way that it has to run for.
     package func isEnding(_ incarnation: Int) -> Bool {
         processes[incarnation]?.phase.isStopping ?? false

@@ -114,7 +114,6 @@ struct WorkerTests {
             try await program.metric("muster_worker_up", is: 2)
             kill(try #require(Int32(words[1])), SIGKILL)
             try await program.said("started", 3)
-            try await program.logged("metric arena damaged")
             try await program.metric("muster_worker_scrape_success", is: 2)
             try await program.metric("test_generation", is: 2)
         }

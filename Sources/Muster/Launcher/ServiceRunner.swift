@@ -38,8 +38,8 @@ final class ServiceRunner: Sendable {
         case auxiliary
         /// The waiting thread: no further thread, for a supervised process.
         case ownLoop
-        /// None: the runner stops by itself.
-        case none
+        /// The waiting thread, deadlines alone: the runner stops by itself, and nothing of it is seen.
+        case rehearsal
     }
 
     typealias Life = ProgramLife<LaunchState.Event>
@@ -73,7 +73,7 @@ final class ServiceRunner: Sendable {
         self.watch = watch
         self.dependencies = dependencies
         services = try Services(backend: backend)
-        try LogQueue.shared.countDropped(in: backend.metrics)
+        if watch != .rehearsal { try LogQueue.shared.countDropped(in: backend.metrics) }
         signals = try backend.metrics.counterFamily(
             "muster_signals_total", help: "Signals received.", labelNames: ["signal"])
         for signal in [UnixSignal.terminate, .interrupt, .hangUp] {
@@ -134,10 +134,8 @@ final class ServiceRunner: Sendable {
 
     func wait(prepare: (EventLoop) throws -> Void = { _ in }) -> ExitStatus {
         life.wait(on: loopForThisThread) { loop in
-            if case .ownLoop = watch {
-                SignalCenter.shared.deliver(on: loop)
-                state.withLock { $0.watchLoop = loop }
-            }
+            if watch == .ownLoop { SignalCenter.shared.deliver(on: loop) }
+            if watch != .auxiliary { state.withLock { $0.watchLoop = loop } }
             try prepare(loop)
             begin()
         }
@@ -175,7 +173,7 @@ final class ServiceRunner: Sendable {
     private func subscribe() throws {
         let terminate: LaunchState.Event
         switch watch {
-        case .none: return
+        case .rehearsal: return
         case .auxiliary: terminate = .terminate
         case .ownLoop:
             // A supervised worker may receive SIGTERM twice, from its supervisor and from whatever ends a whole control
@@ -192,7 +190,7 @@ final class ServiceRunner: Sendable {
         for (signal, event) in events {
             try life.subscribe(signal, countedBy: signals) { [weak life] in life?.submit(event) }
         }
-        let isWorker = if case .ownLoop = watch { true } else { false }
+        let isWorker = watch == .ownLoop
         try life.subscribe(.hangUp, countedBy: signals) { [weak life] in
             guard let life else { return }
             life.submit(!isWorker && life.endsAtHangUp() ? .end(.success) : .hangUp)
@@ -396,7 +394,6 @@ final class ServiceRunner: Sendable {
 
     /// Warns when the start takes long: a service that serves inside `start()` would never become ready, in silence.
     private func watchStart() {
-        if case .none = watch { return }
         let timeout = settings.startupTimeout
         let delay = timeout > .zero ? min(timeout / 2, .seconds(10)) : .seconds(10)
         let alarm = Alarms(on: state.withLock { $0.watchLoop })

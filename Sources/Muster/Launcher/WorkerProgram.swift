@@ -27,6 +27,7 @@ final class WorkerProgram: LaunchedProgram {
     private let runner = Locked<ServiceRunner?>(nil)
     /// When the supervisor will kill this process, once it has said so.
     private let toldDeadline = Locked<MonotonicInstant??>(.none)
+    private let stopListening = Locked<(@Sendable () -> Void)?>(nil)
     private let backend: Locked<Backend?>
 
     init(
@@ -101,8 +102,7 @@ final class WorkerProgram: LaunchedProgram {
         do {
             return try prepared().wait { [self] loop in
                 if let vitalSigns { loop.publishTurns(to: vitalSigns.turns) }
-                try listen(on: loop)
-                HealthPublisher(health: health, vitalSigns: vitalSigns, loop: loop, logger: logger).begin()
+                try begin(on: loop)
             }
         } catch {
             return life.refuse(error)
@@ -120,11 +120,10 @@ final class WorkerProgram: LaunchedProgram {
             await withCheckedContinuation { continuation in
                 loop.submit { [self] in
                     do {
-                        try listen(on: loop)
+                        try begin(on: loop)
                     } catch {
                         logger.error("cannot receive the supervisor's messages", metadata: ["error": "\(error)"])
                     }
-                    HealthPublisher(health: health, vitalSigns: vitalSigns, loop: loop, logger: logger).begin()
                     continuation.resume()
                 }
             }
@@ -169,6 +168,8 @@ final class WorkerProgram: LaunchedProgram {
         if let vitalSigns { backend.loops.publish(to: vitalSigns) }
         var dependencies = ServiceRunner.Dependencies(exitNow: { cmuster_exit_now($0.rawValue) })
         dependencies.sockets = sockets
+        // Or the loop would get another thread for it.
+        dependencies.finished = { [stopListening] in stopListening.withLock { $0.take() }?() }
         // The message comes before the signal, but may be read after it.
         dependencies.toldDeadline = { [self] in
             _ = receiveMessages()
@@ -201,15 +202,33 @@ final class WorkerProgram: LaunchedProgram {
         ProcessTitle.set(WorkerTitle.long(program: program, worker: worker), shortName: worker)
     }
 
-    private func listen(on loop: EventLoop) throws {
-        let watch = Locked<EventLoop.Watch?>(nil)
-        let made = try loop.watch(channel.descriptor.rawValue, for: .readable) { [self] _ in
-            guard receiveMessages() else { return }
-            if let watch = watch.withLock({ $0.take() }) { loop.unwatch(watch) }
+    /// Connects the worker to its supervisor.
+    private func begin(on loop: EventLoop) throws {
+        HealthPublisher(health: health, vitalSigns: vitalSigns, loop: loop, logger: logger).begin()
+        let stop = try Self.listen(to: channel, on: loop) { [self] in
+            guard receiveMessages() else { return false }
             logger.notice("supervisor is gone; stopping")
             life.submit(.end(.failure))
+            return true
+        }
+        stopListening.withLock { $0 = stop }
+    }
+
+    /// - Parameter receive: Called when there are messages; returns whether the supervisor is gone.
+    /// - Returns: Ends it.
+    fileprivate static func listen(
+        to channel: ControlChannel, on loop: EventLoop, receive: @escaping @Sendable () -> Bool
+    ) throws -> @Sendable () -> Void {
+        let watch = Locked<EventLoop.Watch?>(nil)
+        let stop: @Sendable () -> Void = {
+            guard let watch = watch.withLock({ $0.take() }) else { return }
+            if loop.isCurrent { loop.unwatch(watch) } else { loop.submit { loop.unwatch(watch) } }
+        }
+        let made = try loop.watch(channel.descriptor.rawValue, for: .readable) { _ in
+            if receive() { stop() }
         }
         watch.withLock { $0 = made }
+        return stop
     }
 
     /// Handles the supervisor's messages; returns whether it is gone.
@@ -261,14 +280,23 @@ private enum DryRun {
         selector.registerDefaultHook { type }
         let backend = try selector.backend()
         defer { backend.engine.releaseThreads() }
-        let vitalSigns = try VitalSignsReader.create(name: "muster-dry-run")
-        backend.loops.publish(to: try VitalSignsWriter(descriptor: vitalSigns.descriptor.rawValue) { true })
+        let file = try VitalSignsReader.create(name: "muster-dry-run")
+        let vitalSigns = try VitalSignsWriter(descriptor: file.descriptor.rawValue) { true }
+        backend.loops.publish(to: vitalSigns)
         let life = ServiceRunner.Life(logger: { logger })
         let runner = try ServiceRunner(
-            life, backend: backend, settings: settings, watch: .none,
+            life, backend: backend, settings: settings, watch: .rehearsal,
             dependencies: ServiceRunner.Dependencies(exitNow: { _ in }))
         try runner.services.register(service)
         life.whenReady { [weak life] in life?.submit(.end(.success)) }
-        _ = runner.wait()
+        let health = HealthRegistry(runner: { _, _ in })
+        let (channel, _) = try ControlChannel.pair()
+        withExtendedLifetime(channel) {
+            _ = runner.wait { loop in
+                HealthPublisher(health: health, vitalSigns: vitalSigns, loop: loop, logger: logger).begin()
+                // The other end is closed already.
+                _ = try WorkerProgram.listen(to: channel, on: loop) { true }
+            }
+        }
     }
 }

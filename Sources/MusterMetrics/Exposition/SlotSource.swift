@@ -55,6 +55,8 @@ package final class SlotSource: MetricSource, SeriesReader {
         var catalog: SlotCatalog
         var arena: Arena?
         var retired: Retired?
+        /// Processes that have ended since the memory was last read.
+        var ended: [Int32] = []
         var droppedSeries: UInt64 = 0
         var droppedUpdates: UInt64 = 0
         var orderedVersion = -1
@@ -106,23 +108,33 @@ package final class SlotSource: MetricSource, SeriesReader {
             })
     }
 
-    /// Records that a process has ended, so that its gauges vanish at once.
+    /// How many processes may have ended before it is looked what they have left.
+    private static let mostEnded = 16
+
+    /// Records that a process has ended, so that its gauges vanish from the next scrape on.
     ///
-    /// A successor that has attached to the arena already keeps its gauges.
+    /// Nothing is read now: a supervisor with a dead worker has more urgent things to do. A successor that has attached to
+    /// the arena keeps its gauges.
     ///
     /// - Parameter pid: The process, as it called itself when it attached.
     package func processEnded(pid: Int32) {
         report(
             state.withLock { state in
-                let notices = update(&state)
-                if state.retired?.pid == pid { state.retired = nil }
-                // The epoch is loaded first: a writer stores its process ID before it takes an epoch.
-                if let reader = state.arena?.reader {
-                    let epoch = reader.epoch
-                    if reader.writerPid == pid { state.arena?.endedEpoch = epoch }
-                }
-                return notices
+                state.ended.append(pid)
+                return state.ended.count < Self.mostEnded ? [] : update(&state)
             })
+    }
+
+    private func takeEnds(_ state: inout State) {
+        for pid in state.ended {
+            if state.retired?.pid == pid { state.retired = nil }
+            // The epoch is loaded first: a writer stores its process ID before it takes an epoch.
+            if let reader = state.arena?.reader {
+                let epoch = reader.epoch
+                if reader.writerPid == pid { state.arena?.endedEpoch = epoch }
+            }
+        }
+        state.ended.removeAll(keepingCapacity: true)
     }
 
     /// Whether the arena was sound when it was last read, and no series has to be left out now because of its value.
@@ -250,6 +262,7 @@ package final class SlotSource: MetricSource, SeriesReader {
             }
             state.arena = arena
         }
+        takeEnds(&state)
         if state.orderedVersion != state.catalog.version {
             state.orderedVersion = state.catalog.version
             (state.descriptors, state.slots) = PreparedArena.order(state.catalog.rendered)
