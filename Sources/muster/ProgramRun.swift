@@ -286,6 +286,8 @@ final class ProgramRun {
             let load = try startLoad(for: plan.warmUp)
             try rest(plan.warmUp)
             if let load { end(load) }
+            // Some tools append to it.
+            unlink("\(folder)/log")
         }
         let load = try startLoad(for: plan.duration)
         let count = max(2, min(12, Int(plan.duration.inSeconds / 0.5)))

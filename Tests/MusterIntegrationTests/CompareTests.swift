@@ -224,6 +224,16 @@ struct CompareRunTests {
     }
 
     @Test(
+        "The log of the load is that of the measurement alone",
+        .enabled(if: testProgram != nil, "build muster-test-program first"))
+    func log() async throws {
+        let run = try await compare(
+            work: "cooperative:20ms", "--rounds", "1", "--warm-up", "100ms", "--load",
+            "test ! -e {log} && touch {log} && exec sleep 1")
+        #expect(run.status == 0, "\(run.errors)")
+    }
+
+    @Test(
         "The demo is compared under a load, and a killed worker's restart is measured",
         .enabled(if: Demo.isBuilt, "build the demo first: make demo"), .enabled(if: Wrk.isInstalled, "install wrk"))
     func load() async throws {
