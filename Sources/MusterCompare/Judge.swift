@@ -51,19 +51,22 @@ package struct Row: Hashable, Codable, Sendable {
         }
     }
 
-    /// The change in percent, or as a ratio where it is large; `nil` without a ratio.
-    package func change(_ ratio: Double) -> String {
-        if ratio >= 2 || ratio <= 0.5 { return PlainText.number(ratio) + "x" }
-        let percent = (ratio - 1) * 100
-        return (percent >= 0 ? "+" : "") + PlainText.number(percent, places: 1) + " %"
+    /// The change with its interval, in percent, or as ratios where one of them is large.
+    package var changeText: String {
+        guard let ratio else {
+            guard let difference else { return "" }
+            return Self.text(difference, quantity.text)
+        }
+        let isLarge = [ratio.estimate, ratio.low, ratio.high].contains { $0 >= 2 || $0 <= 0.5 }
+        return Self.text(ratio) { ratio in
+            if isLarge { return PlainText.number(ratio) + "x" }
+            let percent = (ratio - 1) * 100
+            return (percent >= 0 ? "+" : "") + PlainText.number(percent, places: 1) + " %"
+        }
     }
 
-    /// The change with its interval.
-    package var changeText: String {
-        if let ratio { return "\(change(ratio.estimate)) [\(change(ratio.low)), \(change(ratio.high))]" }
-        guard let difference else { return "" }
-        return
-            "\(quantity.text(difference.estimate)) [\(quantity.text(difference.low)), \(quantity.text(difference.high))]"
+    private static func text(_ interval: Statistics.Interval, _ text: (Double) -> String) -> String {
+        "\(text(interval.estimate)) [\(text(interval.low)), \(text(interval.high))]"
     }
 
     /// The adjusted probability, as tables show it.

@@ -43,6 +43,15 @@ import Testing
         #expect(interval.low <= ratio && ratio <= interval.high)
     }
 
+    @Test("A change is told in percent, or as ratios where one of them is large")
+    func changes() throws {
+        var row = Row(quantity: try quantity("cpu"), outcome: .alike)
+        row.ratio = Statistics.Interval(estimate: 1.2, low: 0.9, high: 1.5)
+        #expect(row.changeText == "+20 % [-10 %, +50 %]")
+        row.ratio = Statistics.Interval(estimate: 1.2, low: 0.4, high: 1.5)
+        #expect(row.changeText == "1.2x [0.4x, 1.5x]")
+    }
+
     @Test("More requests a second are better, more threads only different")
     func directions() throws {
         #expect(try row(evidence(ratio: 2, name: "requests")).outcome == .better)
