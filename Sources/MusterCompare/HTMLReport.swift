@@ -44,7 +44,7 @@ extension Report {
             body += "<dt>\(side.name.html) ran</dt><dd>backend \(side.backends.joined(separator: ", ").html), Muster "
             body += "\(side.versions.joined(separator: ", ").html)</dd>"
         }
-        body += "</dl><p class=\"legend\">\(legend.html)</p></section>\n"
+        body += "</dl></section>\n"
         return """
             <!doctype html>
             <html lang="en"><head><meta charset="utf-8">
@@ -69,9 +69,9 @@ extension Report {
         let (a, b) = (evidence.baseline.name.html, evidence.candidate.name.html)
         var text = """
             <section><h2>Results</h2>
-            <p class="key"><span class="swatch a"></span>\(a), the baseline <span class="swatch b"></span>\(b), the \
-            candidate. Bars: the candidate's ratio to the baseline with its 95 % interval, from a quarter to four times; \
-            the line in the middle is equality.</p>
+            <p class="key">\(legend.html)</p>
+            <p class="key">Bars: the ratio of \(b) to \(a) with its 95 % interval, from a quarter to four times; the line \
+            in the middle is equality, the faint ones are half and twice.</p>
             <table><thead><tr><th>quantity</th><th class="n">\(a)</th><th class="n">\(b)</th><th>ratio</th>\
             <th class="n">change [95 %]</th><th class="n p">p</th><th>verdict</th></tr></thead><tbody>
 
@@ -127,7 +127,9 @@ extension Report {
         var text = ""
         for measured in evidence.measured {
             guard let row = rows.first(where: { $0.quantity.name == measured.quantity.name }),
-                row.ratio != nil || row.p != nil
+                row.ratio != nil || row.p != nil,
+                // What never changes needs no picture.
+                Set(measured.baseline.all + measured.candidate.all).count > 1
             else { continue }
             text += """
                 <figure><figcaption>\(measured.quantity.title.html) <span class="word \(mark(row))">\(row.word.html)</span>\
@@ -139,8 +141,9 @@ extension Report {
         let unit = evidence.method == .run ? "runs" : evidence.method == .workers ? "workers" : "stretches of time"
         return """
             <section class="plots"><h2>Distributions and time lines</h2>
-            <p class="key">Left: every value, and each side's median. Right: the values in the order of time; a gap \
-            lies between \(unit).</p><div class="figures">
+            <p class="key"><span class="swatch a"></span>\(evidence.baseline.name.html), the baseline \
+            <span class="swatch b"></span>\(evidence.candidate.name.html), the candidate. Left: every value, and each \
+            side's median. Right: the values in the order of time; a gap lies between \(unit).</p><div class="figures">
             \(text)</div></section>
 
             """
@@ -166,7 +169,7 @@ extension Report {
         border-bottom:1px solid var(--line)}
         td{padding:6px 8px;border-bottom:1px solid var(--line);vertical-align:middle}
         .n{text-align:right;white-space:nowrap}
-        .name code{display:block;color:var(--quiet)}
+        .name{min-width:225px}.name code{display:block;color:var(--quiet)}
         .bar{width:170px}
         .ratio{display:block;width:100%;min-width:110px;height:18px}
         .grid{stroke:var(--line)}.one{stroke:var(--quiet)}
@@ -174,8 +177,8 @@ extension Report {
         .ratio.good rect{fill:var(--good)}.ratio.bad rect{fill:var(--bad)}.ratio.strong rect{fill:var(--fg)}
         .word{font-weight:600;white-space:nowrap}
         .good{color:var(--good)}.bad{color:var(--bad)}.unsure{color:var(--unsure);font-weight:400;white-space:normal}
-        .word.quiet{color:var(--quiet)}
-        .key,.legend{color:var(--quiet);font-size:13.5px;max-width:75ch}
+        .word.quiet{color:var(--quiet);font-weight:400}
+        .key{color:var(--quiet);font-size:13.5px;max-width:75ch}
         .swatch{display:inline-block;width:10px;height:10px;border-radius:2px;margin:0 5px 0 0}
         .swatch.b{margin-left:10px}.swatch.a{background:var(--a)}.swatch.b{background:var(--b)}
         dl{margin:0}dt{font-weight:600;overflow-wrap:anywhere}dd{margin:0 0 10px}
@@ -189,15 +192,18 @@ extension Report {
         .la{stroke:var(--a)}.lb{stroke:var(--b)}.la,.lb{fill:none;stroke-width:1.4}
         .ma{stroke:var(--a)}.mb{stroke:var(--b)}.ma,.mb{stroke-width:2}
         .axis{stroke:var(--line)}
-        @media (max-width:760px){main{padding:18px 14px 40px}h1{font-size:23px}
+        @media screen and (max-width:760px){main{padding:18px 14px 40px}h1{font-size:23px}
         thead{display:none}table,tbody{display:block}
-        tr{display:grid;grid-template-columns:1fr 1fr;gap:2px 12px;padding:10px 0;border-bottom:1px solid var(--line)}
-        td{border:0;padding:0}.name{grid-column:1/2}.verdict{grid-column:2/3;grid-row:1;text-align:right}
+        tr{display:grid;grid-template-columns:3fr 2fr;gap:2px 12px;padding:10px 0;border-bottom:1px solid var(--line)}
+        td{border:0;padding:0}.name{grid-column:1/2;min-width:0}.verdict{grid-column:2/3;grid-row:1;text-align:right}
         .bar,.change{grid-column:1/3}.bar{width:auto}.n{text-align:left;white-space:normal}
         .p:empty,.change:empty,.bar:empty{display:none}
         td[data-label]::before{content:attr(data-label) " ";color:var(--quiet);font-size:12.5px}}
         @media print{:root{--bg:#fff;--fg:#000;--quiet:#444;--line:#bbb;--card:#fff;--a:#2f6fb3;--b:#c2571a;\
-        --good:#1a7a3c;--bad:#b3261e;--unsure:#7a5b00}body{font-size:11px}main{max-width:none;padding:0}
+        --good:#1a7a3c;--bad:#b3261e;--unsure:#7a5b00}body{font-size:10px}main{max-width:none;padding:0}
+        h1{font-size:20px}h2{font-size:14px;margin-top:18px}.summary{font-size:12px}.key{font-size:10px}
+        code{font-size:9px}th,td{font-size:inherit;padding:3px 5px}.name{min-width:160px}
+        .bar{width:80px}.ratio{min-width:70px}.figures{grid-template-columns:1fr 1fr 1fr}figcaption{font-size:10px}
         figure,tr,.refusal{break-inside:avoid}h2{break-after:avoid}*{print-color-adjust:exact}}
         """
 }

@@ -30,7 +30,7 @@ package struct Row: Hashable, Codable, Sendable {
     /// Cliff's delta.
     package var effect: Double?
     package var outcome: Outcome
-    /// Why there is no verdict, and what would help.
+    /// Why there is no verdict, or none but "alike", and what would help.
     package var reason: String?
     package var remedy: String?
 
@@ -45,25 +45,28 @@ package struct Row: Hashable, Codable, Sendable {
         case .better: "better"
         case .worse: "worse"
         case .differs: "differs"
-        case .alike: "~"
+        case .alike: reason.map { "~ \($0)" } ?? "~"
         case .noVerdict: reason ?? "no verdict"
         case .noData: reason ?? "no data"
         }
     }
 
-    /// The change in percent, or as a ratio where it is large; `nil` without a ratio.
-    package func change(_ ratio: Double) -> String {
-        if ratio >= 2 || ratio <= 0.5 { return PlainText.number(ratio) + "x" }
-        let percent = (ratio - 1) * 100
-        return (percent >= 0 ? "+" : "") + PlainText.number(percent, places: 1) + " %"
+    /// The change with its interval, in percent, or as ratios where one of them is large.
+    package var changeText: String {
+        guard let ratio else {
+            guard let difference else { return "" }
+            return Self.text(difference, quantity.text)
+        }
+        let isLarge = [ratio.estimate, ratio.low, ratio.high].contains { $0 >= 2 || $0 <= 0.5 }
+        return Self.text(ratio) { ratio in
+            if isLarge { return PlainText.number(ratio) + "x" }
+            let percent = (ratio - 1) * 100
+            return (percent >= 0 ? "+" : "") + PlainText.number(percent, places: 1) + " %"
+        }
     }
 
-    /// The change with its interval.
-    package var changeText: String {
-        if let ratio { return "\(change(ratio.estimate)) [\(change(ratio.low)), \(change(ratio.high))]" }
-        guard let difference else { return "" }
-        return
-            "\(quantity.text(difference.estimate)) [\(quantity.text(difference.low)), \(quantity.text(difference.high))]"
+    private static func text(_ interval: Statistics.Interval, _ text: (Double) -> String) -> String {
+        "\(text(interval.estimate)) [\(text(interval.low)), \(text(interval.high))]"
     }
 
     /// The adjusted probability, as tables show it.
@@ -205,9 +208,10 @@ package struct Judge: Sendable {
             )
         }
         guard let difference = row.difference else { return }
-        let isRelevant =
-            abs(difference.estimate) >= row.quantity.floor
-            && (row.ratio.map { max($0.estimate, 1 / $0.estimate) >= 1 + relevant } ?? (difference.estimate != 0))
+        let isSmall = abs(difference.estimate) < row.quantity.floor
+        let isChange =
+            row.ratio.map { max($0.estimate, 1 / $0.estimate) >= 1 + relevant } ?? (difference.estimate != 0)
+        let isRelevant = isChange && !isSmall
         let isSignificant = (row.adjustedP ?? 1) <= Self.significance
         let isCertain =
             row.ratio.map { $0.low > 1 || $0.high < 1 } ?? (difference.low > 0 || difference.high < 0)
@@ -220,22 +224,23 @@ package struct Judge: Sendable {
             }
             return
         }
-        // All values of one side are above all of the other's, and yet there are too few for a proof.
-        if isRelevant, isCertain, abs(row.effect ?? 0) > 0.999 {
-            let (unit, remedy) =
-                evidence.method == .run
-                ? ("runs", "use two more --rounds") : ("units", "use more workers or a longer --window")
-            return refuse(
-                "too few points", "the sides do not overlap, but so few \(unit) could do so by chance: \(remedy)")
-        }
+        if isRelevant, isCertain { return refuse("not proved", proof(row, evidence)) }
+        if isChange, isCertain { row.reason = "below \(row.quantity.text(row.quantity.floor))" }
         // A difference that is irrelevant whatever its true size is none.
         if max(abs(difference.low), abs(difference.high)) <= row.quantity.floor { return }
-        if isSignificant, !isCertain, isRelevant { return refuse(coarse(row, evidence).0, coarse(row, evidence).1) }
+        let isCoarse = isCoarse(row, evidence)
+        func refuseCoarse() {
+            refuse("buckets too wide", "the mean is exact; native histograms tell quantiles more precisely")
+        }
+        if isSignificant, isRelevant {
+            return isCoarse
+                ? refuseCoarse()
+                : refuse("too noisy", "more units: the ranks differ, but the medians' interval does not exclude 1")
+        }
         let reach = row.ratio.map { max($0.high / $0.estimate, $0.estimate / $0.low) }
         guard let reach, reach > Self.widest else { return }
-        if isCoarse(row, evidence) { return refuse(coarse(row, evidence).0, coarse(row, evidence).1) }
-        let units = min(
-            measured(row, evidence)?.baseline.units.count ?? 0, measured(row, evidence)?.candidate.units.count ?? 0)
+        if isCoarse { return refuseCoarse() }
+        let units = units(row, evidence)
         let excess = Statistics.logarithm(reach) / Statistics.logarithm(Self.widest)
         let factor = excess * excess
         let needed = Int((Double(units) * min(1000, factor)).rounded(.up))
@@ -244,6 +249,28 @@ package struct Judge: Sendable {
             ? "about \(max(units + 1, needed)) --rounds, or a longer --duration on a quieter machine"
             : "a window about \(PlainText.number(min(1000, factor), places: 1)) times as long, or more workers"
         refuse("too noisy", help)
+    }
+
+    /// What would make the test as sure as the interval.
+    private func proof(_ row: Row, _ evidence: Evidence) -> String {
+        let units = units(row, evidence)
+        let correction = (row.adjustedP ?? 1) / (row.p ?? 1)
+        let needed = Statistics.unitsNeeded(units: units, p: row.p ?? 1, limit: Self.significance / correction)
+        let help =
+            switch evidence.method {
+            case .run: "about \(needed) --rounds"
+            case .workers: "about \(needed) workers a side, or a longer window"
+            case .stretches:
+                "a window about \(PlainText.number(Double(needed) / Double(units), places: 1)) times as long"
+            }
+        return """
+            the interval excludes equality, as that of one in twenty quantities does by chance; \(help) would tell
+            """
+    }
+
+    private func units(_ row: Row, _ evidence: Evidence) -> Int {
+        let measured = measured(row, evidence)
+        return min(measured?.baseline.units.count ?? 0, measured?.candidate.units.count ?? 0)
     }
 
     private func measured(_ row: Row, _ evidence: Evidence) -> Evidence.Measured? {
@@ -255,12 +282,6 @@ package struct Judge: Sendable {
         guard let measured = measured(row, evidence), measured.baseline.lows != nil else { return false }
         let values = measured.baseline
         return values.lowMedian <= 0 || values.highMedian / values.lowMedian > Self.widest
-    }
-
-    private func coarse(_ row: Row, _ evidence: Evidence) -> (String, String) {
-        isCoarse(row, evidence)
-            ? ("buckets too wide", "the mean is exact; native histograms tell quantiles more precisely")
-            : ("too noisy", "more units: the ranks differ, but the interval of the medians does not exclude 1")
     }
 
     // MARK: The whole
@@ -310,8 +331,11 @@ package struct Judge: Sendable {
         }
         for side in [a, b] where side.missing > 0.5 {
             refuse(
-                "\(percent(side.missing)) of \(side.name)'s samples are missing",
-                "see whether Prometheus could scrape it: up{}, and the page Targets")
+                "\(PlainPercent.text(side.missing)) of \(side.name)'s samples are missing",
+                """
+                if it is younger than the window, use a shorter --window; otherwise see whether Prometheus could scrape \
+                it: up{}, and the page Targets
+                """)
         }
         return result
     }
@@ -320,9 +344,21 @@ package struct Judge: Sendable {
         var result: [String] = []
         let (a, b) = (evidence.baseline, evidence.candidate)
         if a.name == b.name { result.append("both sides are \(a.name): differences are chance") }
+        func confound(_ what: String, _ first: [String], _ second: [String]) {
+            guard !first.isEmpty, !second.isEmpty, first != second else { return }
+            result.append(
+                """
+                the sides ran different \(what) as well, \(first.joined(separator: ", ")) and \
+                \(second.joined(separator: ", ")): a difference may come from that
+                """)
+        }
+        if evidence.by != "backend" {
+            confound("backends", a.backends, b.backends)
+            if evidence.by != "version" { confound("versions of Muster", a.versions, b.versions) }
+        }
         for side in [a, b] {
             if side.missing > 0.05, side.missing <= 0.5 {
-                result.append("\(percent(side.missing)) of \(side.name)'s samples are missing")
+                result.append("\(PlainPercent.text(side.missing)) of \(side.name)'s samples are missing")
             }
             for (reason, count) in side.restarts.sorted(by: { $0.key < $1.key }) where count > 0 {
                 result.append("\(side.name): \(PlainText.count(count, "restart")) of workers, reason \(reason)")
@@ -352,6 +388,4 @@ package struct Judge: Sendable {
     private func list(_ numbers: [Int]) -> String {
         Set(numbers).sorted().map { "\($0)" }.joined(separator: ", ")
     }
-
-    private func percent(_ share: Double) -> String { PlainText.number(share * 100, places: 1) + " %" }
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import FoundationEssentials
+import MusterPlatform
 
 extension Report {
     /// The report as JSON: everything that was measured and what it says, in an order that does not change.
@@ -64,7 +65,7 @@ extension Report {
             Medians; the change from \(evidence.baseline.name) to \(evidence.candidate.name) with its 95 % confidence \
             interval (bootstrap of whole units; the unit is a \(unit)); p of Mann and Whitney's test, corrected for \
             \(rows.count { $0.p != nil }) comparisons after Benjamini and Hochberg. ~ stands for no significant \
-            difference of \(PlainPercent.text(relevant)) or more.
+            difference of \(PlainPercent.text(relevant)) or more, or one that is too small to matter.
             """
     }
 
@@ -116,8 +117,5 @@ extension Condition.Outcome {
 
 /// A share in percent.
 enum PlainPercent {
-    static func text(_ share: Double) -> String {
-        let percent = (share * 1000).rounded() / 10
-        return percent == percent.rounded() ? "\(Int(percent)) %" : "\(percent) %"
-    }
+    static func text(_ share: Double) -> String { PlainText.number(share * 100, places: 1) + " %" }
 }

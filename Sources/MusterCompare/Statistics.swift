@@ -133,6 +133,17 @@ package enum Statistics {
         return result
     }
 
+    /// How many units a side would give a probability of at most `limit`, if their ranks differed as those of `units`
+    /// with the probability `p` do: the deviation grows with the root of their number. Sides that do not overlap need as
+    /// many as make the exact test's least probability small enough.
+    package static func unitsNeeded(units: Int, p: Double, limit: Double) -> Int {
+        func least(_ units: Int) -> Double { 2 / choose(Double(units), Double(units)) }
+        let factor = p <= least(units) * 1.001 ? 1 : normalQuantile(limit / 2) / normalQuantile(min(0.9, p) / 2)
+        var needed = max(units + 1, Int(min(1000, (Double(units) * factor * factor).rounded(.up))))
+        while needed < 1000, least(needed) > limit { needed += 1 }
+        return needed
+    }
+
     // MARK: Intervals
 
     /// The ratio of the sides' medians (second to first) and their difference, each with an interval that holds the
@@ -229,19 +240,27 @@ package enum Statistics {
 
     private static func normalTail(_ z: Double) -> Double { erfc(z / 2.0.squareRoot()) / 2 }
 
+    /// The deviation beyond which lies a share `tail` of a normal distribution.
+    private static func normalQuantile(_ tail: Double) -> Double { bisect { normalTail($0) > tail } }
+
+    /// The largest number from 0 to 1000 up to which something holds.
+    private static func bisect(_ holds: (Double) -> Bool) -> Double {
+        var low = 0.0
+        var high = 1e3
+        for _ in 0..<100 {
+            let middle = (low + high) / 2
+            if holds(middle) { low = middle } else { high = middle }
+        }
+        return high
+    }
+
     /// The probability of a value of Student's t at least so far from zero.
     package static func studentTail(_ t: Double, _ freedom: Double) -> Double {
         incompleteBeta(freedom / 2, 0.5, freedom / (freedom + t * t))
     }
 
     private static func studentQuantile(_ q: Double, _ freedom: Double) -> Double {
-        var low = 0.0
-        var high = 1e3
-        for _ in 0..<100 {
-            let middle = (low + high) / 2
-            if studentTail(middle, freedom) / 2 > 1 - q { low = middle } else { high = middle }
-        }
-        return high
+        bisect { studentTail($0, freedom) / 2 > 1 - q }
     }
 
     /// The regularised incomplete beta function, by its continued fraction.

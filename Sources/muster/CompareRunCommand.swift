@@ -2,6 +2,7 @@
 
 import ArgumentParser
 import Glibc
+import Muster
 import MusterCommand
 import MusterCompare
 import MusterPlatform
@@ -137,6 +138,13 @@ struct CompareRunCommand: ParsableCommand {
         try options.finish(evidence(names, runs))
     }
 
+    /// What the sides differ in: the backend, or else the variables that `--set-backend` names.
+    private func difference(_ names: (String, String)) -> String {
+        let backends = [BackendType.cooperative, .threading].map(\.rawValue)
+        if setBackend.isEmpty || (backends.contains(names.0) && backends.contains(names.1)) { return "backend" }
+        return setBackend.map { $0.prefix { $0 != "=" } }.joined(separator: ", ")
+    }
+
     private func evidence(
         _ names: (String, String), _ runs: ([ProgramRun.Result], [ProgramRun.Result])
     ) throws -> Evidence {
@@ -145,14 +153,14 @@ struct CompareRunCommand: ParsableCommand {
         var setting = [
             Evidence.Fact("program", program.joined(separator: " ")),
             Evidence.Fact(
-                "backend by", (setBackend.isEmpty ? ["MUSTER_BACKEND={}"] : setBackend).joined(separator: " ")),
+                "sides by", (setBackend.isEmpty ? ["MUSTER_BACKEND={}"] : setBackend).joined(separator: " ")),
             Evidence.Fact(
                 "runs", "\(rounds) a side, interleaved, \(duration.text) each after \(warmUp.text) of warm-up"),
         ]
         if let load { setting.append(Evidence.Fact("load", load)) }
         setting.append(Evidence.Fact("machine", "\(sysconf(Int32(_SC_NPROCESSORS_ONLN))) processors"))
         var evidence = Evidence(
-            method: .run, by: "backend", setting: setting, baseline: side(names.0, runs.0),
+            method: .run, by: difference(names), setting: setting, baseline: side(names.0, runs.0),
             candidate: side(names.1, runs.1), measured: [], notes: [])
         evidence.measured = measures.map { measure in
             Evidence.Measured(
@@ -194,14 +202,14 @@ struct CompareRunCommand: ParsableCommand {
 }
 
 /// A line on a terminal that says how far it is; nothing in a pipe.
-private final class Progress {
-    private let isShown = isatty(STDERR_FILENO) == 1
+private struct Progress {
+    /// `nil` in a pipe.
+    private let width = Terminal.width(of: STDERR_FILENO)
 
     func show(_ text: String) {
-        if isShown { Terminal.progress("\r\u{1B}[K\(text)") }
+        // What wraps is not erased.
+        if let width { Terminal.progress("\r\u{1B}[K\(text.prefix(width - 1))") }
     }
 
-    func clear() {
-        if isShown { Terminal.progress("\r\u{1B}[K") }
-    }
+    func clear() { show("") }
 }

@@ -88,7 +88,13 @@ final class ProgramRun {
         ProtobufExposition(), TextExposition()
     )
     private let target: StatusTarget
+    /// All of them until the end, so that each has an identity of its own.
     private var children: [ChildProcess] = []
+    private let notices: NotificationSocket
+    /// Whether the program has used it.
+    private var speaks = false
+    /// Its other end is this process' alone, so that it ends with it, however that dies.
+    private let lifeline: (read: OwnedDescriptor, write: OwnedDescriptor)
 
     init(_ plan: ProgramPlan, side: String, signals: WatchSignals, say: @escaping (String) -> Void) throws {
         self.plan = plan
@@ -102,11 +108,19 @@ final class ProgramRun {
         folder = String(decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
         port = try Self.freePort()
         target = try StatusTarget(parsing: plan.endpoint ?? "unix:\(folder)/endpoint")
+        var ends: [Int32] = [-1, -1]
+        guard pipe(&ends) == 0 else { throw Problem.system("\(SystemError("pipe"))") }
+        lifeline = (OwnedDescriptor(ends[0]), OwnedDescriptor(ends[1]))
+        do {
+            notices = try NotificationSocket(path: "\(folder)/notify")
+        } catch {
+            throw Problem.system("\(folder)/notify: \(error)")
+        }
     }
 
     deinit {
         for child in children { child.killGroup() }
-        for name in ["endpoint", "program", "load", "log"] { unlink("\(folder)/\(name)") }
+        for name in ["endpoint", "notify", "program", "load", "log"] { unlink("\(folder)/\(name)") }
         rmdir(folder)
     }
 
@@ -118,8 +132,7 @@ final class ProgramRun {
         let begun = MonotonicInstant.now
         let program = try start()
         do {
-            try waitUntilReady(program, since: begun)
-            let startSeconds = begun.duration(to: .now).inSeconds
+            let startSeconds = begun.duration(to: try whenReady(program, since: begun)).inSeconds
             var result = try measure(program)
             if !result.blocks.isEmpty { result.blocks[0].gauges["start_seconds"] = startSeconds }
             if plan.killsWorker, let seconds = try restartSeconds(program), !result.blocks.isEmpty {
@@ -143,6 +156,7 @@ final class ProgramRun {
         }
         var environment = ProcessEnvironment.inherited
         environment["MUSTER_ENDPOINT_ADDRESS"] = "unix:\(folder)/endpoint"
+        environment["NOTIFY_SOCKET"] = "\(folder)/notify"
         for entry in plan.setBackend.map({ filled($0, "{}", side) }) + plan.variables.map(filled) {
             let parts = entry.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
             environment[String(parts[0])] = parts.count > 1 ? String(parts[1]) : ""
@@ -151,13 +165,17 @@ final class ProgramRun {
     }
 
     private func spawn(_ words: [String], output: String, _ environment: ProcessEnvironment) throws -> ChildProcess {
-        // The shell leaves the program its place, with its output in a file.
-        let script = "exec \"$@\" </dev/null >\"$0\" 2>&1"
+        // The shell leaves the program its place, with its output in a file. A guard, which is in the program's group
+        // but is not its child, ends the group when this process has died without doing so.
+        let script = """
+            ( ( trap '' HUP INT TERM; read -r _ <&3; rm -rf "${0%/*}"; kill -KILL 0 ) & ) </dev/null >/dev/null 2>&1
+            exec "$@" 3<&- </dev/null >"$0" 2>&1
+            """
         do {
             let child = try ChildProcess.spawn(
                 SpawnRequest(
                     executable: "/bin/sh", title: "sh", arguments: ["-c", script, "\(folder)/\(output)"] + words,
-                    environment: environment))
+                    environment: environment, descriptors: [lifeline.read.rawValue]))
             children.append(child)
             return child
         } catch {
@@ -174,7 +192,6 @@ final class ProgramRun {
         child.killGroup()
         let last = MonotonicInstant.now.advanced(by: .seconds(5))
         while wait(for: child, until: last) {}
-        children.removeAll { $0 === child }
     }
 
     /// Waits for the end of a process, for so long at most. Returns whether the user wants an end before that.
@@ -184,7 +201,7 @@ final class ProgramRun {
             guard left > .zero else { return false }
             // Where the system has no descriptor of the process, it is asked for now and then.
             let pause = child.descriptor == nil ? min(left, .milliseconds(10)) : left
-            if signals.wait(for: pause, orReadable: child.descriptor?.rawValue) == .ended { return true }
+            if signals.wait(for: pause, orReadable: [child.descriptor?.rawValue ?? -1]) == .ended { return true }
         }
         return false
     }
@@ -207,30 +224,51 @@ final class ProgramRun {
         return nil
     }
 
-    private func waitUntilReady(_ program: ChildProcess, since begun: MonotonicInstant) throws {
+    /// When the program was ready: when it said so, as Muster does by sd_notify(3) once every worker is, and `/readyz`
+    /// passed. A program that does not say it is asked, for each question costs it something.
+    private func whenReady(_ program: ChildProcess, since begun: MonotonicInstant) throws -> MonotonicInstant {
         let seconds = plan.startTimeout.text
         var found: String?
+        var said: MonotonicInstant?
+        var passed: MonotonicInstant?
+        var hasFailedSince = false
         while true {
             if let status = status(of: program) {
                 throw Problem.ended(side: side, status: status, during: "its start", log: log("program"))
             }
-            if case .success(let answer) = get("/readyz") {
-                if answer.status == 200 { return }
-                found = String(decoding: answer.body.prefix(2000), as: UTF8.self)
+            if notices.receive().contains("READY=1") { said = said ?? .now }
+            if passed == nil {
+                if case .success(let answer) = get("/readyz") {
+                    if answer.status == 200 { passed = hasFailedSince ? .now : said ?? .now }
+                    found = String(decoding: answer.body.prefix(2000), as: UTF8.self)
+                }
+                hasFailedSince = said != nil
             }
-            if begun.duration(to: .now) > plan.startTimeout {
+            let elapsed = begun.duration(to: .now)
+            if let passed {
+                if let said {
+                    speaks = true
+                    return max(said, passed)
+                }
+                // One that speaks would have done it by now.
+                if elapsed > begun.duration(to: passed) * 2 + .milliseconds(100) { return passed }
+            } else if elapsed > plan.startTimeout {
                 if let found { throw Problem.notReady(side: side, seconds: seconds, found: found) }
                 throw Problem.noEndpoint(side: side, seconds: seconds, log: log("program"))
             }
-            try rest(.milliseconds(2))
+            try rest(Self.pause(after: elapsed), orReadable: notices.descriptor, program.descriptor)
         }
     }
 
-    /// Waits, unless the user ends it.
-    private func rest(_ duration: Duration) throws {
+    /// How long not to ask again: a tenth of the time that is measured.
+    private static func pause(after elapsed: Duration) -> Duration { max(.milliseconds(10), elapsed / 10) }
+
+    /// Waits, unless the user ends it; or until one of the descriptors is readable.
+    private func rest(_ duration: Duration, orReadable others: OwnedDescriptor?...) throws {
         let end = MonotonicInstant.now.advanced(by: duration)
         while true {
-            switch signals.wait(for: max(.zero, MonotonicInstant.now.duration(to: end))) {
+            let left = max(.zero, MonotonicInstant.now.duration(to: end))
+            switch signals.wait(for: left, orReadable: others.map { $0?.rawValue ?? -1 }) {
             case .due: return
             case .ended: throw Problem.interrupted
             case .suspended: kill(getpid(), SIGSTOP)
@@ -248,6 +286,8 @@ final class ProgramRun {
             let load = try startLoad(for: plan.warmUp)
             try rest(plan.warmUp)
             if let load { end(load) }
+            // Some tools append to it.
+            unlink("\(folder)/log")
         }
         let load = try startLoad(for: plan.duration)
         let count = max(2, min(12, Int(plan.duration.inSeconds / 0.5)))
@@ -332,16 +372,23 @@ final class ProgramRun {
             let worker = answer.firstWorker
         else { return nil }
         say("killing a worker")
+        _ = notices.receive()
         let begun = MonotonicInstant.now
         kill(worker, SIGKILL)
-        while begun.duration(to: .now) < .seconds(10) {
+        // A program that speaks says how many of its workers are ready whenever that changes.
+        var said: MonotonicInstant?
+        while true {
+            let elapsed = begun.duration(to: .now)
+            guard elapsed < .seconds(10) else { return nil }
+            let pause = speaks && said == nil ? .seconds(1) : Self.pause(after: elapsed)
+            try rest(pause, orReadable: notices.descriptor)
+            let now = MonotonicInstant.now
+            if !notices.receive().isEmpty { said = now }
             let metrics = try snapshot()
             if restarts(metrics) > restarts(before), ready(metrics) >= ready(before) {
-                return begun.duration(to: .now).inSeconds
+                return begun.duration(to: said ?? now).inSeconds
             }
-            try rest(.milliseconds(1))
         }
-        return nil
     }
 
     private func snapshot() throws -> Snapshot {
@@ -395,81 +442,26 @@ final class ProgramRun {
     }
 }
 
-/// A process and all that descend from it, as `/proc` shows them.
-struct ProcessTree {
-    let pids: [Int32]
+/// Where a program says by sd_notify(3) how it is.
+private final class NotificationSocket {
+    let descriptor: OwnedDescriptor
 
-    init(_ root: Int32) {
-        var found = [root]
-        var next = 0
-        while next < found.count {
-            let text = SmallFile.beginning(of: "/proc/\(found[next])/task/\(found[next])/children") ?? ""
-            found += text.split(separator: " ").compactMap { Int32($0) }
-            next += 1
+    init(path: String) throws(SystemError) {
+        let type = Int32(SOCK_DGRAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue) | Int32(SOCK_NONBLOCK.rawValue)
+        let socket = socket(AF_UNIX, type, 0)
+        guard socket >= 0 else { throw SystemError("socket") }
+        descriptor = OwnedDescriptor(socket)
+        guard UnixSocketAddress.with(path.utf8, { bind(socket, $0, $1) }) == 0 else { throw SystemError("bind") }
+    }
+
+    /// The lines of the messages that have come since.
+    func receive() -> [String] {
+        var lines: [String] = []
+        var bytes = [UInt8](repeating: 0, count: 4096)
+        while true {
+            let count = recv(descriptor.rawValue, &bytes, bytes.count, 0)
+            guard count > 0 else { return lines }
+            lines += String(decoding: bytes[..<count], as: UTF8.self).split(separator: "\n").map(String.init)
         }
-        pids = found
-    }
-
-    /// Proportional memory; `nil` where it may not be read.
-    var pss: Double? {
-        var sum = 0.0
-        for pid in pids {
-            guard let line = lines("/proc/\(pid)/smaps_rollup").first(where: { $0.hasPrefix("Pss:") }),
-                let kilobytes = line.split(separator: " ").dropFirst().first.flatMap({ Double($0) })
-            else { continue }
-            sum += kilobytes * 1024
-        }
-        return sum > 0 ? sum : nil
-    }
-
-    /// Of the threads that live now.
-    var contextSwitches: Double {
-        var sum = 0.0
-        for pid in pids {
-            guard let folder = opendir("/proc/\(pid)/task") else { continue }
-            defer { closedir(folder) }
-            while let entry = readdir(folder) {
-                let name = withUnsafePointer(to: &entry.pointee.d_name) {
-                    $0.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) }
-                }
-                guard name.first != "." else { continue }
-                for line in lines("/proc/\(pid)/task/\(name)/status") where line.contains("ctxt_switches") {
-                    sum += line.split(whereSeparator: \.isWhitespace).last.flatMap { Double($0) } ?? 0
-                }
-            }
-        }
-        return sum
-    }
-
-    /// User and system time.
-    var cpuSeconds: Double {
-        pids.reduce(0) { sum, pid in
-            let text = SmallFile.beginning(of: "/proc/\(pid)/stat") ?? ""
-            // The name, which may hold spaces, ends with the last bracket.
-            let fields = text.split(separator: ")").last?.split(separator: " ") ?? []
-            guard fields.count > 12 else { return sum }
-            return sum + ((Double(fields[11]) ?? 0) + (Double(fields[12]) ?? 0)) / Double(sysconf(Int32(_SC_CLK_TCK)))
-        }
-    }
-
-    private func lines(_ path: String) -> [Substring] {
-        (SmallFile.beginning(of: path) ?? "").split(separator: "\n")
-    }
-}
-
-/// How long the machine's processors have worked and rested.
-struct SystemLoad {
-    private let total: Double
-    private let idle: Double
-
-    static var now: SystemLoad {
-        let line = (SmallFile.beginning(of: "/proc/stat") ?? "").prefix { $0 != "\n" }
-        let fields = line.split(separator: " ").dropFirst().prefix(8).map { Double($0) ?? 0 }
-        return SystemLoad(total: fields.reduce(0, +), idle: fields.count > 4 ? fields[3] + fields[4] : 0)
-    }
-
-    func busy(since earlier: SystemLoad) -> Double {
-        let time = total - earlier.total
-        return time > 0 ? 1 - (idle - earlier.idle) / time : 0
     }
 }

@@ -149,12 +149,12 @@ struct WatchSignals {
 
     /// Waits for a signal, for so long at most.
     ///
-    /// - Parameter other: A descriptor that ends the wait as well when it is readable.
-    func wait(for limit: Duration, orReadable other: Int32? = nil) -> Watch.Event {
+    /// - Parameter others: Descriptors that end the wait as well when they are readable; negative ones are none.
+    func wait(for limit: Duration, orReadable others: [Int32] = []) -> Watch.Event {
         let end = ContinuousClock.now.advanced(by: limit)
         while true {
             let left = max(.zero, end - ContinuousClock.now)
-            var waits = [descriptor ?? -1, other ?? -1].map { pollfd(fd: $0, events: Int16(POLLIN), revents: 0) }
+            var waits = ([descriptor ?? -1] + others).map { pollfd(fd: $0, events: Int16(POLLIN), revents: 0) }
             let (seconds, attoseconds) = left.components
             let milliseconds = min(
                 Int64(Int32.max), seconds * 1000 + (attoseconds + 999_999_999_999_999) / 1_000_000_000_000_000)
@@ -191,6 +191,13 @@ enum Terminal {
             return (columns, 0)
         }
         return isOutput ? (80, 24) : (endless, 0)
+    }
+
+    /// How wide a terminal is; `nil` for what is none.
+    static func width(of descriptor: Int32) -> Int? {
+        guard isatty(descriptor) == 1 else { return nil }
+        var size = winsize()
+        return ioctl(descriptor, UInt(TIOCGWINSZ), &size) == 0 && size.ws_col > 0 ? Int(size.ws_col) : 80
     }
 
     /// The time of day.

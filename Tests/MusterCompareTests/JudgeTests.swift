@@ -43,6 +43,15 @@ import Testing
         #expect(interval.low <= ratio && ratio <= interval.high)
     }
 
+    @Test("A change is told in percent, or as ratios where one of them is large")
+    func changes() throws {
+        var row = Row(quantity: try quantity("cpu"), outcome: .alike)
+        row.ratio = Statistics.Interval(estimate: 1.2, low: 0.9, high: 1.5)
+        #expect(row.changeText == "+20 % [-10 %, +50 %]")
+        row.ratio = Statistics.Interval(estimate: 1.2, low: 0.4, high: 1.5)
+        #expect(row.changeText == "1.2x [0.4x, 1.5x]")
+    }
+
     @Test("More requests a second are better, more threads only different")
     func directions() throws {
         #expect(try row(evidence(ratio: 2, name: "requests")).outcome == .better)
@@ -75,6 +84,20 @@ import Testing
         #expect(try row(small).outcome == .alike)
     }
 
+    @Test("A large change of a small value is told to be below what matters")
+    func belowTheFloor() throws {
+        let small = try row(
+            evidence(ratio: 2) { evidence in
+                let values = { (value: Double) in
+                    Evidence.Values(
+                        (0..<6).map { unit in (0..<8).map { Observation(value + Double(unit * 8 + $0) * 1e-8) } })
+                }
+                evidence.measured[0].baseline = values(7e-6)
+                evidence.measured[0].candidate = values(14e-6)
+            })
+        #expect(small.outcome == .alike && small.word == "~ below 20 µs")
+    }
+
     @Test("Three runs a side are too few, and the row says how many are needed")
     func tooFew() throws {
         let row = try row(evidence(ratio: 2, units: 3))
@@ -82,10 +105,11 @@ import Testing
         #expect(row.remedy?.contains("3 of 5 runs") == true)
     }
 
-    @Test("Sides that do not overlap, among many that are alike, are not called alike for want of runs")
-    func separated() throws {
-        let report = Judge(relevant: 0.05, conditions: []).report(
+    /// A relevant difference whose interval excludes 1, among nineteen quantities that are alike.
+    private func unproved(_ method: Evidence.Method = .run) throws -> Report {
+        Judge(relevant: 0.05, conditions: [try Condition(parsing: "threads differs", names: ["threads"])]).report(
             try evidence { evidence in
+                evidence.method = method
                 let threads = { (count: Double) in Evidence.Values((0..<5).map { _ in [Observation(count)] }) }
                 let alike = Evidence.Values((0..<5).map { [Observation(Double($0 + 100))] })
                 evidence.measured = Measure.all.prefix(19).map {
@@ -94,9 +118,31 @@ import Testing
                 evidence.measured.append(
                     .init(quantity: try quantity("threads"), baseline: threads(2), candidate: threads(14)))
             })
+    }
+
+    @Test("A difference that the interval shows and the corrected test does not is not called alike in any format")
+    func notProved() throws {
+        let report = try unproved()
         let row = try #require(report.rows.last)
-        #expect(row.outcome == .noVerdict && row.reason == "too few points")
-        #expect(row.remedy?.contains("--rounds") == true)
+        #expect(row.outcome == .noVerdict && row.word == "not proved")
+        #expect((row.adjustedP ?? 0) > 0.05 && (row.ratio?.low ?? 0) > 1)
+        #expect(report.summary.contains("1 without a verdict"))
+        #expect(report.conditions.map(\.outcome) == [.undecided])
+        let remedies = report.remedies.filter { $0.names == ["threads"] && $0.reason == "not proved" }
+        #expect(remedies.count == 1)
+        // Twenty times 2 of C(12, 6) = 924 ways is 0.043.
+        #expect(remedies.first?.remedy.contains("about 6 --rounds would tell") == true, "\(remedies)")
+        for text in [try report.json(), report.markdown(), report.html()] {
+            #expect(text.contains("not proved") && text.contains("about 6 --rounds would tell"))
+        }
+    }
+
+    @Test(
+        "From Prometheus more workers would prove it, or a longer window",
+        arguments: [Evidence.Method.workers, .stretches])
+    func notProvedByPrometheus(method: Evidence.Method) throws {
+        let remedy = try #require(try unproved(method).rows.last?.remedy)
+        #expect(remedy.contains(method == .workers ? "about 6 workers a side" : "a window about 1.2 times as long"))
     }
 
     @Test("Values that scatter widely get no verdict, and a number of rounds that would help")
@@ -179,6 +225,18 @@ import Testing
             })
         #expect(report.notes.contains("threading: 2 restarts of workers, reason signal"))
         #expect(report.notes.contains("cooperative: health checks changed 1 time"))
+    }
+
+    @Test("What the sides differ in besides is told")
+    func confounded() throws {
+        let report = Judge(relevant: 0.05, conditions: []).report(
+            try evidence { evidence in
+                evidence.by = "zone"
+                (evidence.baseline.versions, evidence.candidate.versions) = (["0.1.0"], ["0.2.0"])
+            })
+        #expect(report.refusals.isEmpty)
+        #expect(report.notes.contains { $0.contains("different backends as well, cooperative and threading") })
+        #expect(report.notes.contains { $0.contains("different versions of Muster as well, 0.1.0 and 0.2.0") })
     }
 
     @Test("Twenty identical comparisons of twenty quantities give at most one with a verdict other than alike")

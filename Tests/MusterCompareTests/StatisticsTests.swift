@@ -119,6 +119,25 @@ import Testing
         }
         #expect(found >= runs / 2, "found \(found) of \(runs)")
     }
+
+    @Test("As many units as are said to be needed find the difference in about half of the simulated comparisons")
+    func unitsNeeded() {
+        #expect(Statistics.unitsNeeded(units: 5, p: 2.0 / 252, limit: 0.05 / 20) == 6)
+        #expect(Statistics.unitsNeeded(units: 5, p: 0.5, limit: 0.05) > 40)
+        var simulation = Simulation(seed: 21)
+        let limit = 0.0025
+        func probability(_ units: Int) -> Double {
+            Statistics.rankTest(
+                simulation.side(units: units, blocks: 6, resemblance: 0.3),
+                simulation.side(units: units, blocks: 6, resemblance: 0.3, ratio: 1.1)
+            ).p
+        }
+        let typical = Statistics.median((0..<200).map { _ in probability(5) })
+        #expect(typical > limit)
+        let needed = Statistics.unitsNeeded(units: 5, p: typical, limit: limit)
+        let found = (0..<200).count { _ in probability(needed) <= limit }
+        #expect((70...170).contains(found), "\(needed) units found \(found) of 200")
+    }
 }
 
 /// Values with a known truth.

@@ -78,6 +78,18 @@ struct CompareRunTests {
     }
 
     @Test(
+        "Two values of another variable are compared",
+        .enabled(if: testProgram != nil, "build muster-test-program first"))
+    func variable() async throws {
+        let report = try report(
+            try await compare(
+                work: "cooperative:20ms", "--rounds", "1", "--baseline", "1", "--candidate", "4",
+                variable: "MALLOC_ARENA_MAX={}"))
+        #expect(report.refusals.isEmpty, "\(report.refusals)")
+        #expect(report.evidence.by == "MALLOC_ARENA_MAX")
+    }
+
+    @Test(
         "Both sides on one backend are refused, with the remedy",
         .enabled(if: testProgram != nil, "build muster-test-program first"))
     func sameBackend() async throws {
@@ -112,6 +124,38 @@ struct CompareRunTests {
         #expect(run.errors.contains("plugins"), "\(run.errors)")
     }
 
+    @Test(
+        "A program that does not say when it is ready is asked",
+        .enabled(if: testProgram != nil, "build muster-test-program first"))
+    func silent() async throws {
+        let run = try await MusterCommandLine.run(
+            "compare", "run", "--duration", "1s", "--rounds", "1", "--warm-up", "0s", "--format", "json",
+            "--set-backend", "TEST_BACKEND={}", "--", "/usr/bin/env", "-u", "NOTIFY_SOCKET",
+            try #require(Self.testProgram), "--quiet")
+        let report = try report(run)
+        for name in ["start_time", "restart_time"] {
+            let row = try row(name, report)
+            #expect((row.baseline ?? 0) > 0 && (row.candidate ?? 0) > 0, "\(row)")
+        }
+    }
+
+    @Test(
+        "Progress fits the terminal, so that it is erased",
+        .enabled(if: testProgram != nil, "build muster-test-program first"),
+        .enabled(if: find("script") != nil, "install script(1)"))
+    func progress() async throws {
+        let program = try #require(Self.testProgram)
+        let terminal = try PseudoTerminal(
+            """
+            compare run --duration 1s --rounds 1 --warm-up 0s --no-restart --set-backend 'TEST_BACKEND={}' \
+            -- '\(program)' --in-process --quiet
+            """, columns: 24, rows: 24)
+        #expect(try await terminal.status() == 0)
+        let lines = terminal.output.components(separatedBy: "\r\u{1B}[K").dropFirst().dropLast()
+        #expect(lines.contains { $0.hasPrefix("round 1 of 1, threading") })
+        #expect(lines.allSatisfy { $0.count < 24 }, "\(lines)")
+    }
+
     @Test("Ctrl-C ends the program, too")
     func interrupt() async throws {
         let folder = try TemporaryFolder()
@@ -128,13 +172,74 @@ struct CompareRunTests {
         #expect(kill(pid, 0) == -1 && errno == ESRCH)
     }
 
+    @Test("The program, what it has started and its files go with a comparison that is killed")
+    func killed() async throws {
+        let folder = try TemporaryFolder()
+        let file = folder.path("pids")
+        let temporary = folder.path("tmp")
+        try FileManager.default.createDirectory(atPath: temporary, withIntermediateDirectories: false)
+        let command = try MusterCommandLine.start(
+            [
+                "compare", "run", "--", "/bin/sh", "-c",
+                "sleep 600 & echo $$ $! >\(file).new; mv \(file).new \(file); exec sleep 600",
+            ], environment: ["TMPDIR": temporary])
+        let pids = try await eventually("the program's processes") {
+            (try? String(contentsOfFile: file, encoding: .utf8)).map { text in
+                text.split(whereSeparator: \.isWhitespace).compactMap { Int32($0) }
+            }
+        }
+        #expect(try FileManager.default.contentsOfDirectory(atPath: temporary).count == 1)
+        kill(command.pid, SIGKILL)
+        for pid in pids { try await eventually("the end of \(pid)") { ProcessFiles(pid: pid).isRunning ? nil : () } }
+        #expect(pids.count == 2)
+        try await eventually("no file") {
+            try FileManager.default.contentsOfDirectory(atPath: temporary).isEmpty ? () : nil
+        }
+    }
+
+    @Test(
+        "The load goes with a comparison that is killed, too, and so do the workers",
+        .enabled(if: testProgram != nil, "build muster-test-program first"))
+    func killedUnderLoad() async throws {
+        let program = try #require(Self.testProgram)
+        let folder = try TemporaryFolder()
+        let file = folder.path("pid")
+        let command = try MusterCommandLine.start(
+            [
+                "compare", "run", "--warm-up", "0s", "--load",
+                "sleep 600 & echo $! >\(file).new; mv \(file).new \(file); sleep 600", "--", program, "--quiet",
+            ])
+        let load = try await eventually("the load's pid") {
+            (try? String(contentsOfFile: file, encoding: .utf8)).flatMap {
+                Int32($0.trimmingCharacters(in: .whitespacesAndNewlines))
+            }
+        }
+        let programs = ProcessFiles(pid: command.pid).children.filter { $0.name != "sh" }
+        let all = programs + programs.flatMap(\.children) + [ProcessFiles(pid: load)]
+        #expect(all.count >= 3)
+        kill(command.pid, SIGKILL)
+        for process in all {
+            try await eventually("the end of \(process.pid)") { process.isRunning ? nil : () }
+        }
+    }
+
+    @Test(
+        "The log of the load is that of the measurement alone",
+        .enabled(if: testProgram != nil, "build muster-test-program first"))
+    func log() async throws {
+        let run = try await compare(
+            work: "cooperative:20ms", "--rounds", "1", "--warm-up", "100ms", "--load",
+            "test ! -e {log} && touch {log} && exec sleep 1")
+        #expect(run.status == 0, "\(run.errors)")
+    }
+
     @Test(
         "The demo is compared under a load, and a killed worker's restart is measured",
         .enabled(if: Demo.isBuilt, "build the demo first: make demo"), .enabled(if: Wrk.isInstalled, "install wrk"))
     func load() async throws {
         let demo = try #require(Demo.binary)
         let run = try await MusterCommandLine.run(
-            "compare", "run", "--duration", "1s", "--rounds", "4", "--warm-up", "0s", "--format", "json", "--load",
+            "compare", "run", "--duration", "1s", "--rounds", "4", "--warm-up", "100ms", "--format", "json", "--load",
             "wrk -t1 -c4 -d{seconds}s --latency {url}items", "--", demo, "--workers", "2", "--http", "127.0.0.1:{port}")
         let report = try report(run)
         for name in ["load_requests", "load_latency_p99", "requests", "start_time", "memory_pss", "context_switches"] {

@@ -22,6 +22,9 @@ package struct ProcessFiles: Hashable {
         read("status").firstMatch(of: /\nPPid:\s+(\d+)/).flatMap { Int32($0.1) }
     }
 
+    /// Whether it has not ended; one that nobody has waited for yet has.
+    package var isRunning: Bool { read("status").contains(/\nState:\s+[^ZX]/) }
+
     package var threads: [String] { list("task") }
 
     /// How often each thread has gone to sleep.

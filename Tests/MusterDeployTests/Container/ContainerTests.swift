@@ -75,6 +75,25 @@ struct ContainerTests {
     }
 
     @Test(
+        "the image of the command line compares, with no rights",
+        .enabled(if: MusterCommandLine.isBuilt, "build the command line first: make muster"))
+    func commandLine() async throws {
+        let podman = try #require(Images.current).podman
+        func muster(_ arguments: String...) async throws -> Tools.Answer {
+            try await podman.answer(
+                [
+                    "run", "--rm", "--pull=never", "--network", "none", "--read-only", "--cap-drop", "ALL",
+                    "--security-opt", "no-new-privileges", Images.commandLine,
+                ] + arguments)
+        }
+        #expect(try await muster("compare", "--list-quantities").output.contains("loop_lateness_p99"))
+        let answer = try await muster("compare", "--prometheus", "http://127.0.0.1:9090")
+        #expect(answer.status == 2 && answer.errors.contains("connection refused"), "\(answer.errors)")
+        let user = try await podman("image", "inspect", "--format", "{{.Config.User}}", Images.commandLine)
+        #expect(user == "65532:65532")
+    }
+
+    @Test(
         "podman plays the rendered base: its liveness probe fails, recovers, and restarts what does not",
         .enabled(
             if: Tools.kubectl != nil && Tools.readsYAML && find("catatonit") != nil,

@@ -10,6 +10,7 @@ struct Images: Sendable {
     static let base = "localhost/muster-test:base"
     static let slim = "localhost/muster-test:slim"
     static let distroless = "localhost/muster-test:distroless"
+    static let commandLine = "localhost/muster-test:cli"
 
     let podman: Podman
     /// How large the program and what writes its backtraces are, in bytes.
@@ -32,19 +33,28 @@ struct Images: Sendable {
             mkdir "$0/program"
             strip --strip-debug -o "$0/program/muster-demo" "$1" || cp "$1" "$0/program/muster-demo"
             cp "$2" "$0/program/swift-backtrace"
-            """, context.url.path, Demo.binary ?? "", Podman.backtracer ?? "")
+            [ -z "$3" ] || strip --strip-debug -o "$0/program/muster" "$3" || cp "$3" "$0/program/muster"
+            """, context.url.path, Demo.binary ?? "", Podman.backtracer ?? "", MusterCommandLine.binary ?? "")
         programSize = try ["muster-demo", "swift-backtrace"].reduce(0) {
             try $0 + (FileManager.default.attributesOfItem(atPath: context.path("program/\($1)"))[.size] as? Int ?? 0)
         }
         // The second one takes all but its last stages from the first one's layers.
-        for (target, name) in [("slim", Images.slim), ("distroless", Images.distroless)] {
-            try await podman(
-                "build", "--quiet", "--layers", "--format", "docker", "--pull=never", "--network", "none",
-                "--file", "\(Tools.root)/deploy/container/Containerfile", "--target", target, "--tag", name,
-                "--build-arg", "PREBUILT=program", "--build-arg", "RUNTIME_PACKAGES=",
-                "--build-arg", "BUILD_IMAGE=\(Images.base)", "--build-arg", "RUNTIME_IMAGE=\(Images.base)",
-                context.url.path)
+        try await build("slim", Images.slim, in: context)
+        try await build("distroless", Images.distroless, in: context)
+        if MusterCommandLine.isBuilt {
+            try await build("cli", Images.commandLine, in: context, "--build-arg", "PROGRAMS=muster")
         }
+    }
+
+    private func build(_ target: String, _ name: String, in context: TemporaryFolder, _ more: String...) async throws {
+        let options = [
+            "build", "--quiet", "--layers", "--format", "docker", "--pull=never", "--network", "none",
+            "--file", "\(Tools.root)/deploy/container/Containerfile", "--target", target, "--tag", name,
+            "--build-arg", "PREBUILT=program", "--build-arg", "RUNTIME_PACKAGES=", "--build-arg", "CLI_PACKAGES=",
+            "--build-arg", "BUILD_IMAGE=\(Images.base)", "--build-arg", "RUNTIME_IMAGE=\(Images.base)",
+        ]
+        let built = try await podman.answer(options + more + [context.url.path])
+        guard built.status == 0 else { throw Program.Ended(description: "no image \(name): \(built.errors)") }
     }
 }
 
