@@ -158,7 +158,7 @@ PLOTS = {
          ("scrape-workers", "plain", "scrape of 10,000 series, four workers"),
          ("scrape-restarts", "plain", "the same after 50 restarts")]),
 }
-WIDTH, LEFT, RIGHT, LINE = 820, 230, 730, 19
+WIDTH, LEFT, RIGHT, LINE = 840, 260, 750, 19
 # Readable on a white and on a dark page, as which a reader's browser shows it.
 STYLE = """text { font: 13px system-ui, sans-serif; fill: #1f2328 } .head { font-weight: 600 } .quiet { fill: #59636e }
 .grid { stroke: #d1d9e0 } .name { text-anchor: end } .middle { text-anchor: middle }
