@@ -56,7 +56,7 @@ def looping(interval_ms, seconds, loops):
 def lateness(log, interval):
     """How late the calls of all loops were, in milliseconds, and by how much a loop falls behind in a second.
 
-    A loop's grid goes through the most punctual of its first ten calls: its very first one may be late itself.
+    A loop's grid goes through its most punctual call: the very first one may be late itself.
     """
     calls = {}
     for loop, instant in log:
@@ -64,10 +64,10 @@ def lateness(log, interval):
     late, drift, made, due = [], [], 0, 0
     for instants in calls.values():
         offsets = [instant - number * interval for number, instant in enumerate(instants)]
-        grid = min(offsets[:10])
+        grid = min(offsets)
         late += [offset - grid for offset in offsets]
         span = instants[-1] - instants[0]
-        drift.append((min(offsets[-10:]) - grid) / span * 1e3 if span else 0)
+        drift.append((min(offsets[-10:]) - min(offsets[:10])) / span * 1e3 if span else 0)
         made += len(instants)
         due += span / interval + 1
     if made > 1.5 * due:

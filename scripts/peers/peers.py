@@ -24,16 +24,16 @@ class Peer:
     kind: str = "-"
     label: str = ""  # what a cell says if several peers share a column
     module: str = ""  # what the Python environment needs
-    environment: tuple = ()
 
     def is_available(self):
         return os.access(self.command[0], os.X_OK) and (not self.module or has_module(self.module))
 
     def start(self, folder, task, **settings):
         """Starts it in the foreground with the contract's variables, `PEER_` put before the names of `settings`."""
-        # The folder's temporary files go with it. An address of Muster's is where no other one is.
-        environment = dict(os.environ, TMPDIR=str(folder), PEER_TASK=task, PEER_KIND=self.kind,
-                           PEER_LOG=str(folder / "log"), MUSTER_ENDPOINT_ADDRESS="127.0.0.1:0", **dict(self.environment))
+        environment = {name: value for name, value in os.environ.items() if not name.startswith(("MUSTER_", "PEER_"))}
+        # The one setting that is no default: a port that is free. Temporary files go with the folder.
+        environment |= {"MUSTER_ENDPOINT_ADDRESS": "127.0.0.1:0", "TMPDIR": str(folder), "PEER_TASK": task,
+                        "PEER_KIND": self.kind, "PEER_LOG": str(folder / "log")}
         for name, value in settings.items():
             environment[name if name.startswith("MUSTER_") else f"PEER_{name}"] = str(value)
         with open(folder / "output", "wb") as output:

@@ -17,19 +17,19 @@ class Row:
     title: str
     unit: str = "ms"
     has_best: bool = True  # if less of it is better
-    floor: float = 0  # below it a difference is noise
+    noise: float = 0  # what is not above it is as good as anything
 
 
 ROWS = [
-    Row("loops-10ms", "lateness", "looping call of 10 ms: lateness, median"),
-    Row("loops-10ms", "tail", "lateness, p99"),
-    Row("loops-10ms", "drift", "falls behind in a second by", floor=0.1),
-    Row("loops-1ms", "lateness", "looping call of 1 ms: lateness, median"),
-    Row("loops-1ms", "tail", "lateness, p99"),
-    Row("loops-1ms", "drift", "falls behind in a second by", floor=0.1),
+    Row("loops-10ms", "lateness", "looping call of 10 ms: lateness, median", noise=0.05),
+    Row("loops-10ms", "tail", "lateness, p99", has_best=False),
+    Row("loops-10ms", "drift", "falls behind in a second by", noise=0.1),
+    Row("loops-1ms", "lateness", "looping call of 1 ms: lateness, median", noise=0.05),
+    Row("loops-1ms", "tail", "lateness, p99", has_best=False),
+    Row("loops-1ms", "drift", "falls behind in a second by", noise=0.1),
     Row("loops-1ms", "calls", "calls made, of those due", "%", False),
-    Row("loops-1000", "lateness", "1,000 looping calls of 100 ms: lateness, median"),
-    Row("loops-1000", "tail", "lateness, p99"),
+    Row("loops-1000", "lateness", "1,000 looping calls of 100 ms: lateness, median", noise=0.05),
+    Row("loops-1000", "tail", "lateness, p99", has_best=False),
     Row("loops-1000", "processor", "processor time, of one processor", "%"),
     Row("loops-1000", "threads", "threads", ""),
     Row("supervision", "restart", "SIGKILL of a worker to its replacement's first line"),
@@ -39,7 +39,7 @@ ROWS = [
     Row("supervision", "stop", "SIGTERM to the end of all"),
     Row("supervision", "worker memory", "idle worker, PSS", "MiB"),
     Row("supervision", "supervisor memory", "idle supervisor, with its helpers, PSS", "MiB"),
-    Row("supervision", "idle processor", "all idle: processor time in a second", floor=0.01),
+    Row("supervision", "idle processor", "all idle: processor time in a second", noise=0.01),
     Row("supervision", "wakeups", "all idle: wakeups in a second", ""),
     Row("scrape", "plain", "scrape of 10,000 series, one process"),
     Row("scrape", "gzip", "the same, compressed"),
@@ -57,14 +57,16 @@ ROWS = [
 def number(value):
     if abs(value) >= 99.95 or value == int(value):
         return f"{value:,.0f}"
-    return f"{value:.1f}" if abs(value) >= 9.995 else f"{value:.2f}" if abs(value) >= 0.095 else f"{value:.2g}"
+    digits = 1 if abs(value) >= 9.995 else 2 if abs(value) >= 0.095 else 3
+    return f"{round(value, digits) + 0:.{digits}f}"
 
 
 class Results:
     def __init__(self, records):
         # The measure's name and the peer's: values, or the text that stands for them.
         self.figures = collections.defaultdict(dict)
-        self.others, self.heads, self.minutes = [], [], 0
+        self.others = collections.defaultdict(list)
+        self.heads, self.minutes = [], 0
         for record in records:
             if "versions" in record:
                 self.heads.append(record)
@@ -72,7 +74,8 @@ class Results:
                 self.minutes += record["minutes"]
             else:
                 self.add(record["measure"], record["peer"], record["figures"])
-                self.others += [record["others"]] if "others" in record else []
+                if "others" in record:
+                    self.others[record["measure"]].append(record["others"])
 
     def add(self, measure, peer, figures):
         known = self.figures[measure, peer]
@@ -97,31 +100,31 @@ class Results:
 
 def table(records):
     results = Results(records)
-    lines = [["", "", *COLUMNS]]
+    lines = [["", "", *COLUMNS, "others"]]
     for row in ROWS:
         found = results.of(row)
         if not found:
             continue
         # C is there to tell what the machine can do.
-        medians = [max(statistics.median(values), row.floor) for peer, values in found.items()
+        medians = [statistics.median(values) for peer, values in found.items()
                    if not isinstance(values, str) and peer.column != "C"]
-        # Medians that differ by less are alike.
-        best = 1.05 * min(medians, default=0) if row.has_best else -1
+        best = max(1.05 * min(medians, default=0), row.noise) if row.has_best else -math.inf
         cells = {column: [] for column in COLUMNS}
         for peer, values in found.items():
             text = values
             if not isinstance(values, str):
                 middle = statistics.median(values)
-                text = number(middle) if middle >= row.floor else f"< {number(row.floor)}"
-                if peer.column != "C" and max(middle, row.floor) <= best:
+                text = number(middle)
+                if peer.column != "C" and middle <= best:
                     text = f"**{text}**"
-                if middle >= row.floor and len(values) > 1:
-                    text += f" ({number(min(values))} to {number(max(values))})"
+                if (least := number(min(values))) != (most := number(max(values))):
+                    text += f" ({least} to {most})"
             cells[peer.column].append(f"{peer.label} {text}".strip())
         planned = {peer.column for measure in measures.MEASURES if measure.name == row.measure
                    for peer in measure.peers}
         lines.append([row.title, row.unit, *("; ".join(cells[column]) or ("" if column in planned else "none")
-                                             for column in COLUMNS)])
+                                             for column in COLUMNS),
+                      f"{statistics.median(others):.0f} %" if (others := results.others[row.measure]) else ""])
     widths = [max(len(line[at]) for line in lines) for at in range(len(lines[0]))]
     lines.insert(1, ["-" * width for width in widths])
     text = "\n".join("| " + " | ".join(cell.ljust(width) for cell, width in zip(line, widths)) + " |" for line in lines)
@@ -129,11 +132,11 @@ def table(records):
 
 
 def foot(results):
-    lines = ["Median (least to most) of all rounds; bold: the best of the row and what is within 5 % of it, C aside. "
+    lines = ["Median (least to most) of all rounds; bold: the best of the row, and what cannot be told from it, C aside. "
              "none: it has no such thing; missing: it could not be had here."]
-    if results.others:
-        lines.append(f"Others used {statistics.median(results.others):.0f} % of a processor in the median, "
-                     f"{max(results.others):.0f} % at most; {results.minutes:.1f} minutes.")
+    if others := sum(results.others.values(), []):
+        lines.append(f"others: what other processes used of a processor, median; over all {statistics.median(others):.0f} %, "
+                     f"{max(others):.0f} % at most. It took {results.minutes:.1f} minutes.")
     for head in results.heads[:1]:
         lines.append(f"{head['date']}, Linux {head['kernel']}, {head['processors']} processors; "
                      + ", ".join(f"{name} {version}" for name, version in head["versions"].items()) + ".")
