@@ -53,7 +53,7 @@ bench: ## Measure against references in the same run, and print the ratios.
 	$(CC) -O2 -o .build/release/muster-bench-reference Sources/muster-bench-reference/main.c
 	.build/release/muster-bench $(BENCH_OPTIONS)
 
-bench-peers: ## Measure Muster beside oslo.service, gunicorn, prometheus_client, Go and others, in about 18 minutes.
+bench-peers: ## Measure Muster beside oslo.service, gunicorn, prometheus_client, Go and others, in about 16 minutes.
 	@scripts/install-packages build
 	@# A peer that cannot be had is left out.
 	-@scripts/install-packages peers-go

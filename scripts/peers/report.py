@@ -137,8 +137,9 @@ def foot(results):
     if others := sum(results.others.values(), []):
         lines.append(f"others: what other processes used of a processor, median; over all {statistics.median(others):.0f} %, "
                      f"{max(others):.0f} % at most. It took {results.minutes:.1f} minutes.")
-    for head in results.heads[:1]:
-        lines.append(f"{head['date']}, Linux {head['kernel']}, {head['processors']} processors; "
+    if results.heads:
+        head, dates = results.heads[0], sorted({head["date"] for head in results.heads})
+        lines.append(f"{' and '.join(dates)}, Linux {head['kernel']}, {head['processors']} processors; "
                      + ", ".join(f"{name} {version}" for name, version in head["versions"].items()) + ".")
     return "\n".join(lines)
 
