@@ -151,12 +151,12 @@ COLORS = {"Muster, cooperative": "#0b7285", "Muster, threading": "#22a6b8", "osl
           "C": "#868e96"}
 PLOTS = {
     "peers-supervision.svg": (
-        "Supervision of four workers, in milliseconds: less is better",
+        "Supervision of four workers, in milliseconds on a logarithmic scale: less is better",
         [("supervision", "restart", "worker killed: replaced after"), ("supervision", "all back", "all four killed: all back after"),
          ("supervision", "start", "cold start of four workers"),
          ("supervision", "stop", "SIGTERM to the end of all")]),
     "peers-loops-and-scrapes.svg": (
-        "Looping calls and scrapes, in milliseconds: less is better",
+        "Looping calls and scrapes, in milliseconds on a logarithmic scale: less is better",
         [("loops-10ms", "lateness", "lateness at 10 ms, median"), ("loops-1000", "lateness", "lateness of 1,000 at 100 ms"),
          ("scrape", "plain", "scrape of 10,000 series, one process"),
          ("scrape-workers", "plain", "scrape of 10,000 series, four workers"),
