@@ -7,10 +7,10 @@ DEMO_OPTIONS ?=
 CC := clang
 
 .PHONY: help demo muster completions test unit sanitize integration storm fuzz bench lint format dashboards docs shape api \
-    setup clean
+    bench-peers setup clean
 
 help: ## Show this text.
-	@awk -F':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: ## Install the system packages that building needs.
 	@scripts/install-packages build
@@ -52,6 +52,14 @@ bench: ## Measure against references in the same run, and print the ratios.
 	$(SWIFT) build $(RELEASE) --traits Hummingbird --product muster-bench-hummingbird
 	$(CC) -O2 -o .build/release/muster-bench-reference Sources/muster-bench-reference/main.c
 	.build/release/muster-bench $(BENCH_OPTIONS)
+
+bench-peers: ## Measure Muster beside oslo.service, gunicorn, prometheus_client, Go and others, in about 16 minutes.
+	@scripts/install-packages build
+	@# A peer that cannot be had is left out.
+	-@scripts/install-packages peers-go
+	-@scripts/install-packages peers-python
+	$(SWIFT) build $(RELEASE) --product muster-peer
+	scripts/peers/bench $(PEERS_OPTIONS)
 
 lint: ## Check the form of the sources.
 	$(SWIFT) format lint --strict --recursive Package.swift Sources Tests

@@ -392,6 +392,8 @@ if hasExecutables {
                 .product(name: "Logging", package: "swift-log"),
             ],
             swiftSettings: swiftSettings),
+        // Muster's side of scripts/peers.
+        .executableTarget(name: "muster-peer", dependencies: ["Muster"], swiftSettings: swiftSettings),
         // What `muster-bench` compares the HTTP server with.
         .executableTarget(
             name: "muster-bench-hummingbird",
