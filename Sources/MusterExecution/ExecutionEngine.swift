@@ -95,16 +95,22 @@ extension ExecutionEngine {
 
     /// Suspends the calling task until an instant of the engine's clock.
     ///
+    /// - Parameter tolerance: By how much the wait may be longer, so that jobs which wait for about the same instant
+    ///   share a waking; more than 4 s counts as 4 s.
     /// - Throws: `CancellationError` as soon as the task is cancelled.
-    public func sleep(until deadline: MonotonicInstant) async throws(CancellationError) {
-        try await clock.sleep(until: deadline)
+    public func sleep(
+        until deadline: MonotonicInstant, tolerance: Duration = .zero
+    ) async throws(CancellationError) {
+        try await clock.sleep(until: deadline, tolerance: tolerance)
     }
 
     /// Suspends the calling task for a duration on the engine's clock.
     ///
+    /// - Parameter tolerance: By how much the wait may be longer, so that jobs which wait for about the same instant
+    ///   share a waking; more than 4 s counts as 4 s.
     /// - Throws: `CancellationError` as soon as the task is cancelled.
-    public func sleep(for duration: Duration) async throws(CancellationError) {
-        try await clock.sleep(for: duration)
+    public func sleep(for duration: Duration, tolerance: Duration = .zero) async throws(CancellationError) {
+        try await clock.sleep(until: clock.now.advanced(by: duration), tolerance: tolerance)
     }
 
     /// Lets other jobs run.

@@ -9,12 +9,21 @@ public protocol RuntimeClock: Sendable {
 
     /// Suspends the calling task until an instant.
     ///
-    /// - Parameter deadline: When to go on; an instant in the past lets others run first and returns.
+    /// - Parameters:
+    ///   - deadline: When to go on; an instant in the past lets others run first and returns.
+    ///   - tolerance: By how much the wait may be longer, so that neighbours can share a waking.
     /// - Throws: `CancellationError` as soon as the task is cancelled.
-    func sleep(until deadline: MonotonicInstant) async throws(CancellationError)
+    func sleep(until deadline: MonotonicInstant, tolerance: Duration) async throws(CancellationError)
 }
 
 extension RuntimeClock {
+    /// Suspends the calling task until an instant.
+    ///
+    /// - Throws: `CancellationError` as soon as the task is cancelled.
+    public func sleep(until deadline: MonotonicInstant) async throws(CancellationError) {
+        try await sleep(until: deadline, tolerance: .zero)
+    }
+
     /// Suspends the calling task for a duration.
     ///
     /// - Throws: `CancellationError` as soon as the task is cancelled.
@@ -34,12 +43,12 @@ public struct SystemClock: RuntimeClock {
     /// The present instant.
     public var now: MonotonicInstant { .now }
 
-    /// Suspends the calling task until an instant.
+    /// Suspends the calling task until an instant, and by no more than the tolerance and the machine's own delay longer.
     ///
     /// - Throws: `CancellationError` as soon as the task is cancelled.
-    public func sleep(until deadline: MonotonicInstant) async throws(CancellationError) {
+    public func sleep(until deadline: MonotonicInstant, tolerance: Duration) async throws(CancellationError) {
         let loop = EventLoop.current ?? EventLoop.auxiliary
-        try await loop.sleep(until: deadline)
+        try await loop.sleep(until: deadline, tolerance: tolerance)
     }
 }
 

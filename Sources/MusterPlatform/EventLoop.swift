@@ -364,7 +364,7 @@ package final class EventLoop: TaskExecutor, @unchecked Sendable {
             return .leave
         case .sleep(let isAllowed): mayLeave = isAllowed
         }
-        let deadline = mayLeave ? idleEnd : timers.earliest
+        let deadline = mayLeave ? idleEnd : timers.waking()
         if let poller {
             poller.wait(until: deadline)
         } else {
@@ -709,17 +709,25 @@ extension EventLoop {
 extension EventLoop {
     /// Suspends the calling task until an instant.
     ///
+    /// - Parameter tolerance: By how much the wait may be longer, so that one waking serves several timers.
     /// - Throws: `CancellationError` as soon as the task is cancelled.
-    package func sleep(until deadline: MonotonicInstant) async throws(CancellationError) {
-        let elapsed = isCurrent ? await sleepHere(until: deadline) : await sleepElsewhere(until: deadline)
+    package func sleep(
+        until deadline: MonotonicInstant, tolerance: Duration = .zero
+    ) async throws(CancellationError) {
+        let tolerance = tolerance == .zero ? 0 : tolerance.clampedNanoseconds
+        let elapsed =
+            isCurrent
+            ? await sleepHere(until: deadline, tolerance: tolerance)
+            : await sleepElsewhere(until: deadline, tolerance: tolerance)
         if !elapsed { throw CancellationError() }
     }
 
-    private func sleepHere(until deadline: MonotonicInstant) async -> Bool {
+    private func sleepHere(until deadline: MonotonicInstant, tolerance: Int64) async -> Bool {
         let token = timers.reserve()
         return await withTaskCancellationHandler {
             await withUnsafeContinuation { continuation in
-                if !timers.arm(token, deadline: deadline.nanoseconds, payload: .sleeper(continuation)) {
+                let timer = Timer.sleeper(continuation)
+                if !timers.arm(token, deadline: deadline.nanoseconds, tolerance: tolerance, payload: timer) {
                     continuation.resume(returning: false)
                 }
             }
@@ -728,7 +736,7 @@ extension EventLoop {
         }
     }
 
-    private func sleepElsewhere(until deadline: MonotonicInstant) async -> Bool {
+    private func sleepElsewhere(until deadline: MonotonicInstant, tolerance: Int64) async -> Bool {
         // Both closures run on the loop's thread, in the order in which they were submitted or reversed.
         let sleep = RemoteSleep<TimerHeap<Timer>.Token>()
         return await withTaskCancellationHandler {
@@ -737,7 +745,8 @@ extension EventLoop {
                     guard !sleep.isCancelled else { return continuation.resume(returning: false) }
                     let token = timers.reserve()
                     sleep.token = token
-                    _ = timers.arm(token, deadline: deadline.nanoseconds, payload: .sleeper(continuation))
+                    _ = timers.arm(
+                        token, deadline: deadline.nanoseconds, tolerance: tolerance, payload: .sleeper(continuation))
                 }
             }
         } onCancel: {

@@ -195,6 +195,57 @@ import Testing
     }
 
     @Test(arguments: everyParking)
+    func `a sleep that may be longer ends with its neighbour's, and that one on time`(
+        parking: EventLoop.Parking
+    ) async throws {
+        try await withLoop(parking) { loop in
+            // Sleepers that begin too late, on a busy machine, have no waking to share.
+            for milliseconds in [50, 200, 1000] {
+                let start = MonotonicInstant.now
+                let early = start.advanced(by: .milliseconds(milliseconds))
+                let late = start.advanced(by: .milliseconds(2 * milliseconds))
+                let (patient, punctual) = await loop.inTurn {
+                    // Both begin to sleep in this turn of the loop.
+                    let patient = Task(executorPreference: loop) {
+                        try await loop.sleep(until: early, tolerance: .seconds(2))
+                        return MonotonicInstant.now
+                    }
+                    let punctual = Task(executorPreference: loop) {
+                        let beginning = MonotonicInstant.now
+                        try await loop.sleep(until: late)
+                        return beginning
+                    }
+                    return (patient, punctual)
+                }
+                let woken = try await patient.value
+                let isInTime = try await punctual.value < early
+                #expect(woken >= early)
+                guard isInTime else { continue }
+                #expect(woken >= late, "the earlier one has waited for the later")
+                return
+            }
+        }
+    }
+
+    @Test(arguments: cases)
+    func `a sleep that may be longer is woken by its cancellation`(parking: EventLoop.Parking, place: Place)
+        async throws
+    {
+        try await withLoop(parking) { loop in
+            let (soon, later) = (hour(), hour())
+            let patient = task(place, loop) { try await loop.sleep(until: soon, tolerance: .seconds(3600)) }
+            let other = task(place, loop) { try await loop.sleep(until: later, tolerance: .seconds(1)) }
+            while await loop.inTurn({ loop.timerCount }) < 2 {}
+            for sleeper in [other, patient] {
+                sleeper.cancel()
+                await #expect(throws: CancellationError.self) { try await sleeper.value }
+            }
+            let left = await loop.inTurn { loop.timerCount }
+            #expect(left == 0)
+        }
+    }
+
+    @Test(arguments: everyParking)
     func `the end of time can be slept for`(parking: EventLoop.Parking) async throws {
         try await withLoop(parking) { loop in
             let sleeper = Task(executorPreference: loop) { try await loop.sleep(until: .distantFuture) }

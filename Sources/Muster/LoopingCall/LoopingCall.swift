@@ -70,12 +70,13 @@ public class LoopingCall: @unchecked Sendable {
     ///
     /// - Parameters:
     ///   - plan: When it runs.
+    ///   - tolerance: How late a run may begin; `nil` for a thousandth of the wait before it, 1 ms at most.
     ///   - stopsOnError: Whether an error of the function ends the loop.
     ///   - group: The thread group that the job belongs to, if any.
     ///   - function: What to call.
     /// - Throws: `LoopingCallError/alreadyRunning(loop:)`; what selecting the backend or starting a job throws.
     func begin<Plan: LoopPlan>(
-        _ plan: Plan, stopsOnError: Bool, in group: ThreadGroup? = nil,
+        _ plan: Plan, tolerance: Duration?, stopsOnError: Bool, in group: ThreadGroup? = nil,
         _ function: @escaping @Sendable () async throws -> Plan.Output
     ) throws {
         let backend = try chosenBackend ?? Backend.current
@@ -87,7 +88,8 @@ public class LoopingCall: @unchecked Sendable {
         }
         guard isFree else { throw LoopingCallError.alreadyRunning(loop: name) }
         let body: @Sendable () async throws -> Void = { [self] in
-            try await drive(plan, run: run, backend: backend, stopsOnError: stopsOnError, function)
+            try await drive(
+                plan, tolerance: tolerance, run: run, backend: backend, stopsOnError: stopsOnError, function)
         }
         let job: Job
         do {
@@ -106,7 +108,7 @@ public class LoopingCall: @unchecked Sendable {
     // MARK: The loop
 
     private func drive<Plan: LoopPlan>(
-        _ plan: Plan, run: LoopRun, backend: Backend, stopsOnError: Bool,
+        _ plan: Plan, tolerance: Duration?, run: LoopRun, backend: Backend, stopsOnError: Bool,
         _ function: @Sendable () async throws -> Plan.Output
     ) async throws {
         let instruments = makeInstruments(backend)
@@ -120,7 +122,7 @@ public class LoopingCall: @unchecked Sendable {
         do {
             let end = try await LoopProgress.$current.withValue(progress) {
                 try await cycle(
-                    plan, due: due, isImmediate: due <= now, run: run, progress: progress,
+                    plan, tolerance: tolerance, due: due, isImmediate: due <= now, run: run, progress: progress,
                     instruments: instruments, backend: backend, stopsOnError: stopsOnError, function)
             }
             result = .success(end)
@@ -135,8 +137,8 @@ public class LoopingCall: @unchecked Sendable {
     }
 
     private func cycle<Plan: LoopPlan>(
-        _ initial: Plan, due first: MonotonicInstant, isImmediate: Bool, run: LoopRun, progress: LoopProgress,
-        instruments: LoopInstruments, backend: Backend, stopsOnError: Bool,
+        _ initial: Plan, tolerance: Duration?, due first: MonotonicInstant, isImmediate: Bool, run: LoopRun,
+        progress: LoopProgress, instruments: LoopInstruments, backend: Backend, stopsOnError: Bool,
         _ function: @Sendable () async throws -> Plan.Output
     ) async throws -> LoopEnd {
         let clock = backend.engine.clock
@@ -144,11 +146,13 @@ public class LoopingCall: @unchecked Sendable {
         var due = first
         var mustSleep = !isImmediate
         var wasOverrun = false
+        let usual = tolerance ?? plan.interval.map(Self.usualTolerance)
         while true {
             if mustSleep {
                 guard run.mayWait() else { return .stopped }
                 // An instant in the past lets other jobs run and goes on.
-                do { try await clock.sleep(until: due) } catch { return .stopped }
+                let tolerance = usual ?? Self.usualTolerance(of: clock.now.duration(to: due))
+                do { try await clock.sleep(until: due, tolerance: tolerance) } catch { return .stopped }
             }
             mustSleep = true
             guard run.mayRun() else { return .stopped }
@@ -187,6 +191,11 @@ public class LoopingCall: @unchecked Sendable {
             }
             wasOverrun = end.overrun != nil
         }
+    }
+
+    /// How late a run may begin unless the loop was started with a tolerance of its own.
+    private static func usualTolerance(of wait: Duration) -> Duration {
+        min(max(.zero, wait / 1000), .milliseconds(1))
     }
 
     private func makeInstruments(_ backend: Backend) -> LoopInstruments {

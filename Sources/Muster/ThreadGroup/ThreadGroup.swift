@@ -228,6 +228,8 @@ public final class ThreadGroup: Sendable, BackendComponent {
     ///   - name: The timer's name, the label `loop` of its metrics.
     ///   - interval: The time between two starts.
     ///   - initialDelay: The time before the first run.
+    ///   - tolerance: How late a run may begin so that it shares a waking with neighbours; `nil` for a thousandth of the interval,
+    ///     1 ms at most.
     ///   - stopsOnError: Whether an error of the function ends the timer.
     ///   - overrun: What happens after a run that has lasted beyond the next start.
     ///   - stallLimit: How long a run may be overdue before the process counts as stuck; `nil` for as long as it takes.
@@ -235,15 +237,15 @@ public final class ThreadGroup: Sendable, BackendComponent {
     /// - Throws: `LoopingCallError`; `EngineError` when the backend has no thread; what selecting it throws.
     @discardableResult
     public func addTimer(
-        name: String, interval: Duration, initialDelay: Duration = .zero, stopsOnError: Bool = true,
-        overrun: OverrunPolicy = .delay, stallLimit: Duration? = nil,
+        name: String, interval: Duration, initialDelay: Duration = .zero, tolerance: Duration? = nil,
+        stopsOnError: Bool = true, overrun: OverrunPolicy = .delay, stallLimit: Duration? = nil,
         _ function: @escaping @Sendable () async throws -> Void
     ) throws -> FixedIntervalLoopingCall {
         let binding = try bind()
         let timer = FixedIntervalLoopingCall(
             name: name, overrun: overrun, stallLimit: stallLimit, backend: binding.backend, function)
         try timer.start(
-            interval: interval, initialDelay: initialDelay, stopsOnError: stopsOnError,
+            interval: interval, initialDelay: initialDelay, tolerance: tolerance, stopsOnError: stopsOnError,
             in: self)
         list(timer)
         return timer
@@ -255,21 +257,23 @@ public final class ThreadGroup: Sendable, BackendComponent {
     ///   - name: The timer's name, the label `loop` of its metrics.
     ///   - initialDelay: The time before the first run.
     ///   - maximumInterval: The longest delay, and the one taken when the function returns `nil`.
+    ///   - tolerance: How late a run may begin so that it shares a waking with neighbours; `nil` for a thousandth of the delay,
+    ///     1 ms at most.
     ///   - stopsOnError: Whether an error of the function ends the timer.
     ///   - stallLimit: How long a run may last before the process counts as stuck; `nil` for as long as it takes.
     ///   - function: What to call.
     /// - Throws: `LoopingCallError`; `EngineError` when the backend has no thread; what selecting it throws.
     @discardableResult
     public func addDynamicTimer(
-        name: String, initialDelay: Duration = .zero, maximumInterval: Duration? = nil,
+        name: String, initialDelay: Duration = .zero, maximumInterval: Duration? = nil, tolerance: Duration? = nil,
         stopsOnError: Bool = true, stallLimit: Duration? = nil,
         _ function: @escaping @Sendable () async throws -> Duration?
     ) throws -> DynamicLoopingCall {
         let binding = try bind()
         let timer = DynamicLoopingCall(name: name, stallLimit: stallLimit, backend: binding.backend, function)
         try timer.start(
-            initialDelay: initialDelay, maximumInterval: maximumInterval, stopsOnError: stopsOnError,
-            in: self)
+            initialDelay: initialDelay, maximumInterval: maximumInterval, tolerance: tolerance,
+            stopsOnError: stopsOnError, in: self)
         list(timer)
         return timer
     }
