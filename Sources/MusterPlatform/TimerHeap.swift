@@ -14,6 +14,12 @@ struct TimerHeap<Payload> {
         fileprivate let generation: UInt32
     }
 
+    /// When to wake, and by how many nanoseconds later would do.
+    struct Waking: Equatable {
+        let instant: Int64
+        let slack: Int64
+    }
+
     /// What `cancel` found.
     enum Cancellation {
         /// The timer was armed; its payload is handed back and the slot is free.
@@ -54,7 +60,7 @@ struct TimerHeap<Payload> {
     private var firstFree = Self.noSlot
     private var nodes: [Node] = []
     /// What ``waking()`` has found, until a timer comes that forbids it or the one whose deadline it is goes.
-    private var foundWaking: Int64?
+    private var foundWaking: Waking?
 
     /// The number of armed timers.
     var count: Int { nodes.count }
@@ -69,7 +75,7 @@ struct TimerHeap<Payload> {
     ///
     /// That is the last deadline which is not beyond what any timer tolerates: a timer without a neighbour is punctual. To
     /// find it, the timers that will share the waking are visited, so that each timer costs a constant.
-    mutating func waking() -> Int64? {
+    mutating func waking() -> Waking? {
         guard let first = nodes.first else { return nil }
         if let foundWaking { return foundWaking }
         var visits = 0
@@ -83,8 +89,8 @@ struct TimerHeap<Payload> {
             last = max(last, node.deadline)
             return limit
         }
-        foundWaking = last
-        return last
+        foundWaking = Waking(instant: last, slack: limit < last ? 0 : limit - last)
+        return foundWaking
     }
 
     private static var mostVisits: Int { 1024 }
@@ -136,7 +142,7 @@ struct TimerHeap<Payload> {
             return false
         }
         let node = Node(deadline: deadline, slot: token.slot, tolerance: UInt32(clamping: tolerance))
-        if let found = foundWaking, node.latest < found { foundWaking = nil }
+        if let found = foundWaking, node.latest < found.instant + found.slack { foundWaking = nil }
         nodes.append(node)
         slots[index].phase = .armed(heapIndex: nodes.count - 1)
         slots[index].payload = payload
@@ -180,7 +186,7 @@ struct TimerHeap<Payload> {
     }
 
     private mutating func removeNode(at index: Int) {
-        if nodes[index].deadline == foundWaking { foundWaking = nil }
+        if nodes[index].deadline == foundWaking?.instant { foundWaking = nil }
         let last = nodes.removeLast()
         guard index < nodes.count else { return }
         place(last, at: index)

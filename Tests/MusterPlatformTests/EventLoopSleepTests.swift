@@ -246,6 +246,38 @@ import Testing
     }
 
     @Test(arguments: everyParking)
+    func `a sleeper sleeps again and again, and not at all once it is cancelled`(
+        parking: EventLoop.Parking
+    ) async throws {
+        try await withLoop(parking) { loop in
+            var generator = SplitMix64(seed: 12)
+            for round in 0..<600 {
+                let sleeper = EventLoop.Sleeper(on: loop)
+                let task = Task(executorPreference: loop) {
+                    await withTaskCancellationHandler {
+                        var early = 0
+                        while true {
+                            let deadline = MonotonicInstant.now.advanced(
+                                by: round.isMultiple(of: 2) ? .seconds(3600) : .microseconds(20))
+                            guard await sleeper.sleep(until: deadline, tolerance: .zero) else { return early }
+                            if MonotonicInstant.now < deadline { early += 1 }
+                        }
+                    } onCancel: {
+                        sleeper.cancel()
+                    }
+                }
+                spin(Int.random(in: 0..<60, using: &generator))
+                // From another thread, or from the loop's own.
+                if round % 3 == 0 { await loop.inTurn { task.cancel() } } else { task.cancel() }
+                let early = await task.value
+                #expect(early == 0)
+            }
+            let left = await loop.inTurn { loop.timerCount }
+            #expect(left == 0)
+        }
+    }
+
+    @Test(arguments: everyParking)
     func `the end of time can be slept for`(parking: EventLoop.Parking) async throws {
         try await withLoop(parking) { loop in
             let sleeper = Task(executorPreference: loop) { try await loop.sleep(until: .distantFuture) }
