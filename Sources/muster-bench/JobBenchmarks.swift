@@ -24,7 +24,7 @@ extension Benchmark {
         return [
             Figure(
                 "from job to job of \(jobs)", in: .nanoseconds, times[0], against: ("swapcontext in C", times[1]),
-                limit: .valueAtMost(1000)),
+                limit: .ratioAtMost(1.5)),
             Figure(
                 "from job to job, again", in: .nanoseconds, times[0],
                 against: ("call through a queue in C", times[2])),

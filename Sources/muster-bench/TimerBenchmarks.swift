@@ -100,7 +100,7 @@ extension Benchmark {
         return [
             Figure(
                 "\(count) looping calls of 1 s, cooperative", in: .processors, rounds[0].map(\.processors),
-                against: ("heap and clock_nanosleep in C", rounds[1].map(\.processors)), limit: .ratioAtMost(1.5),
+                against: ("heap and clock_nanosleep in C", rounds[1].map(\.processors)), limit: .ratioAtMost(0.5),
                 note: "calls per second: \(calls[0]), reference \(calls[1])")
         ]
     }
