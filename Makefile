@@ -51,6 +51,7 @@ bench: ## Measure against references in the same run, and print the ratios.
 	$(SWIFT) build $(RELEASE) --traits Hummingbird --product muster-bench
 	$(SWIFT) build $(RELEASE) --traits Hummingbird --product muster-bench-hummingbird
 	$(CC) -O2 -o .build/release/muster-bench-reference Sources/muster-bench-reference/main.c
+	if command -v go >/dev/null; then go build -o .build/release/muster-bench-go Sources/muster-bench-reference/main.go; fi
 	.build/release/muster-bench $(BENCH_OPTIONS)
 
 bench-peers: ## Measure Muster beside oslo.service, gunicorn, prometheus_client, Go and others, in about 16 minutes.

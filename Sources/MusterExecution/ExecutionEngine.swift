@@ -67,24 +67,28 @@ extension ExecutionEngine {
     public func spawn<Value: Sendable>(
         name: String, group: String? = nil, _ body: @escaping @Sendable () async throws -> Value
     ) throws(EngineError) -> ResultJob<Value> {
-        try spawn(name: name, group: group, atOnce: false, body)
+        try spawn(name: name, group: group, atOnce: false, owner: nil, body)
     }
 
     /// Starts a job.
     ///
-    /// - Parameter atOnce: Whether it may run up to where it first has to wait before this returns, which it does if the
-    ///   calling thread is the one that runs it.
+    /// - Parameters:
+    ///   - atOnce: Whether it may run up to where it first has to wait before this returns, which it does if the calling
+    ///     thread is the one that runs it.
+    ///   - owner: Who keeps account of it.
     @discardableResult
     package func spawn<Value: Sendable>(
-        name: String, group: String? = nil, atOnce: Bool, _ body: @escaping @Sendable () async throws -> Value
+        name: String, group: String? = nil, atOnce: Bool = false, owner: (any JobOwner)? = nil,
+        _ body: @escaping @Sendable () async throws -> Value
     ) throws(EngineError) -> ResultJob<Value> {
         guard !ledger.isClosed else { throw .shutDown(engine: self.name) }
         let placement = try placeJob(named: name)
-        let job = ResultJob(name: name, group: group, ledger: ledger, placement: placement, body)
+        let job = ResultJob(name: name, group: group, owner: owner, ledger: ledger, placement: placement, body)
         guard ledger.open(job) else {
             placement.release()
             throw .shutDown(engine: self.name)
         }
+        owner?.jobBegins(job)
         let task =
             atOnce && sharedLoop?.isCurrent == true
             ? Task.immediate(executorPreference: placement.executor) { await job.main() }
@@ -95,21 +99,29 @@ extension ExecutionEngine {
 
     /// Suspends the calling task until an instant of the engine's clock.
     ///
+    /// - Parameter tolerance: By how much the wait may be longer, so that jobs which wait for about the same instant
+    ///   share a waking; more than 4 s counts as 4 s.
     /// - Throws: `CancellationError` as soon as the task is cancelled.
-    public func sleep(until deadline: MonotonicInstant) async throws(CancellationError) {
-        try await clock.sleep(until: deadline)
+    public nonisolated(nonsending) func sleep(
+        until deadline: MonotonicInstant, tolerance: Duration = .zero
+    ) async throws(CancellationError) {
+        try await clock.sleep(until: deadline, tolerance: tolerance)
     }
 
     /// Suspends the calling task for a duration on the engine's clock.
     ///
+    /// - Parameter tolerance: By how much the wait may be longer, so that jobs which wait for about the same instant
+    ///   share a waking; more than 4 s counts as 4 s.
     /// - Throws: `CancellationError` as soon as the task is cancelled.
-    public func sleep(for duration: Duration) async throws(CancellationError) {
-        try await clock.sleep(for: duration)
+    public nonisolated(nonsending) func sleep(
+        for duration: Duration, tolerance: Duration = .zero
+    ) async throws(CancellationError) {
+        try await clock.sleep(until: clock.now.advanced(by: duration), tolerance: tolerance)
     }
 
     /// Lets other jobs run.
-    public func yield() async {
-        await Task.yield()
+    public nonisolated(nonsending) func yield() async {
+        if let loop = EventLoop.current { await loop.yield() } else { await Task.yield() }
     }
 
     /// Suspends the calling task until a descriptor is ready.

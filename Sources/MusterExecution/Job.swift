@@ -14,6 +14,7 @@ public class Job: @unchecked Sendable {
         var isCancelled = false
         var task: Task<Void, Never>?
         var outcome: JobOutcome?
+        var owner: (any JobOwner)?
         /// The end as an event, once somebody has asked for it.
         var ending: Completion<JobOutcome>?
         /// The neighbours among the jobs alive.
@@ -31,12 +32,15 @@ public class Job: @unchecked Sendable {
     private let ledger: JobLedger
     /// Under the ledger's lock.
     fileprivate var life = Life()
+    /// Where its owner keeps it; the owner's.
+    package var seat = 0
 
-    fileprivate init(name: String, group: String?, ledger: JobLedger) {
+    fileprivate init(name: String, group: String?, owner: (any JobOwner)?, ledger: JobLedger) {
         id = JobLedger.lastIdentifier.wrappingAdd(1, ordering: .relaxed).newValue
         self.name = name
         self.group = group
         self.ledger = ledger
+        life.owner = owner
     }
 
     /// The job whose code is running: also in its child tasks and in `Task {}`s that it started.
@@ -116,14 +120,23 @@ public class Job: @unchecked Sendable {
     }
 
     fileprivate func end(_ outcome: JobOutcome) {
-        let (ending, waiting) = ledger.withLock { ledger in
+        let (owner, ending, waiting) = ledger.withLock { ledger in
             life.task = nil
             life.outcome = outcome
-            return (life.ending, ledger.remove(self, outcome: outcome))
+            return (life.owner.take(), life.ending, ledger.remove(self, outcome: outcome))
         }
+        owner?.jobEnded(self, outcome)
         ending?.complete(with: outcome)
         for completion in waiting { completion.complete(with: ()) }
     }
+}
+
+/// What keeps account of jobs: a thread group of its threads. A job holds its owner until its end.
+package protocol JobOwner: AnyObject, Sendable {
+    /// A job counts as alive from now on; its body has not begun, and does not if this cancels it.
+    func jobBegins(_ job: Job)
+    /// A job no longer counts as alive. Nobody who waits for its end has heard of it yet.
+    func jobEnded(_ job: Job, _ outcome: JobOutcome)
 }
 
 /// A job with the value that its body returns.
@@ -135,12 +148,12 @@ public final class ResultJob<Value: Sendable>: Job, @unchecked Sendable {
     private var value: Value?
 
     init(
-        name: String, group: String?, ledger: JobLedger, placement: EngineExecutor,
+        name: String, group: String?, owner: (any JobOwner)?, ledger: JobLedger, placement: EngineExecutor,
         _ body: @escaping @Sendable () async throws -> Value
     ) {
         self.placement = placement
         self.body = body
-        super.init(name: name, group: group, ledger: ledger)
+        super.init(name: name, group: group, owner: owner, ledger: ledger)
     }
 
     /// Waits until the job is over.
@@ -264,18 +277,26 @@ public final class JobLedger: Sendable {
         /// The gauges change under the lock too, or one could be taken down before it was put up.
         private mutating func count(_ phase: JobState, by difference: Int) {
             switch phase {
-            case .queued: queued += difference
-            case .running: running += difference
-            case .stopping: stopping += difference
-            case .finished: return
+            case .queued:
+                queued += difference
+                instruments.queued.add(Double(difference))
+            case .running:
+                running += difference
+                instruments.running.add(Double(difference))
+            case .stopping:
+                stopping += difference
+                instruments.stopping.add(Double(difference))
+            case .finished: break
             }
-            instruments.alive(phase).add(Double(difference))
         }
     }
 
     fileprivate static let lastIdentifier = Atomic<UInt64>(0)
 
     private let state: Locked<State>
+
+    /// As the state has it, for those who ask before they have a job.
+    private let hasClosed = Atomic<Bool>(false)
 
     /// Creates an empty ledger that keeps the metrics of a backend's jobs up to date.
     ///
@@ -305,7 +326,7 @@ public final class JobLedger: Sendable {
     }
 
     /// Whether new jobs are refused.
-    var isClosed: Bool { state.withLock { $0.isClosed } }
+    var isClosed: Bool { hasClosed.load(ordering: .relaxed) }
 
     /// The number of jobs by state.
     package var census: Census { state.withLock { $0.census } }
@@ -320,6 +341,7 @@ public final class JobLedger: Sendable {
         let completion = Completion<Void>()
         let jobs = state.withLock { state in
             state.isClosed = true
+            hasClosed.store(true, ordering: .relaxed)
             let jobs = state.jobs
             if !jobs.isEmpty { state.emptied.append(completion) }
             return jobs
@@ -356,9 +378,9 @@ package struct Census: Hashable, Sendable {
 package struct JobInstruments: Sendable {
     let jobs: CounterMetric
     let failures: CounterMetric
-    private let queued: GaugeMetric
-    private let running: GaugeMetric
-    private let stopping: GaugeMetric
+    fileprivate let queued: GaugeMetric
+    fileprivate let running: GaugeMetric
+    fileprivate let stopping: GaugeMetric
 
     /// Registers the metrics.
     ///
@@ -380,13 +402,5 @@ package struct JobInstruments: Sendable {
         stopping = alive.labels(backend, JobState.stopping.rawValue)
         // Exported from the start, without taking away what another engine of this name has counted.
         for gauge in [queued, running, stopping] { gauge.add(0) }
-    }
-
-    func alive(_ state: JobState) -> GaugeMetric {
-        switch state {
-        case .queued: queued
-        case .running: running
-        case .stopping, .finished: stopping
-        }
     }
 }

@@ -173,7 +173,7 @@ final class ThreadPool: Sendable {
     private func makeLoop() throws(EngineError) -> EventLoop {
         let loop: EventLoop
         do {
-            loop = try EventLoop(name: configuration.name) { [self] loop in
+            loop = try EventLoop(name: configuration.name, isDeferrable: true) { [self] loop in
                 // Something outlived its lease, or the thread ended just as it was leased.
                 changeThreads(by: 1)
                 loop.startThread(

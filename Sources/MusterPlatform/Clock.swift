@@ -9,12 +9,22 @@ public protocol RuntimeClock: Sendable {
 
     /// Suspends the calling task until an instant.
     ///
-    /// - Parameter deadline: When to go on; an instant in the past lets others run first and returns.
+    /// - Parameters:
+    ///   - deadline: When to go on; an instant in the past lets others run first and returns.
+    ///   - tolerance: By how much the wait may be longer, so that neighbours can share a waking.
     /// - Throws: `CancellationError` as soon as the task is cancelled.
-    func sleep(until deadline: MonotonicInstant) async throws(CancellationError)
+    nonisolated(nonsending)
+        func sleep(until deadline: MonotonicInstant, tolerance: Duration) async throws(CancellationError)
 }
 
 extension RuntimeClock {
+    /// Suspends the calling task until an instant.
+    ///
+    /// - Throws: `CancellationError` as soon as the task is cancelled.
+    public nonisolated(nonsending) func sleep(until deadline: MonotonicInstant) async throws(CancellationError) {
+        try await sleep(until: deadline, tolerance: .zero)
+    }
+
     /// Suspends the calling task for a duration.
     ///
     /// - Throws: `CancellationError` as soon as the task is cancelled.
@@ -34,12 +44,14 @@ public struct SystemClock: RuntimeClock {
     /// The present instant.
     public var now: MonotonicInstant { .now }
 
-    /// Suspends the calling task until an instant.
+    /// Suspends the calling task until an instant, and by no more than the tolerance and the machine's own delay longer.
     ///
     /// - Throws: `CancellationError` as soon as the task is cancelled.
-    public func sleep(until deadline: MonotonicInstant) async throws(CancellationError) {
+    public nonisolated(nonsending)
+        func sleep(until deadline: MonotonicInstant, tolerance: Duration) async throws(CancellationError)
+    {
         let loop = EventLoop.current ?? EventLoop.auxiliary
-        try await loop.sleep(until: deadline)
+        try await loop.sleep(until: deadline, tolerance: tolerance)
     }
 }
 
@@ -118,6 +130,15 @@ package enum WallClock {
         guard !overflow, !overflowed else { return instant.nanoseconds < 0 ? -.infinity : .infinity }
         return Double(sum) * 1e-9
     }
+
+    /// By how many nanoseconds the wall clock is ahead of the monotonic one now, give or take a tick of the kernel's.
+    package static var lead: Int64 { cmuster_realtime_lead_ns() }
+
+    /// The same, given the clock's ``lead``.
+    package static func secondsSinceEpoch(at instant: MonotonicInstant, lead: Int64) -> Double {
+        let (sum, overflow) = instant.nanoseconds.addingReportingOverflow(lead)
+        return overflow || instant == .distantFuture ? .infinity : Double(sum) * 1e-9
+    }
 }
 
 /// Shared by a task that sleeps on another thread's loop and the handler of its cancellation.
@@ -131,6 +152,8 @@ final class RemoteSleep<Token>: @unchecked Sendable {
 extension Duration {
     /// The duration in whole nanoseconds, held at `Int64`'s ends where it does not fit.
     package var clampedNanoseconds: Int64 {
+        // Dividing numbers of 128 bits takes longer than all the rest, and most are less than nine seconds.
+        if let short = Int64(exactly: attoseconds) { return short / 1_000_000_000 }
         let (seconds, attoseconds) = components
         let (product, overflow) = seconds.multipliedReportingOverflow(by: 1_000_000_000)
         guard !overflow else { return seconds < 0 ? .min : .max }
@@ -141,6 +164,7 @@ extension Duration {
 
     /// The duration in seconds, as Prometheus wants it.
     package var inSeconds: Double {
+        if let short = Int64(exactly: attoseconds) { return Double(short) / 1e18 }
         let (seconds, attoseconds) = components
         return Double(seconds) + Double(attoseconds) * 1e-18
     }

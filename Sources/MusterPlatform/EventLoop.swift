@@ -52,6 +52,11 @@ package final class EventLoop: TaskExecutor, @unchecked Sendable {
         }
     }
 
+    private enum Step {
+        case job(UnownedJob)
+        case yielded(UnsafeContinuation<Void, Never>)
+    }
+
     enum Timer {
         case sleeper(UnsafeContinuation<Bool, Never>)
         case action(@Sendable () -> Void)
@@ -64,6 +69,7 @@ package final class EventLoop: TaskExecutor, @unchecked Sendable {
     package let name: String
 
     let threadSource: ThreadSource
+    private let isDeferrable: Bool
     private let observer: (any EventLoopObserver)?
     let shared: Locked<Shared>
     let parkingLot: ParkingLot
@@ -75,7 +81,11 @@ package final class EventLoop: TaskExecutor, @unchecked Sendable {
     private let leaveRequested = Atomic<Bool>(false)
 
     // The runner's: nothing but the thread that runs the loop touches these.
-    private var queue = Deque<UnownedJob>()
+    private var timerSlack: UInt = 1
+    private var queue = Deque<Step>()
+    /// While a task that has yielded is resumed, what the runtime hands in for it.
+    private var resumed: UnownedJob?
+    private var isResuming = false
     private var publisher: TurnPublisher?
     var timers = TimerHeap<Timer>()
     var poller: DescriptorPoller?
@@ -88,27 +98,30 @@ package final class EventLoop: TaskExecutor, @unchecked Sendable {
     /// - Parameters:
     ///   - name: For error messages and thread names.
     ///   - parking: How the loop's thread waits.
+    ///   - isDeferrable: Whether the kernel may wake the thread as late as its timers tolerate, together with others.
     ///   - observer: Hears of every turn.
     ///   - starter: Called, on any thread, when work arrives while no thread runs the loop; it has to see to it
     ///     that one does (and may do so later).
     /// - Throws: ``SystemError`` when the kernel gives no epoll or event descriptor.
     package convenience init(
-        name: String, parking: Parking = .onDemand, observer: (any EventLoopObserver)? = nil,
-        starter: (@Sendable (EventLoop) -> Void)? = nil
+        name: String, parking: Parking = .onDemand, isDeferrable: Bool = false,
+        observer: (any EventLoopObserver)? = nil, starter: (@Sendable (EventLoop) -> Void)? = nil
     ) throws(SystemError) {
         try self.init(
-            name: name, parking: parking, observer: observer, starter: starter,
+            name: name, parking: parking, isDeferrable: isDeferrable, observer: observer, starter: starter,
             threadSource: { (name, stackSize, body) throws(SystemError) in
                 try NativeThread.start(name: name, stackSize: stackSize, body)
             })
     }
 
     init(
-        name: String, parking: Parking = .onDemand, observer: (any EventLoopObserver)? = nil,
-        starter: (@Sendable (EventLoop) -> Void)? = nil, threadSource: @escaping ThreadSource
+        name: String, parking: Parking = .onDemand, isDeferrable: Bool = false,
+        observer: (any EventLoopObserver)? = nil, starter: (@Sendable (EventLoop) -> Void)? = nil,
+        threadSource: @escaping ThreadSource
     ) throws(SystemError) {
         self.name = name
         self.threadSource = threadSource
+        self.isDeferrable = isDeferrable
         self.observer = observer
         shared = Locked(Shared(starter: starter))
         parkingLot = ParkingLot()
@@ -184,7 +197,7 @@ package final class EventLoop: TaskExecutor, @unchecked Sendable {
     package func enqueue(_ job: consuming ExecutorJob) {
         let job = UnownedJob(job)
         if isCurrent {
-            queue.append(job)
+            if isResuming { resumed = job } else { queue.append(.job(job)) }
         } else {
             hand { $0.jobs.append(job) }
         }
@@ -235,6 +248,14 @@ package final class EventLoop: TaskExecutor, @unchecked Sendable {
         if wasParked { parkingLot.unpark() }
     }
 
+    /// Suspends the calling task until all that is queued has had its turn. To be called on the loop's thread.
+    ///
+    /// `Task.yield` makes a job of its own for that, which is queued before the task's.
+    package nonisolated(nonsending) func yield() async {
+        requireOwnThread("yield")
+        await withUnsafeContinuation { queue.append(.yielded($0)) }
+    }
+
     // MARK: Running
 
     /// Runs the loop on the calling thread until ``stop()``, or until it has been idle for a while.
@@ -252,6 +273,7 @@ package final class EventLoop: TaskExecutor, @unchecked Sendable {
         let outer = cmuster_current_loop()
         cmuster_set_current_loop(Unmanaged.passUnretained(self).toOpaque())
         // Timers then fire when they are due instead of up to 50 µs later.
+        timerSlack = 1
         cmuster_set_timer_slack(1)
         defer { cmuster_set_current_loop(outer) }
         while true {
@@ -364,7 +386,9 @@ package final class EventLoop: TaskExecutor, @unchecked Sendable {
             return .leave
         case .sleep(let isAllowed): mayLeave = isAllowed
         }
-        let deadline = mayLeave ? idleEnd : timers.earliest
+        let waking = mayLeave ? nil : timers.waking()
+        if isDeferrable { setTimerSlack(waking?.slack ?? 0) }
+        let deadline = mayLeave ? idleEnd : waking?.instant
         if let poller {
             poller.wait(until: deadline)
         } else {
@@ -381,6 +405,14 @@ package final class EventLoop: TaskExecutor, @unchecked Sendable {
         }
     }
 
+    private func setTimerSlack(_ slack: Int64) {
+        // The kernel's own default; less does not bring enough together to be worth a system call.
+        let slack = slack >= 50_000 ? UInt(slack) : 1
+        guard slack != timerSlack else { return }
+        timerSlack = slack
+        cmuster_set_timer_slack(slack)
+    }
+
     private static let longestBatch = 64
     private static let longestTurn: Int64 = 500_000
 
@@ -394,8 +426,16 @@ package final class EventLoop: TaskExecutor, @unchecked Sendable {
         var count = 0
         // A batch ends after a number of steps or some time, whichever is first, so that timers and descriptors
         // are looked at in between however busy the queue is.
-        while count < Self.longestBatch, let job = queue.popFirst() {
-            job.runSynchronously(on: executor)
+        while count < Self.longestBatch, let step = queue.popFirst() {
+            switch step {
+            case .job(let job): job.runSynchronously(on: executor)
+            case .yielded(let continuation):
+                isResuming = true
+                continuation.resume()
+                isResuming = false
+                // None when the task goes on elsewhere.
+                resumed.take()?.runSynchronously(on: executor)
+            }
             count += 1
             if count & 7 == 0, cmuster_monotonic_ns() &- start > Self.longestTurn { break }
         }
@@ -413,7 +453,7 @@ package final class EventLoop: TaskExecutor, @unchecked Sendable {
             // A stop is taken up when there is nothing left to run.
             hasRemote.store(false, ordering: .relaxed)
         }
-        queue.append(contentsOf: drainedJobs)
+        queue.append(contentsOf: drainedJobs.lazy.map(Step.job))
         drainedJobs.removeAll(keepingCapacity: true)
         for work in drainedWorks { work() }
         drainedWorks.removeAll(keepingCapacity: true)
@@ -709,17 +749,25 @@ extension EventLoop {
 extension EventLoop {
     /// Suspends the calling task until an instant.
     ///
+    /// - Parameter tolerance: By how much the wait may be longer, so that one waking serves several timers.
     /// - Throws: `CancellationError` as soon as the task is cancelled.
-    package func sleep(until deadline: MonotonicInstant) async throws(CancellationError) {
-        let elapsed = isCurrent ? await sleepHere(until: deadline) : await sleepElsewhere(until: deadline)
+    package nonisolated(nonsending) func sleep(
+        until deadline: MonotonicInstant, tolerance: Duration = .zero
+    ) async throws(CancellationError) {
+        let tolerance = tolerance == .zero ? 0 : tolerance.clampedNanoseconds
+        let elapsed =
+            isCurrent
+            ? await sleepHere(until: deadline, tolerance: tolerance)
+            : await sleepElsewhere(until: deadline, tolerance: tolerance)
         if !elapsed { throw CancellationError() }
     }
 
-    private func sleepHere(until deadline: MonotonicInstant) async -> Bool {
+    private nonisolated(nonsending) func sleepHere(until deadline: MonotonicInstant, tolerance: Int64) async -> Bool {
         let token = timers.reserve()
         return await withTaskCancellationHandler {
             await withUnsafeContinuation { continuation in
-                if !timers.arm(token, deadline: deadline.nanoseconds, payload: .sleeper(continuation)) {
+                let timer = Timer.sleeper(continuation)
+                if !timers.arm(token, deadline: deadline.nanoseconds, tolerance: tolerance, payload: timer) {
                     continuation.resume(returning: false)
                 }
             }
@@ -728,7 +776,9 @@ extension EventLoop {
         }
     }
 
-    private func sleepElsewhere(until deadline: MonotonicInstant) async -> Bool {
+    private nonisolated(nonsending) func sleepElsewhere(
+        until deadline: MonotonicInstant, tolerance: Int64
+    ) async -> Bool {
         // Both closures run on the loop's thread, in the order in which they were submitted or reversed.
         let sleep = RemoteSleep<TimerHeap<Timer>.Token>()
         return await withTaskCancellationHandler {
@@ -737,7 +787,8 @@ extension EventLoop {
                     guard !sleep.isCancelled else { return continuation.resume(returning: false) }
                     let token = timers.reserve()
                     sleep.token = token
-                    _ = timers.arm(token, deadline: deadline.nanoseconds, payload: .sleeper(continuation))
+                    _ = timers.arm(
+                        token, deadline: deadline.nanoseconds, tolerance: tolerance, payload: .sleeper(continuation))
                 }
             }
         } onCancel: {
@@ -748,9 +799,54 @@ extension EventLoop {
         }
     }
 
-    private func cancelSleep(_ token: TimerHeap<Timer>.Token) {
+    fileprivate func cancelSleep(_ token: TimerHeap<Timer>.Token) {
         if case .disarmed(.sleeper(let continuation)) = timers.cancel(token) {
             continuation.resume(returning: false)
+        }
+    }
+
+    /// The sleeps of one task that runs on one loop, one after the other: one handler of its cancellation serves them all.
+    ///
+    /// Sound as `@unchecked Sendable`: only the thread that runs the loop touches what changes.
+    package final class Sleeper: @unchecked Sendable {
+        private let loop: EventLoop
+        private var token: TimerHeap<Timer>.Token?
+        private var isCancelled = false
+
+        /// - Parameter loop: The loop on whose thread the task runs whenever it sleeps.
+        package init(on loop: EventLoop) {
+            self.loop = loop
+        }
+
+        /// Whether the calling thread runs the loop.
+        package var isCurrent: Bool { loop.isCurrent }
+
+        /// Suspends the task until an instant. To be called on the loop's thread.
+        ///
+        /// - Returns: Whether it has been reached: `false` after ``cancel()``.
+        package nonisolated(nonsending) func sleep(
+            until deadline: MonotonicInstant, tolerance: Duration
+        ) async -> Bool {
+            loop.requireOwnThread("sleep")
+            if isCancelled { return false }
+            let tolerance = tolerance.clampedNanoseconds
+            return await withUnsafeContinuation { continuation in
+                let token = loop.timers.reserve()
+                self.token = token
+                _ = loop.timers.arm(
+                    token, deadline: deadline.nanoseconds, tolerance: tolerance,
+                    payload: .sleeper(continuation))
+            }
+        }
+
+        /// Ends the present sleep and each later one at once. To be called when the task is cancelled, on any thread.
+        package func cancel() {
+            if loop.isCurrent { cancelHere() } else { loop.submit { self.cancelHere() } }
+        }
+
+        private func cancelHere() {
+            isCancelled = true
+            if let token { loop.cancelSleep(token) }
         }
     }
 

@@ -3,12 +3,21 @@
 /// A 4-ary heap of deadlines over a slab of slots: arming, firing and cancelling are O(log n) and, once the slab
 /// has grown to its working size, allocate nothing.
 ///
+/// A timer may say by how much it may be late. The heap is one of deadlines all the same; only ``waking()`` goes by what
+/// the timers tolerate.
+///
 /// A slot is reserved before its deadline is known, so that a cancellation that comes in between finds it.
 struct TimerHeap<Payload> {
     /// Names one use of one slot; a token of an earlier use of the slot matches nothing.
     struct Token: Hashable, Sendable {
         fileprivate let slot: UInt32
         fileprivate let generation: UInt32
+    }
+
+    /// When to wake, and by how many nanoseconds later would do.
+    struct Waking: Equatable {
+        let instant: Int64
+        let slack: Int64
     }
 
     /// What `cancel` found.
@@ -36,6 +45,13 @@ struct TimerHeap<Payload> {
     private struct Node {
         var deadline: Int64
         var slot: UInt32
+        /// In nanoseconds, so at most 4.3 s: less than was granted is always right.
+        var tolerance: UInt32
+
+        var latest: Int64 {
+            let (sum, overflow) = deadline.addingReportingOverflow(Int64(tolerance))
+            return overflow ? .max : sum
+        }
     }
 
     private static var noSlot: UInt32 { .max }
@@ -43,6 +59,8 @@ struct TimerHeap<Payload> {
     private var slots: [Slot] = []
     private var firstFree = Self.noSlot
     private var nodes: [Node] = []
+    /// What ``waking()`` has found, until a timer comes that forbids it or the one whose deadline it is goes.
+    private var foundWaking: Waking?
 
     /// The number of armed timers.
     var count: Int { nodes.count }
@@ -52,6 +70,51 @@ struct TimerHeap<Payload> {
 
     /// The earliest armed deadline in nanoseconds.
     var earliest: Int64? { nodes.first?.deadline }
+
+    /// When to wake so that as many timers as can be are served by one waking; `nil` when none is armed.
+    ///
+    /// That is the last deadline which is not beyond what any timer tolerates: a timer without a neighbour is punctual. To
+    /// find it, the timers that will share the waking are visited, so that each timer costs a constant.
+    mutating func waking() -> Waking? {
+        guard let first = nodes.first else { return nil }
+        if let foundWaking { return foundWaking }
+        var visits = 0
+        let limit = visitNodes(dueBy: first.latest) { node, limit in
+            visits += 1
+            // Where too many overlap, each deadline is soon followed by another anyway.
+            return visits > Self.mostVisits ? .min : min(limit, node.latest)
+        }
+        var last = first.deadline
+        _ = visitNodes(dueBy: limit) { node, limit in
+            last = max(last, node.deadline)
+            return limit
+        }
+        foundWaking = Waking(instant: last, slack: limit < last ? 0 : limit - last)
+        return foundWaking
+    }
+
+    private static var mostVisits: Int { 1024 }
+
+    /// Visits the armed timers whose deadlines are not after an instant, which each visit may bring forward.
+    ///
+    /// - Returns: The instant after the last visit.
+    private func visitNodes(dueBy limit: Int64, _ visit: (Node, Int64) -> Int64) -> Int64 {
+        var limit = limit
+        var index = 0
+        while true {
+            if nodes[index].deadline <= limit {
+                limit = visit(nodes[index], limit)
+                if index * 4 + 1 < nodes.count {
+                    index = index * 4 + 1
+                    continue
+                }
+            }
+            // A last child is followed by its parent's next sibling.
+            while index > 0, index.isMultiple(of: 4) || index + 1 == nodes.count { index = (index - 1) / 4 }
+            if index == 0 { return limit }
+            index += 1
+        }
+    }
 
     /// Takes a slot.
     mutating func reserve() -> Token {
@@ -67,8 +130,9 @@ struct TimerHeap<Payload> {
 
     /// Arms a reserved slot.
     ///
+    /// - Parameter tolerance: By how many nanoseconds it may be late; a negative number is zero.
     /// - Returns: `false` when it was cancelled in the meantime: the payload is not kept and the slot is free.
-    mutating func arm(_ token: Token, deadline: Int64, payload: Payload) -> Bool {
+    mutating func arm(_ token: Token, deadline: Int64, tolerance: Int64 = 0, payload: Payload) -> Bool {
         let index = Int(token.slot)
         guard index < slots.count, slots[index].generation == token.generation,
             case .reserved(let isCancelled) = slots[index].phase
@@ -77,7 +141,9 @@ struct TimerHeap<Payload> {
             release(token.slot)
             return false
         }
-        nodes.append(Node(deadline: deadline, slot: token.slot))
+        let node = Node(deadline: deadline, slot: token.slot, tolerance: UInt32(clamping: tolerance))
+        if let found = foundWaking, node.latest < found.instant + found.slack { foundWaking = nil }
+        nodes.append(node)
         slots[index].phase = .armed(heapIndex: nodes.count - 1)
         slots[index].payload = payload
         siftUp(nodes.count - 1)
@@ -120,6 +186,7 @@ struct TimerHeap<Payload> {
     }
 
     private mutating func removeNode(at index: Int) {
+        if nodes[index].deadline == foundWaking?.instant { foundWaking = nil }
         let last = nodes.removeLast()
         guard index < nodes.count else { return }
         place(last, at: index)

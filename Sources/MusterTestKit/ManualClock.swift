@@ -55,9 +55,11 @@ public final class ManualClock: RuntimeClock {
 
     /// Suspends the calling task until the clock has been moved to an instant.
     ///
-    /// - Parameter deadline: When to go on; for an instant in the past others run first.
+    /// - Parameters:
+    ///   - deadline: When to go on; for an instant in the past others run first.
+    ///   - tolerance: Not used: a test moves the clock to where it wants it.
     /// - Throws: `CancellationError` as soon as the task is cancelled.
-    public func sleep(until deadline: MonotonicInstant) async throws(CancellationError) {
+    public func sleep(until deadline: MonotonicInstant, tolerance: Duration) async throws(CancellationError) {
         let ticket = state.withLock { state in
             state.lastTicket += 1
             return state.lastTicket
@@ -175,7 +177,7 @@ public final class RecordedClock: RuntimeClock {
     /// Writes the sleep down, moves the clock to its end, lets others run and returns.
     ///
     /// - Throws: `CancellationError` when the task is cancelled.
-    public func sleep(until deadline: MonotonicInstant) async throws(CancellationError) {
+    public func sleep(until deadline: MonotonicInstant, tolerance: Duration) async throws(CancellationError) {
         if Task.isCancelled { throw CancellationError() }
         state.withLock { state in
             state.sleeps.append(max(.zero, state.now.duration(to: deadline)))

@@ -24,7 +24,7 @@ extension Benchmark {
         return [
             Figure(
                 "from job to job of \(jobs)", in: .nanoseconds, times[0], against: ("swapcontext in C", times[1]),
-                limit: .valueAtMost(1000)),
+                limit: .ratioAtMost(1.5)),
             Figure(
                 "from job to job, again", in: .nanoseconds, times[0],
                 against: ("call through a queue in C", times[2])),
@@ -89,6 +89,40 @@ extension Benchmark {
             latch.wait()
         }
         return cmusterbench_now() - start
+    }
+
+    static func groupThreads(_ effort: Effort) throws -> [Figure] {
+        let backend = try Backends.make(.cooperative)
+        defer { try? Backends.shutDown(backend) }
+        let count = 5000
+        let hasGo = GoReference.isBuilt
+        var contenders: [() throws -> Double] = [
+            { Double(try addThreads(to: backend, count: count)) / Double(count) },
+            { Double(try checked(cmusterbench_threads_in_turn(50))) / 50 },
+        ]
+        if hasGo { contenders.append { try GoReference.run("goroutines", "\(count)", "5")[0] } }
+        let times = try Rounds.run(effort(51, quick: 15), contenders)
+        let name = "tryAddThread, to the end of all \(count), cooperative"
+        let figure = Figure(
+            name, in: .nanoseconds, times[0], against: ("pthread_create and join", times[1]),
+            note: hasGo ? nil : GoReference.missing)
+        guard hasGo else { return [figure] }
+        return [
+            figure,
+            Figure(
+                "\(name), again", in: .nanoseconds, times[0], against: ("a goroutine", times[2]),
+                limit: .ratioAtMost(1.5)),
+        ]
+    }
+
+    private static func addThreads(to backend: Backend, count: Int) throws -> Int64 {
+        let group = ThreadGroup(name: "bench", capacity: 2 * count, backend: backend)
+        return try onHub(of: backend.engine) {
+            let start = cmusterbench_now()
+            for _ in 0..<count { try group.tryAddThread(name: "nothing") {} }
+            try await group.wait()
+            return cmusterbench_now() - start
+        }
     }
 
     static func manyJobs(_ effort: Effort) throws -> [Figure] {

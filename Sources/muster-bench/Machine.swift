@@ -129,3 +129,22 @@ enum BesideThis {
         return path
     }
 }
+
+/// The reference in Go, which `make bench` builds where there is a Go compiler.
+enum GoReference {
+    /// What is told where it is missing.
+    static let missing = "no comparison with Go: no muster-bench-go"
+
+    static var isBuilt: Bool { (try? BesideThis.path(of: "muster-bench-go")) != nil }
+
+    /// Runs it, and returns the numbers that it writes.
+    static func run(_ arguments: String...) throws -> [Double] {
+        let path = try BesideThis.path(of: "muster-bench-go")
+        let text = try LoadGenerator.output([path] + arguments)
+        let numbers = text.split { $0 == " " || $0 == "\n" }.compactMap { Double($0) }
+        guard !numbers.isEmpty else {
+            throw BenchmarkError("muster-bench-go wrote something else than numbers: \(text)")
+        }
+        return numbers
+    }
+}

@@ -105,8 +105,14 @@ struct Benchmark {
                 measure: manyThreads),
             Benchmark(name: "switch", summary: "jobs taking turns on the cooperative engine", measure: jobSwitches),
             Benchmark(name: "spawn", summary: "starting and ending a job that does nothing", measure: jobSpawns),
+            Benchmark(
+                name: "thread-group", summary: "threads of a group that do nothing, against goroutines",
+                measure: groupThreads),
             Benchmark(name: "lateness", summary: "how late looping calls start", measure: lateness),
             Benchmark(name: "drift", summary: "how far looping calls get off their grid", measure: drift),
+            Benchmark(
+                name: "loops-1000", summary: "1,000 looping calls of 100 ms against a bare heap and Go's tickers",
+                measure: thousandLoops),
             Benchmark(name: "timers", summary: "10,000 looping calls of 1 s against a bare heap", measure: manyTimers),
             Benchmark(name: "render", summary: "rendering 10,000 series against copying them", measure: rendering),
             Benchmark(

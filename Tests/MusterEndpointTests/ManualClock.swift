@@ -37,7 +37,7 @@ final class ManualClock: RuntimeClock {
 
     var sleeperCount: Int { state.withLock { $0.sleepers.count } }
 
-    func sleep(until deadline: MonotonicInstant) async throws(CancellationError) {
+    func sleep(until deadline: MonotonicInstant, tolerance: Duration) async throws(CancellationError) {
         let identifier = state.withLock { state in
             state.next += 1
             return state.next

@@ -35,6 +35,38 @@ import Testing
     }
 
     @Test(arguments: EngineKind.allCases)
+    func `no tolerance lets a job go on early, and a job alone is not kept waiting by it`(kind: EngineKind) async throws
+    {
+        try await withEngine(kind) { engine in
+            try await run(engine) {
+                for tolerance in [.zero, .milliseconds(1), .seconds(3600), .seconds(-1)] as [Duration] {
+                    let start = engine.clock.now
+                    try await engine.sleep(for: .milliseconds(2), tolerance: tolerance)
+                    #expect(start.duration(to: engine.clock.now) >= .milliseconds(2))
+                    try await engine.sleep(until: start, tolerance: tolerance)
+                }
+            }
+        }
+    }
+
+    @Test(arguments: EngineKind.allCases)
+    func `the end of an engine ends sleeps that may be longer`(kind: EngineKind) async throws {
+        try await withEngine(kind) { engine in
+            let jobs = try (1...3).map { number in
+                try engine.spawn(name: "patient") {
+                    try await engine.sleep(for: .seconds(3600), tolerance: .seconds(number))
+                }
+            }
+            try await engine.shutDown()
+            for job in jobs {
+                guard case .cancelled = try await job.wait() else { throw Unexpected() }
+            }
+        }
+    }
+
+    private struct Unexpected: Error {}
+
+    @Test(arguments: EngineKind.allCases)
     func `those who are no job may sleep on the engine's clock too`(kind: EngineKind) async throws {
         try await withEngine(kind) { engine in
             let start = engine.clock.now

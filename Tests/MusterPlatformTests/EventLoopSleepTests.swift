@@ -195,6 +195,89 @@ import Testing
     }
 
     @Test(arguments: everyParking)
+    func `a sleep that may be longer ends with its neighbour's, and that one on time`(
+        parking: EventLoop.Parking
+    ) async throws {
+        try await withLoop(parking) { loop in
+            // Sleepers that begin too late, on a busy machine, have no waking to share.
+            for milliseconds in [50, 200, 1000] {
+                let start = MonotonicInstant.now
+                let early = start.advanced(by: .milliseconds(milliseconds))
+                let late = start.advanced(by: .milliseconds(2 * milliseconds))
+                let (patient, punctual) = await loop.inTurn {
+                    // Both begin to sleep in this turn of the loop.
+                    let patient = Task(executorPreference: loop) {
+                        try await loop.sleep(until: early, tolerance: .seconds(2))
+                        return MonotonicInstant.now
+                    }
+                    let punctual = Task(executorPreference: loop) {
+                        let beginning = MonotonicInstant.now
+                        try await loop.sleep(until: late)
+                        return beginning
+                    }
+                    return (patient, punctual)
+                }
+                let woken = try await patient.value
+                let isInTime = try await punctual.value < early
+                #expect(woken >= early)
+                guard isInTime else { continue }
+                #expect(woken >= late, "the earlier one has waited for the later")
+                return
+            }
+        }
+    }
+
+    @Test(arguments: cases)
+    func `a sleep that may be longer is woken by its cancellation`(parking: EventLoop.Parking, place: Place)
+        async throws
+    {
+        try await withLoop(parking) { loop in
+            let (soon, later) = (hour(), hour())
+            let patient = task(place, loop) { try await loop.sleep(until: soon, tolerance: .seconds(3600)) }
+            let other = task(place, loop) { try await loop.sleep(until: later, tolerance: .seconds(1)) }
+            while await loop.inTurn({ loop.timerCount }) < 2 {}
+            for sleeper in [other, patient] {
+                sleeper.cancel()
+                await #expect(throws: CancellationError.self) { try await sleeper.value }
+            }
+            let left = await loop.inTurn { loop.timerCount }
+            #expect(left == 0)
+        }
+    }
+
+    @Test(arguments: everyParking)
+    func `a sleeper sleeps again and again, and not at all once it is cancelled`(
+        parking: EventLoop.Parking
+    ) async throws {
+        try await withLoop(parking) { loop in
+            var generator = SplitMix64(seed: 12)
+            for round in 0..<600 {
+                let sleeper = EventLoop.Sleeper(on: loop)
+                let task = Task(executorPreference: loop) {
+                    await withTaskCancellationHandler {
+                        var early = 0
+                        while true {
+                            let deadline = MonotonicInstant.now.advanced(
+                                by: round.isMultiple(of: 2) ? .seconds(3600) : .microseconds(20))
+                            guard await sleeper.sleep(until: deadline, tolerance: .zero) else { return early }
+                            if MonotonicInstant.now < deadline { early += 1 }
+                        }
+                    } onCancel: {
+                        sleeper.cancel()
+                    }
+                }
+                spin(Int.random(in: 0..<60, using: &generator))
+                // From another thread, or from the loop's own.
+                if round % 3 == 0 { await loop.inTurn { task.cancel() } } else { task.cancel() }
+                let early = await task.value
+                #expect(early == 0)
+            }
+            let left = await loop.inTurn { loop.timerCount }
+            #expect(left == 0)
+        }
+    }
+
+    @Test(arguments: everyParking)
     func `the end of time can be slept for`(parking: EventLoop.Parking) async throws {
         try await withLoop(parking) { loop in
             let sleeper = Task(executorPreference: loop) { try await loop.sleep(until: .distantFuture) }

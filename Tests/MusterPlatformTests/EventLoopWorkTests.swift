@@ -115,6 +115,50 @@ import Testing
         }
     }
 
+    @Test func `tasks that yield take turns with each other and with all that is queued`() async throws {
+        try await withLoop { loop in
+            let order = Locked<[String]>([])
+            let tasks = await loop.inTurn {
+                var tasks = ["a", "b"].map { name in
+                    Task(executorPreference: loop) {
+                        for turn in 1...3 {
+                            order.withLock { $0.append("\(name)\(turn)") }
+                            await loop.yield()
+                        }
+                    }
+                }
+                tasks.append(Task(executorPreference: loop) { order.withLock { $0.append("c") } })
+                return tasks
+            }
+            for task in tasks { await task.value }
+            #expect(order.withLock { $0 } == ["a1", "b1", "c", "a2", "b2", "a3", "b3"])
+        }
+    }
+
+    /// Its methods run on the thread of the task that calls them.
+    private actor Yielding {
+        private(set) var calls = 0
+
+        func call(on loop: EventLoop) async {
+            for _ in 0..<3 { await loop.yield() }
+            calls += 1
+        }
+    }
+
+    @Test func `an actor's code may yield on a loop's thread, too`() async throws {
+        try await withLoop { loop in
+            let actor = Yielding()
+            let tasks = (0..<20).map { _ in
+                Task(executorPreference: loop) {
+                    await actor.call(on: loop)
+                    return loop.isCurrent
+                }
+            }
+            for task in tasks { #expect(await task.value) }
+            #expect(await actor.calls == 20)
+        }
+    }
+
     @Test func `work from elsewhere is not held up by tasks that never stop yielding`() async throws {
         try await withLoop { loop in
             let spinners = (0..<200).map { _ in

@@ -26,6 +26,8 @@ public final class BackOffLoopingCall: LoopingCall, BackendComponent, @unchecked
         package var jitter: Double
         /// The shortest delay.
         package var minimumInterval: Duration
+        /// How late a run may begin; `nil` for a thousandth of the delay, 1 ms at most.
+        package var tolerance: Duration?
 
         /// Creates settings; the defaults are upstream's.
         ///
@@ -36,10 +38,12 @@ public final class BackOffLoopingCall: LoopingCall, BackendComponent, @unchecked
         ///   - maximumInterval: The longest delay.
         ///   - jitter: The mean of the random factor.
         ///   - minimumInterval: The shortest delay, 1 ms or more.
+        ///   - tolerance: How late a run may begin so that it shares a waking with neighbours; `nil` for a thousandth of
+        ///     the delay, 1 ms at most.
         public init(
             initialDelay: Duration = .zero, startingInterval: Duration = .seconds(1),
             timeout: Duration = .seconds(300), maximumInterval: Duration = .seconds(300), jitter: Double = 0.75,
-            minimumInterval: Duration = .milliseconds(1)
+            minimumInterval: Duration = .milliseconds(1), tolerance: Duration? = nil
         ) {
             self.initialDelay = initialDelay
             self.startingInterval = startingInterval
@@ -47,6 +51,7 @@ public final class BackOffLoopingCall: LoopingCall, BackendComponent, @unchecked
             self.maximumInterval = maximumInterval
             self.jitter = jitter
             self.minimumInterval = minimumInterval
+            self.tolerance = tolerance
         }
     }
 
@@ -90,8 +95,8 @@ public final class BackOffLoopingCall: LoopingCall, BackendComponent, @unchecked
         }
         let random = random
         try begin(
-            BackOffPlan(loop: name, settings: settings) { random(settings.jitter) }, stopsOnError: true,
-            function)
+            BackOffPlan(loop: name, settings: settings) { random(settings.jitter) }, tolerance: settings.tolerance,
+            stopsOnError: true, function)
     }
 }
 

@@ -35,26 +35,29 @@ public final class DynamicLoopingCall: LoopingCall, BackendComponent, @unchecked
     ///   - initialDelay: The time before the first run.
     ///   - maximumInterval: The longest delay, and the one taken when the function returns `nil`. Without it
     ///     a `nil` ends the loop with `LoopingCallError/missingDelay(loop:)`.
+    ///   - tolerance: How late a run may begin so that it shares a waking with neighbours; `nil` for a thousandth of the delay,
+    ///     1 ms at most.
     ///   - stopsOnError: Whether an error of the function ends the loop. When not, it is logged and counted, and
     ///     the loop goes on after `maximumInterval`, or 1 s without one.
     /// - Throws: `LoopingCallError`; what selecting the backend or starting a job throws.
     public func start(
-        initialDelay: Duration = .zero, maximumInterval: Duration? = nil, stopsOnError: Bool = true
+        initialDelay: Duration = .zero, maximumInterval: Duration? = nil, tolerance: Duration? = nil,
+        stopsOnError: Bool = true
     ) throws {
         try start(
-            initialDelay: initialDelay, maximumInterval: maximumInterval, stopsOnError: stopsOnError,
-            in: nil)
+            initialDelay: initialDelay, maximumInterval: maximumInterval, tolerance: tolerance,
+            stopsOnError: stopsOnError, in: nil)
     }
 
     func start(
-        initialDelay: Duration, maximumInterval: Duration?, stopsOnError: Bool,
+        initialDelay: Duration, maximumInterval: Duration?, tolerance: Duration?, stopsOnError: Bool,
         in group: ThreadGroup?
     ) throws {
         try begin(
             DynamicPlan(
                 loop: name, initialDelay: initialDelay, longest: maximumInterval, shortest: Self.shortestDelay,
                 afterFailure: Self.delayAfterFailure),
-            stopsOnError: stopsOnError, in: group, function)
+            tolerance: tolerance, stopsOnError: stopsOnError, in: group, function)
     }
 }
 

@@ -6,6 +6,10 @@ import MusterPlatform
 /// Calls a function on a fixed grid: start n is due at the first start plus n intervals, on the monotonic clock,
 /// however long the runs take and however late they wake.
 ///
+/// A run never begins before it is due. It may begin later, by up to the loop's tolerance, when that lets it share a
+/// waking with others: thousands of loops then wake their thread as often as a few. A loop without neighbours is
+/// punctual, and the grid never moves by it.
+///
 /// Sound as `@unchecked Sendable` for its superclass' reason: it adds constants only.
 public final class FixedIntervalLoopingCall: LoopingCall, BackendComponent, @unchecked Sendable {
     /// The shortest interval; a shorter one is refused.
@@ -36,23 +40,26 @@ public final class FixedIntervalLoopingCall: LoopingCall, BackendComponent, @unc
     /// - Parameters:
     ///   - interval: The time between two starts, 100 µs or more.
     ///   - initialDelay: The time before the first run.
+    ///   - tolerance: How late a run may begin so that it shares a waking with neighbours; `nil` for a thousandth of the interval,
+    ///     1 ms at most.
     ///   - stopsOnError: Whether an error of the function ends the loop. When not, it is logged and counted.
     /// - Throws: `LoopingCallError`; what selecting the backend or starting a job throws.
     public func start(
-        interval: Duration, initialDelay: Duration = .zero, stopsOnError: Bool = true
+        interval: Duration, initialDelay: Duration = .zero, tolerance: Duration? = nil, stopsOnError: Bool = true
     ) throws {
-        try start(interval: interval, initialDelay: initialDelay, stopsOnError: stopsOnError, in: nil)
+        try start(
+            interval: interval, initialDelay: initialDelay, tolerance: tolerance, stopsOnError: stopsOnError, in: nil)
     }
 
     func start(
-        interval: Duration, initialDelay: Duration, stopsOnError: Bool, in group: ThreadGroup?
+        interval: Duration, initialDelay: Duration, tolerance: Duration?, stopsOnError: Bool, in group: ThreadGroup?
     ) throws {
         guard interval >= Self.shortestInterval else {
             throw LoopingCallError.intervalTooShort(loop: name, interval: interval, shortest: Self.shortestInterval)
         }
         try begin(
             FixedIntervalPlan(interval: interval, initialDelay: initialDelay, policy: overrun),
-            stopsOnError: stopsOnError, in: group, function)
+            tolerance: tolerance, stopsOnError: stopsOnError, in: group, function)
     }
 }
 

@@ -32,12 +32,15 @@ public final class FixedIntervalWithTimeoutLoopingCall: LoopingCall, BackendComp
     /// - Parameters:
     ///   - interval: The time between two starts, 100 µs or more.
     ///   - initialDelay: The time before the first run.
+    ///   - tolerance: How late a run may begin so that it shares a waking with neighbours; `nil` for a thousandth of the interval,
+    ///     1 ms at most.
     ///   - stopsOnError: Whether an error of the function ends the loop. When not, it is logged and counted.
     ///   - timeout: The longest time from the start of the loop to the end of a run; zero for none. It is looked at
     ///     after each run: it does not interrupt one.
     /// - Throws: `LoopingCallError`; what selecting the backend or starting a job throws.
     public func start(
-        interval: Duration, initialDelay: Duration = .zero, stopsOnError: Bool = true, timeout: Duration = .zero
+        interval: Duration, initialDelay: Duration = .zero, tolerance: Duration? = nil, stopsOnError: Bool = true,
+        timeout: Duration = .zero
     ) throws {
         let shortest = FixedIntervalLoopingCall.shortestInterval
         guard interval >= shortest else {
@@ -45,8 +48,8 @@ public final class FixedIntervalWithTimeoutLoopingCall: LoopingCall, BackendComp
         }
         let grid = FixedIntervalPlan(interval: interval, initialDelay: initialDelay, policy: overrun)
         try begin(
-            FixedIntervalWithTimeoutPlan(grid: grid, loop: name, timeout: timeout), stopsOnError: stopsOnError, function
-        )
+            FixedIntervalWithTimeoutPlan(grid: grid, loop: name, timeout: timeout), tolerance: tolerance,
+            stopsOnError: stopsOnError, function)
     }
 }
 

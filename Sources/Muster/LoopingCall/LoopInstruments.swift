@@ -6,6 +6,55 @@ import MusterMetrics
 package import MusterPlatform
 import MusterSupervision
 
+/// The metrics of all looping calls of a registry. Finding them takes longer than finding the series of one loop.
+struct LoopFamilies: Sendable {
+    let lateness: HistogramFamily
+    let duration: HistogramFamily
+    let drift: GaugeFamily
+    let interval: GaugeFamily
+    let lastRun: GaugeFamily
+    let nextRun: GaugeFamily
+    let runs: CounterFamily
+    let failures: CounterFamily
+    let overruns: CounterFamily
+    let skipped: CounterFamily
+
+    init(registry: MetricRegistry) throws(MetricError) {
+        let names = ["backend", "loop"]
+        lateness = try registry.histogramFamily(
+            "muster_loop_lateness_seconds", help: "Start of a run minus its scheduled start.",
+            unit: .seconds, buckets: .lateness, labelNames: names)
+        duration = try registry.histogramFamily(
+            "muster_loop_run_duration_seconds", help: "How long runs take.",
+            unit: .seconds, buckets: .lateness, labelNames: names)
+        drift = try registry.gaugeFamily(
+            "muster_loop_drift_seconds", help: "How far the schedule has slipped from its ideal grid since the start.",
+            unit: .seconds, labelNames: names)
+        interval = try registry.gaugeFamily(
+            "muster_loop_interval_seconds", help: "The time between two scheduled starts, where it is fixed.",
+            unit: .seconds, labelNames: names)
+        lastRun = try registry.gaugeFamily(
+            "muster_loop_last_run_timestamp_seconds", help: "When the last run began.",
+            unit: .seconds, labelNames: names)
+        nextRun = try registry.gaugeFamily(
+            "muster_loop_next_run_timestamp_seconds",
+            help: "When the next run is due; in the past while the loop is overdue.",
+            unit: .seconds, labelNames: names)
+        runs = try registry.counterFamily(
+            "muster_loop_runs_total", help: "Runs begun.", labelNames: names)
+        failures = try registry.counterFamily(
+            "muster_loop_run_failures_total", help: "Runs that ended with an error.", labelNames: names)
+        overruns = try registry.counterFamily(
+            "muster_loop_overruns_total", help: "Runs that lasted beyond the next scheduled start.",
+            labelNames: names)
+        skipped = try registry.counterFamily(
+            "muster_loop_skipped_total",
+            help:
+                "Runs left out: 'overrun' because the one before lasted too long, 'late' because the loop woke too late.",
+            labelNames: names + ["reason"])
+    }
+}
+
 /// The metrics of one looping call.
 struct LoopInstruments: Sendable {
     private let lateness: HistogramMetric
@@ -20,50 +69,18 @@ struct LoopInstruments: Sendable {
     private let skippedLate: CounterMetric
     private let skippedOverrun: CounterMetric
 
-    init(registry: MetricRegistry, loop: String, backend: String) throws(MetricError) {
-        let names = ["backend", "loop"]
-        lateness = try registry.histogramFamily(
-            "muster_loop_lateness_seconds", help: "Start of a run minus its scheduled start.",
-            unit: .seconds, buckets: .lateness, labelNames: names
-        ).labels(backend, loop)
-        duration = try registry.histogramFamily(
-            "muster_loop_run_duration_seconds", help: "How long runs take.",
-            unit: .seconds, buckets: .lateness, labelNames: names
-        ).labels(backend, loop)
-        drift = try registry.gaugeFamily(
-            "muster_loop_drift_seconds", help: "How far the schedule has slipped from its ideal grid since the start.",
-            unit: .seconds, labelNames: names
-        ).labels(backend, loop)
-        interval = try registry.gaugeFamily(
-            "muster_loop_interval_seconds", help: "The time between two scheduled starts, where it is fixed.",
-            unit: .seconds, labelNames: names
-        ).labels(backend, loop)
-        lastRun = try registry.gaugeFamily(
-            "muster_loop_last_run_timestamp_seconds", help: "When the last run began.",
-            unit: .seconds, labelNames: names
-        ).labels(backend, loop)
-        nextRun = try registry.gaugeFamily(
-            "muster_loop_next_run_timestamp_seconds",
-            help: "When the next run is due; in the past while the loop is overdue.",
-            unit: .seconds, labelNames: names
-        ).labels(backend, loop)
-        runs = try registry.counterFamily(
-            "muster_loop_runs_total", help: "Runs begun.", labelNames: names
-        ).labels(backend, loop)
-        failures = try registry.counterFamily(
-            "muster_loop_run_failures_total", help: "Runs that ended with an error.", labelNames: names
-        ).labels(backend, loop)
-        overruns = try registry.counterFamily(
-            "muster_loop_overruns_total", help: "Runs that lasted beyond the next scheduled start.",
-            labelNames: names
-        ).labels(backend, loop)
-        let skipped = try registry.counterFamily(
-            "muster_loop_skipped_total",
-            help:
-                "Runs left out: 'overrun' because the one before lasted too long, 'late' because the loop woke too late.",
-            labelNames: names + ["reason"])
-        skippedLate = skipped.labels(backend, loop, "late")
-        skippedOverrun = skipped.labels(backend, loop, "overrun")
+    init(_ families: LoopFamilies, loop: String, backend: String) {
+        lateness = families.lateness.labels(backend, loop)
+        duration = families.duration.labels(backend, loop)
+        drift = families.drift.labels(backend, loop)
+        interval = families.interval.labels(backend, loop)
+        lastRun = families.lastRun.labels(backend, loop)
+        nextRun = families.nextRun.labels(backend, loop)
+        runs = families.runs.labels(backend, loop)
+        failures = families.failures.labels(backend, loop)
+        overruns = families.overruns.labels(backend, loop)
+        skippedLate = families.skipped.labels(backend, loop, "late")
+        skippedOverrun = families.skipped.labels(backend, loop, "overrun")
     }
 
     func began(interval fixed: Duration?, due: MonotonicInstant) {
@@ -72,13 +89,17 @@ struct LoopInstruments: Sendable {
         nextRun.set(WallClock.secondsSinceEpoch(at: due))
     }
 
-    func runBegan(_ start: LoopRunStart, at now: MonotonicInstant) {
+    /// - Returns: When the next run will be due on the wall clock, in seconds.
+    func runBegan(_ start: LoopRunStart, at now: MonotonicInstant) -> Double {
+        let lead = WallClock.lead
+        let next = WallClock.secondsSinceEpoch(at: start.nextDue, lead: lead)
         runs.increment()
-        lateness.observe(start.lateness.inSeconds)
-        lastRun.set(WallClock.secondsSinceEpoch(at: now))
+        lateness.observe(start.lateness)
+        lastRun.set(WallClock.secondsSinceEpoch(at: now, lead: lead))
         // From then on the loop is overdue, however long the run lasts.
-        nextRun.set(WallClock.secondsSinceEpoch(at: start.nextDue))
+        nextRun.set(next)
         if start.skipped > 0 { skippedLate.increment(by: start.skipped) }
+        return next
     }
 
     func runFailed() {
@@ -86,11 +107,12 @@ struct LoopInstruments: Sendable {
     }
 
     func runEnded(took: Duration) {
-        duration.observe(took.inSeconds)
+        duration.observe(took)
     }
 
-    func scheduled(_ end: LoopRunEnd, interval fixed: Duration?, drift slipped: Duration) {
-        nextRun.set(WallClock.secondsSinceEpoch(at: end.due))
+    /// - Parameter next: When the next run is due on the wall clock, where that is known.
+    func scheduled(_ end: LoopRunEnd, nextRun next: Double?, interval fixed: Duration?, drift slipped: Duration) {
+        nextRun.set(next ?? WallClock.secondsSinceEpoch(at: end.due))
         // Set anew each time: the end of another loop of this name has cleared them.
         if let fixed { interval.set(fixed.inSeconds) }
         drift.set(slipped.inSeconds)
@@ -145,6 +167,19 @@ package final class LoopMonitor: Sendable {
     }
 
     private let state = Locked(State())
+    private let families = Locked<LoopFamilies?>(nil)
+
+    /// The metrics of a loop of the backend.
+    func instruments(of loop: String, backend: Backend) throws(MetricError) -> LoopInstruments {
+        let families: LoopFamilies
+        if let known = self.families.withLock({ $0 }) {
+            families = known
+        } else {
+            families = try LoopFamilies(registry: backend.metrics)
+            self.families.withLock { $0 = families }
+        }
+        return LoopInstruments(families, loop: loop, backend: backend.type.rawValue)
+    }
 
     /// The number of loops that run now.
     package var count: Int { state.withLock { $0.entries.count } }

@@ -5,6 +5,7 @@ import MusterExecution
 import MusterLock
 import MusterMetrics
 public import MusterPlatform
+import Synchronization
 
 /// A function that is called again and again.
 ///
@@ -70,12 +71,13 @@ public class LoopingCall: @unchecked Sendable {
     ///
     /// - Parameters:
     ///   - plan: When it runs.
+    ///   - tolerance: How late a run may begin; `nil` for a thousandth of the wait before it, 1 ms at most.
     ///   - stopsOnError: Whether an error of the function ends the loop.
     ///   - group: The thread group that the job belongs to, if any.
     ///   - function: What to call.
     /// - Throws: `LoopingCallError/alreadyRunning(loop:)`; what selecting the backend or starting a job throws.
     func begin<Plan: LoopPlan>(
-        _ plan: Plan, stopsOnError: Bool, in group: ThreadGroup? = nil,
+        _ plan: Plan, tolerance: Duration?, stopsOnError: Bool, in group: ThreadGroup? = nil,
         _ function: @escaping @Sendable () async throws -> Plan.Output
     ) throws {
         let backend = try chosenBackend ?? Backend.current
@@ -87,7 +89,8 @@ public class LoopingCall: @unchecked Sendable {
         }
         guard isFree else { throw LoopingCallError.alreadyRunning(loop: name) }
         let body: @Sendable () async throws -> Void = { [self] in
-            try await drive(plan, run: run, backend: backend, stopsOnError: stopsOnError, function)
+            try await drive(
+                plan, tolerance: tolerance, run: run, backend: backend, stopsOnError: stopsOnError, function)
         }
         let job: Job
         do {
@@ -106,7 +109,7 @@ public class LoopingCall: @unchecked Sendable {
     // MARK: The loop
 
     private func drive<Plan: LoopPlan>(
-        _ plan: Plan, run: LoopRun, backend: Backend, stopsOnError: Bool,
+        _ plan: Plan, tolerance: Duration?, run: LoopRun, backend: Backend, stopsOnError: Bool,
         _ function: @Sendable () async throws -> Plan.Output
     ) async throws {
         let instruments = makeInstruments(backend)
@@ -118,10 +121,16 @@ public class LoopingCall: @unchecked Sendable {
         backend.loops.add(progress)
         let result: Result<LoopEnd, any Error>
         do {
-            let end = try await LoopProgress.$current.withValue(progress) {
-                try await cycle(
-                    plan, due: due, isImmediate: due <= now, run: run, progress: progress,
-                    instruments: instruments, backend: backend, stopsOnError: stopsOnError, function)
+            let sleeper = LoopSleeper(clock: backend.engine.clock)
+            let end = try await withTaskCancellationHandler {
+                try await LoopProgress.$current.withValue(progress) {
+                    try await cycle(
+                        plan, tolerance: tolerance, due: due, isImmediate: due <= now, run: run, sleeper: sleeper,
+                        progress: progress, instruments: instruments, backend: backend, stopsOnError: stopsOnError,
+                        function)
+                }
+            } onCancel: {
+                sleeper.cancel()
             }
             result = .success(end)
         } catch {
@@ -134,28 +143,31 @@ public class LoopingCall: @unchecked Sendable {
         _ = try result.get()
     }
 
-    private func cycle<Plan: LoopPlan>(
-        _ initial: Plan, due first: MonotonicInstant, isImmediate: Bool, run: LoopRun, progress: LoopProgress,
-        instruments: LoopInstruments, backend: Backend, stopsOnError: Bool,
-        _ function: @Sendable () async throws -> Plan.Output
+    // Called and calling without a change of executor, for which the runtime would look up the task's each time.
+    private nonisolated(nonsending) func cycle<Plan: LoopPlan>(
+        _ initial: Plan, tolerance: Duration?, due first: MonotonicInstant, isImmediate: Bool, run: LoopRun,
+        sleeper: LoopSleeper, progress: LoopProgress, instruments: LoopInstruments, backend: Backend,
+        stopsOnError: Bool, _ function: @Sendable () async throws -> Plan.Output
     ) async throws -> LoopEnd {
         let clock = backend.engine.clock
         var plan = initial
         var due = first
         var mustSleep = !isImmediate
         var wasOverrun = false
+        let usual = tolerance ?? plan.interval.map(Self.usualTolerance)
         while true {
             if mustSleep {
                 guard run.mayWait() else { return .stopped }
                 // An instant in the past lets other jobs run and goes on.
-                do { try await clock.sleep(until: due) } catch { return .stopped }
+                let tolerance = usual ?? Self.usualTolerance(of: clock.now.duration(to: due))
+                guard await sleeper.sleep(until: due, tolerance: tolerance) else { return .stopped }
             }
             mustSleep = true
             guard run.mayRun() else { return .stopped }
             let began = clock.now
             let start = plan.runBegan(at: began)
             progress.expected = start.nextDue
-            instruments.runBegan(start, at: began)
+            let nextRun = instruments.runBegan(start, at: began)
             var output: Plan.Output?
             do {
                 output = try await function()
@@ -176,7 +188,8 @@ public class LoopingCall: @unchecked Sendable {
             instruments.runEnded(took: began.duration(to: ended))
             if run.isStopping { return .stopped }
             let end = try plan.runEnded(at: ended, output: output)
-            instruments.scheduled(end, interval: plan.interval, drift: plan.drift)
+            instruments.scheduled(
+                end, nextRun: end.due == start.nextDue ? nextRun : nil, interval: plan.interval, drift: plan.drift)
             due = end.due
             progress.expected = due
             if let overrun = end.overrun {
@@ -189,16 +202,21 @@ public class LoopingCall: @unchecked Sendable {
         }
     }
 
+    /// How late a run may begin unless the loop was started with a tolerance of its own.
+    private static func usualTolerance(of wait: Duration) -> Duration {
+        min(max(.zero, wait / 1000), .milliseconds(1))
+    }
+
     private func makeInstruments(_ backend: Backend) -> LoopInstruments {
-        let type = backend.type.rawValue
         do {
-            return try LoopInstruments(registry: backend.metrics, loop: name, backend: type)
+            return try backend.loops.instruments(of: name, backend: backend)
         } catch {
             backend.logger.error(
                 "looping call is not exported", metadata: ["loop": "\(name)", "error": "\(error)"])
         }
         do {
-            return try LoopInstruments(registry: .discarding(), loop: name, backend: type)
+            return LoopInstruments(
+                try LoopFamilies(registry: .discarding()), loop: name, backend: backend.type.rawValue)
         } catch {
             // An empty registry cannot clash with anything.
             preconditionFailure("a fresh registry refused Muster's own metrics: \(error)")
@@ -206,65 +224,82 @@ public class LoopingCall: @unchecked Sendable {
     }
 }
 
-/// One life of a looping call, from a start to its end.
-final class LoopRun: Sendable {
-    private enum Phase {
-        case waiting
-        case running
-        case ended
+/// How a loop's job sleeps on the engine's clock: on the machine's, without what each sleep would need to be cancelled.
+private struct LoopSleeper: Sendable {
+    private let clock: any RuntimeClock
+    private let sleeper: EventLoop.Sleeper?
+
+    /// To be called on the loop's job.
+    init(clock: any RuntimeClock) {
+        self.clock = clock
+        sleeper = clock is SystemClock ? EventLoop.current.map { EventLoop.Sleeper(on: $0) } : nil
     }
 
+    /// - Returns: `false` when the job is cancelled.
+    nonisolated(nonsending) func sleep(until deadline: MonotonicInstant, tolerance: Duration) async -> Bool {
+        if let sleeper, sleeper.isCurrent { return await sleeper.sleep(until: deadline, tolerance: tolerance) }
+        do { try await clock.sleep(until: deadline, tolerance: tolerance) } catch { return false }
+        return true
+    }
+
+    /// To be called when the job is cancelled.
+    func cancel() {
+        sleeper?.cancel()
+    }
+}
+
+/// One life of a looping call, from a start to its end.
+final class LoopRun: Sendable {
+    /// Bits of the phase: the function runs; a stop was asked for, after which the other one stays.
+    private static let running: UInt8 = 1
+    private static let stopping: UInt8 = 2
+
     private struct State {
-        var phase = Phase.waiting
-        var isStopping = false
+        var hasEnded = false
         var job: Job?
     }
 
     let completion = Completion<Result<LoopEnd, any Error>>()
+    private let phase = Atomic<UInt8>(0)
     private let state = Locked(State())
 
     /// Whether the loop is to go on; the loop is waiting from then on.
-    func mayWait() -> Bool { enter(.waiting) }
+    func mayWait() -> Bool { enter(0) }
 
     /// Whether the loop is to go on; its function is running from then on, and a stop lets it finish.
-    func mayRun() -> Bool { enter(.running) }
+    func mayRun() -> Bool { enter(Self.running) }
 
-    private func enter(_ phase: Phase) -> Bool {
-        state.withLock { state in
-            guard !state.isStopping else { return false }
-            state.phase = phase
-            return true
-        }
+    private func enter(_ next: UInt8) -> Bool {
+        // Nothing but a stop can come in between.
+        let present = phase.load(ordering: .relaxed)
+        return present & Self.stopping == 0
+            && phase.compareExchange(expected: present, desired: next, ordering: .acquiringAndReleasing).exchanged
     }
 
     /// Whether a stop was asked for.
-    var isStopping: Bool { state.withLock { $0.isStopping } }
+    var isStopping: Bool { phase.load(ordering: .acquiring) & Self.stopping != 0 }
 
     /// The loop's job.
     var job: Job? { state.withLock { $0.job } }
 
     func adopt(_ job: Job) {
-        let mustCancel = state.withLock { state in
-            guard state.phase != .ended else { return false }
-            state.job = job
-            return state.isStopping && state.phase == .waiting
+        let hasEnded = state.withLock { state in
+            if !state.hasEnded { state.job = job }
+            return state.hasEnded
         }
-        if mustCancel { job.cancel() }
+        // A stop before that has found no job.
+        if !hasEnded, phase.load(ordering: .acquiring) == Self.stopping { job.cancel() }
     }
 
     /// Ends the loop: at once while it waits, after the present run otherwise.
     func stop() {
-        let job: Job? = state.withLock { state in
-            guard !state.isStopping else { return nil }
-            state.isStopping = true
-            return state.phase == .waiting ? state.job : nil
-        }
+        guard phase.bitwiseOr(Self.stopping, ordering: .acquiringAndReleasing).oldValue == 0 else { return }
         job?.cancel()
     }
 
     func end(_ result: Result<LoopEnd, any Error>) {
         state.withLock { state in
-            state.phase = .ended
+            state.hasEnded = true
             state.job = nil
         }
         completion.complete(with: result)

@@ -14,13 +14,15 @@ public import MusterPlatform
 ///
 /// A job may use its own group at any time. Waiting for the group, or stopping it, from inside leaves out the jobs
 /// that do so; from outside, all are waited for.
-public final class ThreadGroup: Sendable, BackendComponent {
+public final class ThreadGroup: Sendable, BackendComponent, JobOwner {
     /// How many timers that have ended are kept listed.
     fileprivate static let endedTimersKept = 64
 
     fileprivate struct State {
         var members: ThreadGroupState
-        var jobs: [UInt64: Job] = [:]
+        /// The jobs of its threads and timers, each at its seat.
+        var jobs: [Job?] = []
+        var freeSeats: [Int] = []
         var timers: [LoopingCall] = []
         /// The timers that run by their jobs, listed or not.
         var running: [UInt64: LoopingCall] = [:]
@@ -33,9 +35,15 @@ public final class ThreadGroup: Sendable, BackendComponent {
         var timerStops = 0
     }
 
-    fileprivate struct Binding: Sendable {
+    /// A class, as a copy of so many metrics would count as many references.
+    fileprivate final class Binding: Sendable {
         let backend: Backend
         let instruments: ThreadGroupInstruments
+
+        init(backend: Backend, instruments: ThreadGroupInstruments) {
+            self.backend = backend
+            self.instruments = instruments
+        }
     }
 
     /// The group's name, the value of the label `group`.
@@ -108,7 +116,9 @@ public final class ThreadGroup: Sendable, BackendComponent {
 
     /// The threads alive, the oldest first.
     public var threads: [Job] {
-        state.withLock { state in state.members.threads.sorted().compactMap { state.jobs[$0] } }
+        state.withLock { state in
+            state.alive.filter { state.members.threads.contains($0.id) }.sorted { $0.id < $1.id }
+        }
     }
 
     /// Adds a thread. In a full group, waits for room or throws, as the group was created. What the body returns is to be
@@ -175,41 +185,37 @@ public final class ThreadGroup: Sendable, BackendComponent {
     private func enter<Value: Sendable>(
         name: String, binding: Binding, _ body: @escaping @Sendable () async throws -> Value
     ) throws -> ResultJob<Value> {
-        let job: ResultJob<Value>
         do {
-            job = try binding.backend.engine.spawn(name: name, group: self.name, body)
+            return try binding.backend.engine.spawn(name: name, group: self.name, owner: self, body)
         } catch {
             wake(state.withLock { state in state.take(state.members.giveBack()) })
             throw error
         }
-        binding.instruments.tasks.increment()
-        binding.instruments.threads.increment()
-        let (mustCancel, released) = state.withLock { state in
-            state.jobs[job.id] = job
-            return (state.mustCancel(job), state.take(state.members.entered(thread: job.id)))
-        }
-        if mustCancel { job.cancel() }
-        wake(released)
-        // Linked after it is registered: a thread that is over by now leaves at once.
-        job.link { [self] outcome in
-            binding.instruments.threads.decrement()
-            if case .failed(let error) = outcome {
-                binding.instruments.failures.increment()
-                binding.backend.logger.error(
-                    "thread failed", metadata: ["group": "\(self.name)", "thread": "\(name)", "error": "\(error)"])
-            }
-            left(job)
-        }
-        return job
     }
 
-    private func left(_ job: Job) {
-        wake(
-            state.withLock { state in
-                state.jobs[job.id] = nil
-                state.running[job.id] = nil
-                return state.take(state.members.left(job.id))
-            })
+    package func jobBegins(_ job: Job) {
+        let (binding, mustCancel, released) = state.withLock { state in
+            state.seat(job)
+            return (state.binding, state.mustCancel(job), state.take(state.members.entered(thread: job.id)))
+        }
+        binding?.instruments.tasks.increment()
+        binding?.instruments.threads.increment()
+        if mustCancel { job.cancel() }
+        wake(released)
+    }
+
+    package func jobEnded(_ job: Job, _ outcome: JobOutcome) {
+        let (binding, released) = state.withLock { state in
+            state.unseat(job)
+            return (state.binding, state.take(state.members.left(job.id)))
+        }
+        binding?.instruments.threads.decrement()
+        if case .failed(let error) = outcome {
+            binding?.instruments.failures.increment()
+            binding?.backend.logger.error(
+                "thread failed", metadata: ["group": "\(name)", "thread": "\(job.name)", "error": "\(error)"])
+        }
+        wake(released)
     }
 
     private func wake(_ completions: [Completion<Void>]) {
@@ -228,6 +234,8 @@ public final class ThreadGroup: Sendable, BackendComponent {
     ///   - name: The timer's name, the label `loop` of its metrics.
     ///   - interval: The time between two starts.
     ///   - initialDelay: The time before the first run.
+    ///   - tolerance: How late a run may begin so that it shares a waking with neighbours; `nil` for a thousandth of the interval,
+    ///     1 ms at most.
     ///   - stopsOnError: Whether an error of the function ends the timer.
     ///   - overrun: What happens after a run that has lasted beyond the next start.
     ///   - stallLimit: How long a run may be overdue before the process counts as stuck; `nil` for as long as it takes.
@@ -235,15 +243,15 @@ public final class ThreadGroup: Sendable, BackendComponent {
     /// - Throws: `LoopingCallError`; `EngineError` when the backend has no thread; what selecting it throws.
     @discardableResult
     public func addTimer(
-        name: String, interval: Duration, initialDelay: Duration = .zero, stopsOnError: Bool = true,
-        overrun: OverrunPolicy = .delay, stallLimit: Duration? = nil,
+        name: String, interval: Duration, initialDelay: Duration = .zero, tolerance: Duration? = nil,
+        stopsOnError: Bool = true, overrun: OverrunPolicy = .delay, stallLimit: Duration? = nil,
         _ function: @escaping @Sendable () async throws -> Void
     ) throws -> FixedIntervalLoopingCall {
         let binding = try bind()
         let timer = FixedIntervalLoopingCall(
             name: name, overrun: overrun, stallLimit: stallLimit, backend: binding.backend, function)
         try timer.start(
-            interval: interval, initialDelay: initialDelay, stopsOnError: stopsOnError,
+            interval: interval, initialDelay: initialDelay, tolerance: tolerance, stopsOnError: stopsOnError,
             in: self)
         list(timer)
         return timer
@@ -255,21 +263,23 @@ public final class ThreadGroup: Sendable, BackendComponent {
     ///   - name: The timer's name, the label `loop` of its metrics.
     ///   - initialDelay: The time before the first run.
     ///   - maximumInterval: The longest delay, and the one taken when the function returns `nil`.
+    ///   - tolerance: How late a run may begin so that it shares a waking with neighbours; `nil` for a thousandth of the delay,
+    ///     1 ms at most.
     ///   - stopsOnError: Whether an error of the function ends the timer.
     ///   - stallLimit: How long a run may last before the process counts as stuck; `nil` for as long as it takes.
     ///   - function: What to call.
     /// - Throws: `LoopingCallError`; `EngineError` when the backend has no thread; what selecting it throws.
     @discardableResult
     public func addDynamicTimer(
-        name: String, initialDelay: Duration = .zero, maximumInterval: Duration? = nil,
+        name: String, initialDelay: Duration = .zero, maximumInterval: Duration? = nil, tolerance: Duration? = nil,
         stopsOnError: Bool = true, stallLimit: Duration? = nil,
         _ function: @escaping @Sendable () async throws -> Duration?
     ) throws -> DynamicLoopingCall {
         let binding = try bind()
         let timer = DynamicLoopingCall(name: name, stallLimit: stallLimit, backend: binding.backend, function)
         try timer.start(
-            initialDelay: initialDelay, maximumInterval: maximumInterval, stopsOnError: stopsOnError,
-            in: self)
+            initialDelay: initialDelay, maximumInterval: maximumInterval, tolerance: tolerance,
+            stopsOnError: stopsOnError, in: self)
         list(timer)
         return timer
     }
@@ -280,7 +290,7 @@ public final class ThreadGroup: Sendable, BackendComponent {
         let job = try binding.backend.engine.spawn(name: timer.name, group: name, body)
         binding.instruments.timers.increment()
         let (mustCancel, mustStop, released) = state.withLock { state in
-            state.jobs[job.id] = job
+            state.seat(job)
             state.running[job.id] = timer
             let released = state.take(state.members.entered(timer: job.id))
             return (state.mustCancel(job), state.timerStops > 0, released)
@@ -290,7 +300,12 @@ public final class ThreadGroup: Sendable, BackendComponent {
         wake(released)
         job.link { [self] _ in
             binding.instruments.timers.decrement()
-            left(job)
+            wake(
+                state.withLock { state in
+                    state.unseat(job)
+                    state.running[job.id] = nil
+                    return state.take(state.members.left(job.id))
+                })
         }
         return job
     }
@@ -376,12 +391,11 @@ public final class ThreadGroup: Sendable, BackendComponent {
     }
 
     /// The jobs of its threads and timers.
-    package var members: [Job] { state.withLock { Array($0.jobs.values) } }
+    package var members: [Job] { state.withLock { $0.alive } }
 
     private func cancelMembers() {
         let caller = Job.current?.id
-        let jobs = state.withLock { state in Array(state.jobs.values) }
-        for job in jobs where job.id != caller { job.cancel() }
+        for job in members where job.id != caller { job.cancel() }
     }
 
     /// Waits until no thread and no timer is alive. A job of the group leaves itself out, and the other jobs of the
@@ -430,8 +444,26 @@ public final class ThreadGroup: Sendable, BackendComponent {
 }
 
 extension ThreadGroup.State {
+    fileprivate var alive: [Job] { jobs.compactMap { $0 } }
+
+    fileprivate mutating func seat(_ job: Job) {
+        if let seat = freeSeats.popLast() {
+            job.seat = seat
+            jobs[seat] = job
+        } else {
+            job.seat = jobs.count
+            jobs.append(job)
+        }
+    }
+
+    fileprivate mutating func unseat(_ job: Job) {
+        jobs[job.seat] = nil
+        freeSeats.append(job.seat)
+    }
+
     fileprivate mutating func take(_ released: ThreadGroupState.Released) -> [Completion<Void>] {
-        (released.admitted + released.finished).compactMap { tickets.removeValue(forKey: $0) }
+        if released.admitted.isEmpty, released.finished.isEmpty { return [] }
+        return (released.admitted + released.finished).compactMap { tickets.removeValue(forKey: $0) }
     }
 
     fileprivate func mustCancel(_ job: Job) -> Bool {

@@ -95,8 +95,7 @@ struct ThreadGroupState: Sendable {
 
     /// A thread or a timer is over.
     mutating func left(_ job: UInt64) -> Released {
-        threads.remove(job)
-        timers.remove(job)
+        if threads.remove(job) == nil { timers.remove(job) }
         return release()
     }
 
@@ -135,18 +134,22 @@ struct ThreadGroupState: Sendable {
             released.admitted.append(first.ticket)
         }
         guard !waits.isEmpty else { return released }
-        // A caller that waits for room is on its way in.
-        let isSomebodyComing = admittedButNotIn > 0 || !queue.isEmpty
-        let busyTimers = timers.contains { held[$0] == nil }
-        let busyThreads = threads.contains { held[$0] == nil }
-        for wait in waits {
-            let isInside = wait.job.map { threads.contains($0) || timers.contains($0) } ?? false
-            let isTimerThere = isInside ? busyTimers : !timers.isEmpty
-            let isThreadThere = isSomebodyComing || (isInside ? busyThreads : !threads.isEmpty)
-            if !isTimerThere, wait.scope == .timers || !isThreadThere { released.finished.append(wait.ticket) }
-        }
+        for wait in waits where isOver(wait) { released.finished.append(wait.ticket) }
         for ticket in released.finished { endWait(ticket) }
         return released
+    }
+
+    private func isOver(_ wait: Wait) -> Bool {
+        // A caller that waits for room is on its way in.
+        if wait.scope == .all, admittedButNotIn > 0 || !queue.isEmpty { return false }
+        let present = timers.count + (wait.scope == .all ? threads.count : 0)
+        if present == 0 { return true }
+        // From inside, members that are held are not waited for. Most often there are too few of them to look any further.
+        guard let job = wait.job, held.count >= present, threads.contains(job) || timers.contains(job) else {
+            return false
+        }
+        return timers.allSatisfy { held[$0] != nil }
+            && (wait.scope == .timers || threads.allSatisfy { held[$0] != nil })
     }
 
     /// Whether no thread of the group can end before a held one goes on.

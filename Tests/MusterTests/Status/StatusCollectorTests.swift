@@ -22,7 +22,7 @@ struct StatusCollectorTests {
         }
 
         func loop(_ name: String, backend: String = "threading") throws -> LoopInstruments {
-            try LoopInstruments(registry: registry, loop: name, backend: backend)
+            LoopInstruments(try LoopFamilies(registry: registry), loop: name, backend: backend)
         }
     }
 
