@@ -29,12 +29,12 @@ extension Benchmark {
         let colds = backends.indices.map { index in
             Figure(
                 "SIGKILL to the first line, \(backends[index])", in: .nanoseconds, times[2 + index],
-                against: ("posix_spawn in C", times[0]), limit: .ratioAtMost(3))
+                against: ("posix_spawn in C", times[0]), limit: .ratioAtMost(2))
         }
         let warms = backends.indices.map { index in
             Figure(
                 "with a warm spare, \(backends[index])", in: .nanoseconds, times[2 + backends.count + index],
-                against: ("fork in C", times[1]), limit: .ratioAtMost(1))
+                against: ("fork in C", times[1]), limit: .ratioAtMost(1.2))
         }
         let others = [
             Figure(
@@ -56,7 +56,7 @@ extension Benchmark {
         return zip(backends, times).map { backend, values in
             Figure(
                 "SIGTERM to the end, \(workers) workers, \(backend)", in: .nanoseconds, values,
-                against: ("the same in C", times[backends.count]), limit: .valueAtMost(10_000_000))
+                against: ("the same in C", times[backends.count]), limit: .ratioAtMost(3))
         }
     }
 
@@ -81,10 +81,15 @@ extension Benchmark {
             return [
                 Figure(
                     "proportional memory of a worker, \(backend)", in: .bytes, processes.map(\.proportionalMemory),
-                    against: ("a worker in C", bare.map(\.proportionalMemory)), note: "threads: \(threads)"),
+                    against: ("a worker in C", bare.map(\.proportionalMemory)),
+                    limit: .valueAtMost(2.2 * 1024 * 1024), note: "threads: \(threads)"),
                 Figure(
                     "private dirty memory of a worker, \(backend)", in: .bytes, processes.map(\.privateDirtyMemory),
-                    against: ("a worker in C", bare.map(\.privateDirtyMemory))),
+                    against: ("a worker in C", bare.map(\.privateDirtyMemory)), limit: .valueAtMost(450 * 1024)),
+                Figure(
+                    "proportional memory of their supervisor, \(backend)", in: .bytes,
+                    [ProcessFigures(pid: contenders[index].pid).proportionalMemory],
+                    limit: .valueAtMost(5 * 1024 * 1024)),
                 Figure(
                     "wakings of \(workers) workers, \(seconds) s, \(backend)", in: .times,
                     [Double(after.workerWaits - before.workerWaits)], limit: .valueAtMost(0)),
@@ -142,7 +147,7 @@ extension Benchmark {
                 against: (reference, rounds[1].map(\.requestsPerSecond)), limit: .ratioAtLeast(0.6)),
             Figure(
                 "time of a scrape, one after the other", in: .nanoseconds, rounds[2].map(\.medianTime),
-                against: (reference, rounds[3].map(\.medianTime))),
+                against: (reference, rounds[3].map(\.medianTime)), limit: .ratioAtMost(2)),
         ]
     }
 }
