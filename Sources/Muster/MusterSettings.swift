@@ -39,6 +39,10 @@ public struct MusterSettings: Sendable {
     package var startMethod = StartMethod.forkServer {
         didSet { chosen.insert("muster.start-method") }
     }
+    /// Whether a worker is replaced when it begins to end, or when it has ended.
+    package var restartsEarly = true {
+        didSet { chosen.insert("muster.early-restart") }
+    }
     /// How long a worker may take until its service has started; zero for no limit.
     public var startupTimeout: Duration = .seconds(60) {
         didSet { chosen.insert("muster.startup-timeout") }

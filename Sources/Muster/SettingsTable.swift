@@ -79,6 +79,9 @@ extension MusterSettings {
         Setting("muster.restart-method", \.restartMethod, .choice(), .atOnce, "what SIGHUP does"),
         Setting("muster.start-method", \.startMethod, .choice(), .nextStart, "how workers are started"),
         Setting(
+            "muster.early-restart", \.restartsEarly, .boolean, .nextStart,
+            "whether a replacement may start while the dead worker's files and sockets are still open"),
+        Setting(
             "muster.restart-backoff.base", \.restartBackoff.base, .duration, .atOnce,
             "the first delay before a slot's next process", takeUp: { $0.restartBackoff = $1.restartBackoff }),
         Setting(

@@ -83,10 +83,7 @@ package final class Supervisor: @unchecked Sendable {
         precondition(loop.isCurrent, "the supervisor was called on another thread")
         if event == .begin {
             startForkServer()
-            bells = Bells { [weak self] incarnation in
-                guard let supervisor = self else { return }
-                supervisor.loop.submit { supervisor.rang(incarnation) }
-            }
+            if plan.restartsEarly { bells = makeBells() }
         }
         events.append(event)
         guard !isHandling else { return }
@@ -254,6 +251,13 @@ extension Supervisor {
             case .stopped(let signal): stopped(child, by: signal)
             case .continued: continued(child)
             }
+        }
+    }
+
+    private func makeBells() -> Bells {
+        Bells { [weak self] incarnation in
+            guard let supervisor = self else { return }
+            supervisor.loop.submit { supervisor.rang(incarnation) }
         }
     }
 

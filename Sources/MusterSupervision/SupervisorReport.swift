@@ -64,6 +64,8 @@ package struct SupervisorPlan: Sendable {
     package var arenaCapacity: Int
     /// How workers are started; always spawned where `executable` is another program than this one.
     package var startMethod = StartMethod.spawn
+    /// Whether a worker is replaced when it begins to end, where that can be known.
+    package var restartsEarly = true
     /// The settings that workers take, as far as they were loaded.
     package var settings: WorkerSettings?
 

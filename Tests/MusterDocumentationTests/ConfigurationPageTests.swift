@@ -30,6 +30,7 @@ struct ConfigurationPageTests {
         "muster.abort-grace": "1s",
         "muster.restart-method": "mutate",
         "muster.start-method": "spawn",
+        "muster.early-restart": "false",
         "muster.restart-backoff.base": "1s",
         "muster.restart-backoff.maximum": "1s",
         "muster.restart-backoff.stable-time": "1s",

@@ -102,6 +102,20 @@ struct RestartTests {
         }
     }
 
+    @Test("unless the settings say that it waits for the end")
+    func withoutBell() async throws {
+        try await TestProgram.run(["--workers=1", "--muster-early-restart=false"]) { program in
+            try await program.ready()
+            let worker = try await program.started(1)[0]
+            try await program.command("fill 256")
+            kill(worker.pid, SIGKILL)
+            try await program.said("started", 2)
+            let order = program.log("worker ").filter { $0.contains("worker exited") || $0.contains("worker started") }
+            #expect(order.map { $0.contains("worker started") } == [true, false, true])
+            #expect(program.log("worker is ending").isEmpty)
+        }
+    }
+
     /// Kills workers as they start.
     private func kill(_ count: Int, of program: TestProgram) async throws {
         for number in 1...count {

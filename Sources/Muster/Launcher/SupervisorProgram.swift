@@ -107,6 +107,7 @@ final class SupervisorProgram: LaunchedProgram {
             environment: WorkerEnvironment.make(),
             livenessLimit: settings.livenessLimit, arenaCapacity: settings.arenaCapacity)
         plan.startMethod = settings.startMethod
+        plan.restartsEarly = settings.restartsEarly
         plan.sockets = sockets.plan
         plan.settings = settings.loaded.map { WorkerSettings($0) }
         return plan
