@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <sched.h>
 #include <spawn.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -68,6 +69,23 @@ int cmuster_condition_wait(pthread_cond_t *condition, pthread_mutex_t *mutex, in
 
 int cmuster_thread_id(void) { return (int)syscall(SYS_gettid); }
 void cmuster_set_thread_name(const char *name) { prctl(PR_SET_NAME, (unsigned long)name, 0, 0, 0); }
+void cmuster_ask_for_slices(uint64_t nanoseconds) {
+    // struct sched_attr as all kernels know it; the C library does not.
+    struct {
+        uint32_t size, policy;
+        uint64_t flags;
+        int32_t nice;
+        uint32_t priority;
+        uint64_t runtime, deadline, period;
+    } attributes = {0};
+    if (syscall(SYS_sched_getattr, 0, &attributes, sizeof attributes, 0) != 0) return;
+    // Somebody who has chosen a policy knows better.
+    if (attributes.policy != SCHED_OTHER) return;
+    attributes.size = sizeof attributes;
+    attributes.runtime = nanoseconds;
+    syscall(SYS_sched_setattr, 0, &attributes, 0);
+}
+
 void cmuster_set_timer_slack(unsigned long nanoseconds) { prctl(PR_SET_TIMERSLACK, nanoseconds, 0, 0, 0); }
 
 int64_t cmuster_descriptor_limit(int pid) {

@@ -193,6 +193,8 @@ static bool is_server(void) {
 
 void cmuster_fork_server_serve(char *title, unsigned long room) {
     if (!is_server()) return;
+    // The supervisor's are short.
+    cmuster_ask_for_slices(0);
     // Also if it is suspended; nobody is left to continue it.
     prctl(PR_SET_PDEATHSIG, (unsigned long)SIGKILL, 0, 0, 0);
     prctl(PR_SET_NAME, (unsigned long)"muster-fork", 0, 0, 0);

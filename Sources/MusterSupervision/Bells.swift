@@ -119,6 +119,8 @@ private final class Listener: @unchecked Sendable {
     }
 
     private func listen() {
+        // A process that ends would keep it waiting while it is taken apart, if both were on one processor.
+        cmuster_ask_for_slices(UInt64(CMUSTER_SHORT_SLICE))
         while true {
             // Before the bells are read: a change in between then ends the waiting.
             let seen = changes.pointee.load(ordering: .sequentiallyConsistent)

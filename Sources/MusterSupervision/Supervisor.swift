@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import CMuster
 import Glibc
 package import Logging
 import MusterLock
@@ -82,6 +83,8 @@ package final class Supervisor: @unchecked Sendable {
     package func handle(_ event: SupervisorEvent) {
         precondition(loop.isCurrent, "the supervisor was called on another thread")
         if event == .begin {
+            // Whoever dies is replaced also when the workers keep all processors busy.
+            cmuster_ask_for_slices(UInt64(CMUSTER_SHORT_SLICE))
             startForkServer()
             if plan.restartsEarly { bells = makeBells() }
         }

@@ -76,6 +76,8 @@ final class WorkerProgram: LaunchedProgram {
             }, logger: logger)
         self.health = health
         monitoring = Monitoring(health: health, exposition: Exposition(sources: [], logger: logger), endpoint: nil)
+        // Those that it may have inherited are the supervisor's.
+        cmuster_ask_for_slices(0)
         // For the supervisor, which ends a hung worker so that its backtraces are written, and does not wait for them for ever.
         cmuster_report_crashes(channel.descriptor.rawValue, ControlMessage.crashingByte)
         guard try ParentWatch.arm(supervisor: marker.supervisor) else {
@@ -186,6 +188,9 @@ final class WorkerProgram: LaunchedProgram {
     /// A warm spare sleeps here until a slot is free. Signals have their default action meanwhile.
     private func waitForSlot() -> Int {
         channel.send(.parked)
+        // Until it has been woken: those who die meanwhile, or serve, may be on its processor.
+        cmuster_ask_for_slices(UInt64(CMUSTER_SHORT_SLICE))
+        defer { cmuster_ask_for_slices(0) }
         while true {
             switch channel.receiveBlocking() {
             case .message(.takeOver(let slot)): return slot
