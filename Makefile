@@ -7,7 +7,7 @@ DEMO_OPTIONS ?=
 CC := clang
 
 .PHONY: help demo muster completions test unit sanitize integration storm fuzz bench lint format dashboards docs shape api \
-    bench-peers setup clean
+    bench-peers bench-curves setup clean
 
 help: ## Show this text.
 	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -61,6 +61,11 @@ bench-peers: ## Measure Muster beside oslo.service, gunicorn, prometheus_client,
 	-@scripts/install-packages peers-python
 	$(SWIFT) build $(RELEASE) --product muster-peer
 	scripts/peers/bench $(PEERS_OPTIONS)
+
+bench-curves: ## Measure how cost grows with workers, loops, jobs, series and restarts, and draw it, in about 5 minutes.
+	@scripts/install-packages build
+	$(SWIFT) build $(RELEASE) --product muster-peer
+	scripts/curves --plots docs/images --page docs/performance.md $(CURVES_OPTIONS)
 
 lint: ## Check the form of the sources.
 	$(SWIFT) format lint --strict --recursive Package.swift Sources Tests

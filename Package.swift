@@ -123,6 +123,7 @@ let package = Package(
                 "MusterLock", "CMuster", "MusterPlatform", "MusterMetrics", "MusterExecution", "MusterHealth",
                 "MusterHTTP",
                 "MusterEndpoint", "MusterSupervision",
+                .product(name: "DequeModule", package: "swift-collections"),
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "CoreMetrics", package: "swift-metrics"),
                 .product(name: "HTTPTypes", package: "swift-http-types"),

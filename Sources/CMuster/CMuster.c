@@ -377,6 +377,15 @@ int cmuster_child_poll(int pid, struct cmuster_child_event *event) {
     return 0;
 }
 
+bool cmuster_is_child_stopped_or_continued(void) {
+    siginfo_t information;
+    memset(&information, 0, sizeof information);
+    while (waitid(P_ALL, 0, &information, WSTOPPED | WCONTINUED | WNOHANG | WNOWAIT) != 0) {
+        if (errno != EINTR) return false;
+    }
+    return information.si_pid != 0;
+}
+
 int cmuster_peek_ended_child(void) {
     siginfo_t information;
     memset(&information, 0, sizeof information);

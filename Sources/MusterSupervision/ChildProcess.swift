@@ -75,6 +75,9 @@ package final class ChildProcess: Sendable {
         return .forked(ChildProcess(pid: pid, descriptor: descriptor < 0 ? nil : OwnedDescriptor(descriptor)))
     }
 
+    /// Whether any child of this process has been stopped or continued since that was polled last.
+    static var isAnyStoppedOrContinued: Bool { cmuster_is_child_stopped_or_continued() }
+
     /// Why processes can be named by their numbers only; `nil` when they cannot. Signals reach them all the same.
     package static var descriptorsMissing: SystemError? {
         let code = cmuster_pidfd_missing()

@@ -193,19 +193,27 @@ package final class Supervisor: @unchecked Sendable {
         observer?.supervisor(self, finishedWith: status)
     }
 
+    /// Only what has changed is written anew: there may be hundreds of workers, and an event concerns one of them.
     private func publish() {
-        var report = SupervisorReport(snapshot: state.snapshot(at: .now), livenessLimit: livenessLimit)
-        let before = published.withLock { $0.processes }
-        for (incarnation, child) in children {
-            report.processes[incarnation] = SupervisorReport.Process(
-                incarnation: incarnation, pid: child.process.pid, target: child.target, vitalSigns: child.vitalSigns,
-                stoppedSince: child.stoppedSince, hungSince: child.hungSince,
-                sampler: before[incarnation]?.sampler ?? LazySampler(pid: child.process.pid))
+        let snapshot = state.snapshot(at: .now)
+        published.withLock { report in
+            report.snapshot = snapshot
+            report.livenessLimit = livenessLimit
+            for (incarnation, child) in children where !child.isPublished {
+                child.isPublished = true
+                report.processes[incarnation] = SupervisorReport.Process(
+                    incarnation: incarnation, pid: child.process.pid, target: child.target,
+                    vitalSigns: child.vitalSigns, stoppedSince: child.stoppedSince, hungSince: child.hungSince,
+                    sampler: report.processes[incarnation]?.sampler ?? LazySampler(pid: child.process.pid))
+            }
+            if report.processes.count > children.count {
+                report.processes = report.processes.filter { children[$0.key] != nil }
+            }
+            for (worker, slot) in slots where !slot.isPublished {
+                slot.isPublished = true
+                report.slots[worker] = SupervisorReport.Slot(cpuSeconds: slot.cpuSeconds, source: slot.source)
+            }
         }
-        for (worker, slot) in slots {
-            report.slots[worker] = SupervisorReport.Slot(cpuSeconds: slot.cpuSeconds, source: slot.source)
-        }
-        published.withLock { $0 = report }
     }
 }
 
@@ -235,7 +243,13 @@ extension Supervisor {
 
     /// To be called at SIGCHLD: a process may have been stopped, or an orphan has exited.
     package func childrenChanged() {
-        for incarnation in children.keys.sorted() { poll(incarnation) }
+        // Most often one child has ended, which its descriptor tells: asking every other one would take the longer the more
+        // there are.
+        let mayConcernAll = ChildProcess.isAnyStoppedOrContinued
+        for (incarnation, child) in children.sorted(by: { $0.key < $1.key })
+        where mayConcernAll || child.process.descriptor == nil {
+            poll(incarnation)
+        }
         abandoned.removeAll { process in
             while let event = process.poll() { if case .exited = event { return true } }
             return false
@@ -773,7 +787,9 @@ private final class SlotRecord {
     let source: SlotSource
     var arena: OwnedDescriptor?
     /// CPU time of the processes that are gone, in seconds.
-    var cpuSeconds = 0.0
+    var cpuSeconds = 0.0 { didSet { isPublished = false } }
+    /// Whether the report has it as it is.
+    var isPublished = false
 
     init(source: SlotSource) {
         self.source = source
@@ -790,7 +806,9 @@ private final class WorkerChild {
     let vitalSigns: VitalSignsReader
     /// Its own arena; nil for a process that got its slot's.
     let ownArena: OwnedDescriptor?
-    var target: SpawnTarget
+    var target: SpawnTarget { didSet { isPublished = false } }
+    /// Whether the report has it as it is.
+    var isPublished = false
     var pidWatch: EventLoop.Watch?
     var channelWatch: EventLoop.Watch?
     var inspection: EventLoop.ScheduledAction?
@@ -799,10 +817,10 @@ private final class WorkerChild {
     /// Until when it is not judged.
     var graceEnd: MonotonicInstant?
     /// Since when the system has kept it from running (SIGSTOP).
-    var stoppedSince: MonotonicInstant?
+    var stoppedSince: MonotonicInstant? { didSet { isPublished = false } }
     var isStopped: Bool { stoppedSince != nil }
     /// When it was found to be hung.
-    var hungSince: MonotonicInstant?
+    var hungSince: MonotonicInstant? { didSet { isPublished = false } }
     /// Whether a message of its has come: it then tells of crashes, too.
     var hasSpoken = false
     /// Since when it has been writing the backtraces of a crash.

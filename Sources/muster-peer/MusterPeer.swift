@@ -4,7 +4,7 @@ import Glibc
 import Muster
 import Synchronization
 
-/// Muster, and Swift alone, under the contract of `scripts/peers`: `PEER_TASK` says what to do, `PEER_KIND` how.
+/// Muster, and Swift alone, under the contract of `scripts/peers/bench`, and of `scripts/curves`: `PEER_TASK` says what to do, `PEER_KIND` how.
 @main
 struct MusterPeer {
     static func main() async throws {
@@ -22,10 +22,19 @@ struct MusterPeer {
             switch task {
             case "loops": return try launch(Loops()).wait()
             case "jobs": return try launch(Jobs()).wait()
-            case "series": return try launch(Series(), workers: workers).wait()
-            default: return try launch(Idle(), workers: workers).wait()
+            case "waiting": return try launch(WaitingJobs()).wait()
+            case "series": return try run(Series(), workers: workers)
+            default: return try run(Idle(), workers: workers)
             }
         }.exit()
+    }
+
+    /// A single worker is a process without a supervisor, unless one was asked for.
+    private static func run(_ service: some ServiceBase, workers: Int) throws -> ExitStatus {
+        if getenv("PEER_SUPERVISED") == nil { return try launch(service, workers: workers).wait() }
+        let launcher = try ProcessLauncher(settings: .load())
+        try launcher.launchService(service, workers: workers)
+        return launcher.wait()
     }
 
     /// A loop that sleeps until the next point of its grid, by Swift's own clock.
@@ -60,7 +69,7 @@ struct MusterPeer {
 
 private struct Loops: ServiceBase {
     let name = "loops"
-    let threadGroup = ThreadGroup(name: "loops", capacity: 10_000)
+    let threadGroup = ThreadGroup(name: "loops")
 
     func start() async throws {
         let measurement = try LoopMeasurement()
@@ -93,6 +102,36 @@ private struct Jobs: ServiceBase {
     }
 }
 
+/// As many jobs as asked for, all alive at once. The log gets the nanoseconds until all wait and, `PEER_SECONDS` later,
+/// until all have ended.
+private struct WaitingJobs: ServiceBase {
+    let name = "waiting"
+    let threadGroup = ThreadGroup(name: "waiting")
+
+    func start() async throws {
+        let count = try Setting.number("PEER_JOBS")
+        let capacity = (try? Setting.number("PEER_CAPACITY")) ?? count + 1
+        let seconds = try Setting.number("PEER_SECONDS")
+        try await threadGroup.addThread(name: "spawner") {
+            let gate = try threadGroup.tryAddThread(name: "gate") {
+                try await Backend.current.engine.sleep(for: .seconds(3600))
+            }
+            let group = ThreadGroup(name: "spawned", capacity: capacity)
+            let start = monotonic()
+            for _ in 0..<count { try group.tryAddThread(name: "job") { try? await gate.wait() } }
+            // Behind all of them in the queue of the hub.
+            try await group.tryAddThread(name: "last") {}.wait()
+            log("\(monotonic() - start)")
+            try await Backend.current.engine.sleep(for: .seconds(seconds))
+            let end = monotonic()
+            gate.cancel()
+            try await group.wait()
+            log("\(monotonic() - end)")
+            exit(0)
+        }
+    }
+}
+
 private struct Series: ServiceBase {
     let name = "series"
     let threadGroup = ThreadGroup(name: "series")
@@ -100,7 +139,8 @@ private struct Series: ServiceBase {
     func start() async throws {
         let count = try Setting.number("PEER_SERIES")
         let family = try MetricRegistry.shared.counterFamily(
-            "requests_total", help: "Requests handled.", labelNames: ["path"], seriesLimit: 20_000)
+            "requests_total", help: "Requests handled.", labelNames: ["path"],
+            seriesLimit: max(20_000, count))
         for number in 0..<count { family.labels("/api/v1/resource/\(number)").increment(by: number) }
         log("\(getpid()) \(monotonic())")
     }
@@ -161,7 +201,9 @@ private final class Record: Sendable {
 private enum Setting {
     struct Missing: Error, CustomStringConvertible {
         let name: String
-        var description: String { "\(name) is not set, or no number: this program is run by scripts/peers/bench" }
+        var description: String {
+            "\(name) is not set, or no number: this program is run by scripts/peers/bench and scripts/curves"
+        }
     }
 
     static func text(_ name: String) throws(Missing) -> String {

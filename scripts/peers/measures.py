@@ -36,20 +36,23 @@ def milliseconds(start, end):
 # Looping calls
 
 
-def looping(interval_ms, seconds, loops):
+def looping(interval_ms, seconds, loops, rest=1, with_start=True):
     def run(stage, peer):
         interval = interval_ms * 1_000_000
         run = stage.start(peer, "loops", INTERVAL=interval, SECONDS=seconds, LOOPS=loops, WORKERS=1)
         # Its start and its end, when it writes its log, are not what a loop costs.
-        time.sleep(1)
+        time.sleep(rest)
+        if run.process.poll() is not None:
+            raise run.failure(f"status {run.process.returncode}")
         begin, (before, _) = clock(), processor_use([run.pid])
-        time.sleep(seconds - 1.5)
+        time.sleep(seconds - rest - 0.5)
         (after, _), elapsed = processor_use([run.pid]), (clock() - begin) / 1e9
-        count = threads(run.pid)
+        count, size = threads(run.pid), proportional_memory(run.pid)
         if run.process.wait(60):
             raise run.failure(f"status {run.process.returncode}")
-        figures = lateness(run.log(), interval)
-        return figures | {"processor": [100 * (after - before) / elapsed], "threads": [count]}
+        log = run.log() if with_start else [call for call in run.log() if call[1] >= begin]
+        figures = lateness(log, interval)
+        return figures | {"processor": [100 * (after - before) / elapsed], "threads": [count], "memory": [size]}
     return run
 
 
@@ -80,12 +83,12 @@ def lateness(log, interval):
 # Supervision
 
 
-def supervise(stage, peer, **settings):
-    """A supervisor whose four workers have started, and the milliseconds that it took."""
-    run = stage.start(peer, "workers", WORKERS=WORKERS, **settings)
-    if not (log := run.wait_for_log(WORKERS, 30)):
+def supervise(stage, peer, workers=WORKERS, **settings):
+    """A supervisor whose workers have started, and the milliseconds that it took."""
+    run = stage.start(peer, "workers", WORKERS=workers, **settings)
+    if not (log := run.wait_for_log(workers, 30)):
         raise run.failure("its workers did not start")
-    return run, milliseconds(run.began, log[WORKERS - 1][1])
+    return run, milliseconds(run.began, log[workers - 1][1])
 
 
 def kill_one(run, pid, seconds=20):
@@ -225,29 +228,34 @@ def scraping(workers, restarts=0):
                 raise run.failure("its workers did not start")
             for _ in range(restarts):
                 kill_one(run, run.workers()[0])
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
-        deadline = time.monotonic() + 60
-        while True:
-            try:
-                scrape(connection, "identity")
-                break
-            except ConnectionRefusedError:
-                if run.process.poll() is not None or time.monotonic() > deadline:
-                    raise run.failure("it serves nothing") from None
-                connection.close()
-                time.sleep(0.05)
-        figures = {"plain": [], "gzip": []}
-        for name, encoding in (("plain", "identity"), ("gzip", "gzip")):
-            end = time.monotonic() + 2
-            while len(figures[name]) < 20 and (time.monotonic() < end or len(figures[name]) < 3):
-                took, samples, is_compressed = scrape(connection, encoding)
-                figures[name].append(took)
-            if samples < SERIES:
-                raise run.failure(f"{samples} samples instead of {SERIES}")
-        if not is_compressed:
-            figures["gzip"] = "not compressed"
-        return figures
+        return scrapes(run, port, SERIES)
     return run
+
+
+def scrapes(run, port, expected):
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    deadline = time.monotonic() + 60
+    while True:
+        try:
+            scrape(connection, "identity")
+            break
+        except ConnectionRefusedError:
+            if run.process.poll() is not None or time.monotonic() > deadline:
+                raise run.failure("it serves nothing") from None
+            connection.close()
+            time.sleep(0.05)
+    figures = {"plain": [], "gzip": []}
+    for name, encoding in (("plain", "identity"), ("gzip", "gzip")):
+        end = time.monotonic() + 2
+        while len(figures[name]) < 20 and (time.monotonic() < end or len(figures[name]) < 3):
+            took, samples, is_compressed = scrape(connection, encoding)
+            figures[name].append(took)
+        if samples < expected:
+            raise run.failure(f"{samples} samples instead of {expected}")
+    connection.close()
+    if not is_compressed:
+        figures["gzip"] = "not compressed"
+    return figures
 
 
 def jobs(stage, peer):

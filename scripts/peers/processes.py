@@ -7,6 +7,7 @@ import resource
 import select
 import shutil
 import signal
+import sys
 import tempfile
 import time
 
@@ -40,9 +41,13 @@ def descendants(root):
 
 def proportional_memory(pid):
     """PSS in MiB."""
-    for line in pathlib.Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
-        if line.startswith("Pss:"):
-            return int(line.split()[1]) / 1024
+    return memory(pid, "Pss")
+
+
+def memory(pid, *fields):
+    """The sum of these figures of all mappings, in MiB."""
+    lines = pathlib.Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    return sum(int(line.split()[1]) for line in lines if line.split(":")[0] in fields) / 1024
 
 
 def threads(pid):
@@ -116,6 +121,17 @@ class Run:
             time.sleep(0.004)
         return None
 
+    def wait_for_output(self, text, count, seconds):
+        """Waits until the program's own log has that many lines with this text."""
+        deadline = time.monotonic() + seconds
+        while self.output().count(text) < count:
+            if time.monotonic() > deadline or self.process.poll() is not None:
+                raise self.failure(f'no {count} times "{text}"')
+            time.sleep(0.004)
+
+    def output(self):
+        return (self.folder / "output").read_text(errors="replace")
+
     def workers(self):
         """Those alive, the oldest first: by its number alone a logged process could be another one by now."""
         alive = set(descendants(self.pid))
@@ -125,7 +141,7 @@ class Run:
         return [self.pid, *descendants(self.pid)]
 
     def failure(self, what):
-        output = (self.folder / "output").read_text(errors="replace").strip().splitlines()
+        output = self.output().strip().splitlines()
         return Failure(f"{what}: {' / '.join(output[-3:])}")
 
 
@@ -173,3 +189,8 @@ def machine_time():
 def own_time():
     return sum(use.ru_utime + use.ru_stime
                for use in map(resource.getrusage, (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)))
+
+
+def progress(text):
+    if sys.stderr.isatty():
+        print(f"\r\033[K{text}", end="", file=sys.stderr, flush=True)

@@ -7,6 +7,7 @@ import statistics
 from xml.sax.saxutils import escape
 
 import measures
+from drawing import markdown, number, svg
 from peers import COLUMNS
 
 
@@ -52,13 +53,6 @@ ROWS = [
     Row("hang", "noticed", "a worker's work hangs: replaced after", "s"),
     Row("supervisor-killed", "gone", "SIGKILL of the supervisor: its workers are gone after"),
 ]
-
-
-def number(value):
-    if abs(value) >= 99.95 or value == int(value):
-        return f"{value:,.0f}"
-    digits = 1 if abs(value) >= 9.995 else 2 if abs(value) >= 0.095 else 3
-    return f"{round(value, digits) + 0:.{digits}f}"
 
 
 class Results:
@@ -125,10 +119,7 @@ def table(records):
         lines.append([row.title, row.unit, *("; ".join(cells[column]) or ("" if column in planned else "none")
                                              for column in COLUMNS),
                       f"{statistics.median(others):.0f} %" if (others := results.others[row.measure]) else ""])
-    widths = [max(len(line[at]) for line in lines) for at in range(len(lines[0]))]
-    lines.insert(1, ["-" * width for width in widths])
-    text = "\n".join("| " + " | ".join(cell.ljust(width) for cell, width in zip(line, widths)) + " |" for line in lines)
-    return f"{text}\n\n{foot(results)}"
+    return f"{markdown(lines)}\n\n{foot(results)}"
 
 
 def foot(results):
@@ -163,10 +154,6 @@ PLOTS = {
          ("scrape-restarts", "plain", "the same after 50 restarts")]),
 }
 WIDTH, LEFT, RIGHT, LINE = 840, 260, 750, 19
-# Readable on a white and on a dark page, as which a reader's browser shows it.
-STYLE = """text { font: 13px system-ui, sans-serif; fill: #1f2328 } .head { font-weight: 600 } .quiet { fill: #59636e }
-.grid { stroke: #d1d9e0 } .name { text-anchor: end } .middle { text-anchor: middle }
-@media (prefers-color-scheme: dark) { text { fill: #f0f6fc } .quiet { fill: #9198a1 } .grid { stroke: #3d444d } }"""
 
 
 def draw(records, folder):
@@ -190,7 +177,7 @@ def plot(title, groups):
         return LEFT + (RIGHT - LEFT) * (math.log10(max(value, 0.01)) - low) / (high - low or 1)
 
     height = 76 + sum(LINE * (len(found) + 1) + 12 for _, found in groups)
-    parts = [f'<text class="head" x="12" y="24">{escape(title)}</text>']
+    parts = []
     for power in range(low, high + 1):
         at = x(10 ** power)
         parts.append(f'<line class="grid" x1="{at:.1f}" x2="{at:.1f}" y1="56" y2="{height - 8}"/>'
@@ -210,5 +197,4 @@ def plot(title, groups):
                 f'<text x="{RIGHT + 14}" y="{y}">{number(middle)}</text>')
             y += LINE
         y += 12
-    return (f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" role="img">\n'
-            f"<title>{escape(title)}</title>\n<style>{STYLE}</style>\n" + "\n".join(parts) + "\n</svg>\n")
+    return svg(title, WIDTH, height, parts)

@@ -133,6 +133,9 @@ struct cmuster_child_event {
 // what is left of its process group has been killed.
 int cmuster_child_poll(int pid, struct cmuster_child_event *event);
 
+// Whether there is news of that kind, which stays to be taken, about any child.
+bool cmuster_is_child_stopped_or_continued(void);
+
 // The number of a child that has ended and that nobody has waited for, which it leaves unwaited for; 0 for none.
 int cmuster_peek_ended_child(void);
 // Frees the number of a child that has ended.

@@ -15,15 +15,12 @@ public import MusterPlatform
 /// A job may use its own group at any time. Waiting for the group, or stopping it, from inside leaves out the jobs
 /// that do so; from outside, all are waited for.
 public final class ThreadGroup: Sendable, BackendComponent, JobOwner {
-    /// How many timers that have ended are kept listed.
-    fileprivate static let endedTimersKept = 64
-
     fileprivate struct State {
         var members: ThreadGroupState
         /// The jobs of its threads and timers, each at its seat.
         var jobs: [Job?] = []
         var freeSeats: [Int] = []
-        var timers: [LoopingCall] = []
+        var timers = TimerList()
         /// The timers that run by their jobs, listed or not.
         var running: [UInt64: LoopingCall] = [:]
         var tickets: [UInt64: Completion<Void>] = [:]
@@ -225,8 +222,8 @@ public final class ThreadGroup: Sendable, BackendComponent, JobOwner {
     // MARK: Timers
 
     /// The timers: those that run, and those that have ended and were not taken off with ``removeTimer(_:)``, of which
-    /// the last 64 are kept.
-    public var timers: [LoopingCall] { state.withLock { $0.timers } }
+    /// at least the last 64 are kept.
+    public var timers: [LoopingCall] { state.withLock { $0.timers.inOrder } }
 
     /// Adds a timer that calls a function on a fixed grid, and starts it.
     ///
@@ -311,16 +308,13 @@ public final class ThreadGroup: Sendable, BackendComponent, JobOwner {
     }
 
     private func list(_ timer: LoopingCall) {
-        state.withLock { state in
-            state.timers.append(timer)
-            state.dropEndedTimers()
-        }
+        state.withLock { $0.timers.append(timer) }
     }
 
     /// Takes a timer off the list; one that is not on it is left alone. A timer that runs goes on, and is still
     /// stopped with the group.
     public func removeTimer(_ timer: LoopingCall) {
-        state.withLock { state in state.timers.removeAll { $0 === timer } }
+        state.withLock { $0.timers.remove(timer) }
         timer.acknowledgeEnd()
     }
 
@@ -348,8 +342,7 @@ public final class ThreadGroup: Sendable, BackendComponent, JobOwner {
         // All that run have been asked to stop: by the request, or as they came in.
         let timers = state.withLock { state in
             state.timerStops -= 1
-            defer { state.timers = [] }
-            return state.timers
+            return state.timers.removeAll()
         }
         for timer in timers { timer.acknowledgeEnd() }
     }
@@ -469,17 +462,41 @@ extension ThreadGroup.State {
     fileprivate func mustCancel(_ job: Job) -> Bool {
         stops.contains { $0 != job.id }
     }
+}
 
-    /// Keeps the list from growing in a group whose timers end by themselves: the oldest that have ended go.
-    fileprivate mutating func dropEndedTimers() {
-        guard timers.count > 2 * ThreadGroup.endedTimersKept else { return }
-        var surplus = timers.count { !$0.isRunning } - ThreadGroup.endedTimersKept
-        guard surplus > 0 else { return }
-        timers.removeAll { timer in
-            guard surplus > 0, !timer.isRunning else { return false }
-            surplus -= 1
-            return true
-        }
+/// The timers that can be listed, in their order. A group may have very many, so that nothing here but listing them goes
+/// through all of them each time.
+private struct TimerList {
+    /// How many timers that have ended are kept, at least.
+    static let endedKept = 64
+
+    private var timers: [ObjectIdentifier: (number: UInt64, timer: LoopingCall)] = [:]
+    private var lastNumber: UInt64 = 0
+    private var nextSweep = 2 * endedKept
+
+    var inOrder: [LoopingCall] { timers.values.sorted { $0.number < $1.number }.map(\.timer) }
+
+    mutating func append(_ timer: LoopingCall) {
+        lastNumber += 1
+        timers[ObjectIdentifier(timer)] = (lastNumber, timer)
+        if timers.count > nextSweep { dropEnded() }
+    }
+
+    mutating func remove(_ timer: LoopingCall) {
+        timers[ObjectIdentifier(timer)] = nil
+    }
+
+    mutating func removeAll() -> [LoopingCall] {
+        defer { self = TimerList() }
+        return inOrder
+    }
+
+    /// Keeps the list from growing in a group whose timers end by themselves: the oldest that have ended go. It is done
+    /// again when there are twice as many timers as run now, so that it costs the same for each, however many there are.
+    private mutating func dropEnded() {
+        let ended = timers.values.filter { !$0.timer.isRunning }.sorted { $0.number < $1.number }
+        for entry in ended.dropLast(Self.endedKept) { remove(entry.timer) }
+        nextSweep = 2 * max(Self.endedKept, timers.count - Self.endedKept)
     }
 }
 

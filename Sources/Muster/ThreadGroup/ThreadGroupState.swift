@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import DequeModule
+
 /// Who is in a thread group, who waits for whom, and who may go on. Pure: jobs are numbers, waiting is a ticket.
 ///
 /// A job may wait for its own group, or for room in it. Such a job is *held*: no other job of the group waits for it,
@@ -31,7 +33,7 @@ struct ThreadGroupState: Sendable {
     private(set) var threads: Set<UInt64> = []
     private(set) var timers: Set<UInt64> = []
     private var admittedButNotIn = 0
-    private var queue: [(ticket: UInt64, job: UInt64?)] = []
+    private var queue: Deque<(ticket: UInt64, job: UInt64?)> = []
     private var waits: [Wait] = []
     private var held: [UInt64: Int] = [:]
     private var lastTicket: UInt64 = 0

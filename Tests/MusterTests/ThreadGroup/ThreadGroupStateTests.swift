@@ -31,6 +31,19 @@ struct ThreadGroupStateTests {
         #expect(state.admit() == true)
     }
 
+    // What moved all that wait for each that got in took minutes.
+    @Test("A long queue takes as long for each as a short one", .timeLimit(.minutes(1)))
+    func longQueue() {
+        var state = group(capacity: 1, threads: 1)
+        let tickets = (0..<500_000).map { _ in state.enqueue(job: nil).ticket }
+        var admitted: [UInt64] = []
+        for thread in tickets.indices {
+            admitted += state.left(UInt64(thread + 1)).admitted
+            _ = state.entered(thread: UInt64(thread + 2))
+        }
+        #expect(admitted == tickets)
+    }
+
     @Test("Who waits longest gets in first, and nobody overtakes")
     func firstComeFirstServed() {
         var state = group(capacity: 1, threads: 1)

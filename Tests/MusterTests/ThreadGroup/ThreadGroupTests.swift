@@ -337,6 +337,21 @@ struct ThreadGroupTests {
         }
     }
 
+    // What went through all timers for each took minutes.
+    @Test("A group of very many timers takes as long for each as one of a few", .timeLimit(.minutes(1)))
+    func manyTimers() async throws {
+        try await TestBackend.with(.cooperative) { backend in
+            let group = ThreadGroup(name: "group", backend: backend)
+            let timers = try (0..<40_000).map { _ in
+                try group.addTimer(name: "one of many", interval: .seconds(3600), initialDelay: .seconds(3600)) {}
+            }
+            #expect(group.timers.elementsEqual(timers, by: ===))
+            for timer in timers.reversed() { group.removeTimer(timer) }
+            #expect(group.timers.isEmpty)
+            try await group.stop()
+        }
+    }
+
     // MARK: None
 
     @Test("The group of services that have none refuses what is added")
