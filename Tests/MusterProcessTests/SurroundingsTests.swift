@@ -150,6 +150,19 @@ struct SurroundingsTests {
         }
     }
 
+    @Test("a filter that ends whoever changes its scheduling does not end it")
+    func scheduling() async throws {
+        // SECCOMP_RET_KILL_PROCESS of sched_setattr(2).
+        let kill = Self.refuse.replacingOccurrences(of: "0x00050001", with: "0x80000000")
+        let wrapper = [PythonTool.interpreter, "-c", kill, "314"]
+        try await TestProgram.run(["--workers=2", "--spares=1"], wrapper: wrapper) { program in
+            try await program.ready()
+            try await program.logged("warm spare ready")
+            program.signal(SIGTERM)
+            #expect(try await program.status() == 0)
+        }
+    }
+
     /// Refuses a system call, by number, to the program that it then becomes: EPERM, as container runtimes answer.
     static let refuse = """
         import ctypes, os, struct, sys

@@ -58,8 +58,8 @@ int cmuster_condition_wait(pthread_cond_t *condition, pthread_mutex_t *mutex, in
 // The time that a thread which asks for short slices gets.
 #define CMUSTER_SHORT_SLICE 100000
 // Asks for slices of so many nanoseconds for the calling thread, 0 for the system's default. One with short slices runs soon after
-// it is woken, before those that use their processor for long (Linux 6.12; else without effect). Inherited by new threads and
-// processes.
+// it is woken, before those that use their processor for long (Linux 6.12; else, and under a seccomp filter, without
+// effect). Inherited by new threads and processes.
 void cmuster_ask_for_slices(uint64_t nanoseconds);
 
 // Threads.
