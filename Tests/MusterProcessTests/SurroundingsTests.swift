@@ -154,7 +154,12 @@ struct SurroundingsTests {
     func scheduling() async throws {
         // SECCOMP_RET_KILL_PROCESS of sched_setattr(2).
         let kill = Self.refuse.replacingOccurrences(of: "0x00050001", with: "0x80000000")
-        let wrapper = [PythonTool.interpreter, "-c", kill, "314"]
+        #if arch(x86_64)
+        let call = "314"
+        #else
+        let call = "274"
+        #endif
+        let wrapper = [PythonTool.interpreter, "-c", kill, call]
         try await TestProgram.run(["--workers=2", "--spares=1"], wrapper: wrapper) { program in
             try await program.ready()
             try await program.logged("warm spare ready")
