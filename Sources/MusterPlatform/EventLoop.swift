@@ -807,7 +807,8 @@ extension EventLoop {
 
     /// The sleeps of one task that runs on one loop, one after the other: one handler of its cancellation serves them all.
     ///
-    /// Sound as `@unchecked Sendable`: only the thread that runs the loop touches what changes.
+    /// Sound as `@unchecked Sendable`: only the thread that runs the loop touches what changes; ``cancel()`` goes over to
+    /// it.
     package final class Sleeper: @unchecked Sendable {
         private let loop: EventLoop
         private var token: TimerHeap<Timer>.Token?

@@ -573,7 +573,7 @@ extension Supervisor {
 
     /// Returns false when the fork server has failed in the middle: somebody may have the descriptors now.
     private func start(_ incarnation: Int, _ target: SpawnTarget, by server: ForkServer?) throws -> Bool {
-        let sharedArena = try arenaOfSlot(target)
+        let sharedArena = arenaOfSlot(target)
         let arena = try sharedArena ?? ArenaFile.create(name: "muster-metrics", capacity: plan.arenaCapacity)
         let vitalSigns = try VitalSignsReader.create(name: "muster-vital-signs")
         let (ours, theirs) = try ControlChannel.pair()
@@ -632,7 +632,7 @@ extension Supervisor {
 
     /// The slot's arena, for a process that counts beside another one of the slot: the successor in a reload. All others
     /// get an empty one of their own.
-    private func arenaOfSlot(_ target: SpawnTarget) throws -> OwnedDescriptor? {
+    private func arenaOfSlot(_ target: SpawnTarget) -> OwnedDescriptor? {
         guard case .slot(let worker) = target,
             children.values.contains(where: { $0.target == target && !state.isDying($0.incarnation) })
         else { return nil }
