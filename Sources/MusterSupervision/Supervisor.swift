@@ -708,6 +708,9 @@ extension Supervisor {
             details["reason"] = "\(reason.rawValue)"
             details["delay_seconds"] = delay.secondsMetadata
             logger.log(level: delay > .zero ? .warning : .info, "restarting worker", metadata: details)
+        case .replacementFailed(let worker, let incarnation):
+            logger.error(
+                "replacement did not become ready; keeping the current worker", metadata: metadata(worker, incarnation))
         case .completed(let worker):
             logger.info("worker completed", metadata: metadata(worker, nil))
         case .spawnFailed(let target, _, let delay):

@@ -42,7 +42,7 @@ package enum SupervisorEvent: Hashable, Sendable {
     case addWorker
     /// SIGTTOU: remove a worker from each group, but not the last one.
     case removeWorker
-    /// The operator requests a new process in a slot.
+    /// The operator requests a new process in a slot: once it is ready, the old one is stopped.
     case replace(WorkerID)
     /// Apply other limits; the numbers of workers stay.
     case reconfigure([WorkerGroupConfiguration])
@@ -94,6 +94,8 @@ package enum SupervisorNotice: Hashable, Sendable {
     case died(WorkerDeath)
     /// A slot gets a new process after the delay. Counted once for each that is replaced.
     case restarting(WorkerID, DeathReason, delay: Duration)
+    /// A process that was to replace a slot's one, by itself, did not become ready. The old one stays.
+    case replacementFailed(WorkerID, incarnation: Int)
     /// A slot stays empty: its process completed.
     case completed(WorkerID)
     /// A process could not be spawned; retried after the delay unless that is zero.
@@ -371,7 +373,7 @@ package enum DeathReason: String, CaseIterable, Hashable, Sendable {
     case heartbeat
     /// It exceeded its startup timeout and was aborted.
     case startupTimeout = "startup_timeout"
-    /// It was stopped: by the operator, by scaling down, or by a shutdown.
+    /// The operator has replaced it, or it was stopped: by scaling down, or by a shutdown.
     case requested
     /// A rolling reload has replaced it.
     case reload

@@ -353,7 +353,8 @@ extension SupervisorState {
         switch process.role {
         case .current(let worker): slotEnded(worker, process, reason, termination)
         case .former(let worker) where process.phase == .dying: recordRestart(worker, reason, after: .zero)
-        case .successor, .former: break
+        case .successor(let worker): successorEnded(worker, process)
+        case .former: break
         case .spare(let group): spareEnded(process, of: group)
         }
         replacementEnded(incarnation)
@@ -367,7 +368,8 @@ extension SupervisorState {
         var delay = Duration.zero
         switch process.role {
         case .current(let worker): delay = slotSpawnFailed(worker)
-        case .successor, .former: break
+        case .successor(let worker): successorEnded(worker, process)
+        case .former: break
         case .spare(let group): delay = delaySpare(of: group, afterUp: .zero)
         }
         notify(.spawnFailed(process.role.target, incarnation: incarnation, delay: delay))
@@ -431,11 +433,6 @@ extension SupervisorState {
     ) {
         self[worker].occupant = .empty
         guard isServing else { return }
-        guard !process.phase.isStopping else {
-            // The operator asked for a new one.
-            restart(worker, reason, after: .zero)
-            return
-        }
         let succeeded = reason == .exit && termination == .exited(code: 0)
         switch groups[worker.group].configuration.policy {
         case .always: break
@@ -519,21 +516,6 @@ extension SupervisorState {
         stop(incarnation, cause)
     }
 
-    /// Replaces a slot's process on the operator's request.
-    private mutating func replace(_ worker: WorkerID) {
-        guard stage == .running, groups.indices.contains(worker.group),
-            (0..<groups[worker.group].desired).contains(worker.slot), successor(of: worker) == nil
-        else { return }
-        switch self[worker].occupant {
-        case .process(let incarnation): stop(incarnation, .requested)
-        case .backoff:
-            // The next process is due anyway; start it now.
-            disarm(.backoff(worker))
-            fill(worker)
-        case .empty, .finished: break
-        }
-    }
-
     // MARK: Intensity
 
     /// Counts a restart, or another attempt at a spawn, because of which the launcher may end.
@@ -561,6 +543,55 @@ extension SupervisorState {
             disarm(.intensity(group))
             notify(.intensityCalm(group: group))
         }
+    }
+}
+
+/// Replacements: a slot's process is stopped once another one, its successor, is ready.
+extension SupervisorState {
+    /// Replaces a slot's process on the operator's request.
+    private mutating func replace(_ worker: WorkerID) {
+        guard stage == .running, groups.indices.contains(worker.group),
+            (0..<groups[worker.group].desired).contains(worker.slot), successor(of: worker) == nil
+        else { return }
+        switch self[worker].occupant {
+        case .process(let incarnation):
+            // An ending one is about to be replaced.
+            if isServing(incarnation) { spawnSuccessor(of: worker, .requested) }
+        case .backoff:
+            // The next process is due anyway; start it now.
+            disarm(.backoff(worker))
+            fill(worker)
+        case .empty, .finished: break
+        }
+    }
+
+    /// Starts a process that takes over a slot when it is ready.
+    @discardableResult
+    private mutating func spawnSuccessor(of worker: WorkerID, _ cause: ProcessPhase.StopCause) -> Int {
+        let incarnation = spawn(.successor(worker))
+        processes[incarnation]?.replaces = cause
+        return incarnation
+    }
+
+    private func successor(of worker: WorkerID) -> Int? {
+        processes.all.last { $0.role == .successor(worker) }?.incarnation
+    }
+
+    private mutating func takeOver(_ worker: WorkerID, _ successor: Process) {
+        let predecessor = self[worker].incarnation
+        processes[successor.incarnation]?.role = .current(worker)
+        self[worker].occupant = .process(successor.incarnation)
+        self[worker].latestDelay = .zero
+        recordRestart(worker, successor.replaces.reason, after: .zero)
+        guard let predecessor else { return }
+        stopAsFormer(predecessor, successor.replaces)
+        if rollingReload?.step == .starting(successor.incarnation) { rollingReload?.step = .draining(predecessor) }
+    }
+
+    /// A successor has not become ready: the slot's process stays.
+    private mutating func successorEnded(_ worker: WorkerID, _ process: Process) {
+        guard process.replaces != .reload else { return }
+        notify(.replacementFailed(worker, incarnation: process.incarnation))
     }
 }
 
@@ -618,7 +649,9 @@ extension SupervisorState {
         for process in processes.all {
             switch process.role {
             case .spare: discard(process, .reload)
-            case .current, .successor, .former: break
+            // It is older than the settings, too.
+            case .successor: stopAsFormer(process.incarnation, .requested)
+            case .current, .former: break
             }
         }
         advanceRollingReload()
@@ -634,7 +667,8 @@ extension SupervisorState {
                 else { continue }
                 switch process.phase {
                 case .starting, .ready:
-                    let successor = spawn(.successor(WorkerID(group: group, slot: slot)))
+                    let worker = WorkerID(group: group, slot: slot)
+                    let successor = successor(of: worker) ?? spawnSuccessor(of: worker, .reload)
                     self.rollingReload?.step = .starting(successor)
                     return
                 case .parked, .stopping, .aborting, .dying:
@@ -664,37 +698,14 @@ extension SupervisorState {
         reset = nil
     }
 
-    /// The process that starts as a slot's replacement.
-    private func successor(of worker: WorkerID) -> Int? {
-        switch rollingReload?.step {
-        case .starting(let incarnation): processes[incarnation]?.role == .successor(worker) ? incarnation : nil
-        case .next, .draining, nil: nil
-        }
-    }
-
     /// A process is ready: the rolling reload may be waiting for it.
     private mutating func replacementReady(_ incarnation: Int) {
-        guard rollingReload?.step == .starting(incarnation), let process = processes[incarnation] else { return }
-        switch process.role {
-        case .successor(let worker): takeOver(worker, process)
-        case .current, .former, .spare:
-            // Its predecessor has died meanwhile.
-            rollingReload?.step = .next
-            advanceRollingReload()
-        }
-    }
-
-    private mutating func takeOver(_ worker: WorkerID, _ successor: Process) {
-        let predecessor = self[worker].incarnation
-        processes[successor.incarnation]?.role = .current(worker)
-        self[worker].occupant = .process(successor.incarnation)
-        self[worker].recordRestart(.reload, at: now)
-        self[worker].latestDelay = .zero
-        notify(.restarting(worker, .reload, delay: .zero))
-        if let predecessor {
-            stopAsFormer(predecessor, .reload)
-            rollingReload?.step = .draining(predecessor)
-        }
+        guard let process = processes[incarnation] else { return }
+        if case .successor(let worker) = process.role { return takeOver(worker, process) }
+        // Its predecessor has died meanwhile.
+        guard rollingReload?.step == .starting(incarnation) else { return }
+        rollingReload?.step = .next
+        advanceRollingReload()
     }
 
     /// A process is being stopped: if the rolling reload waits for it to be ready, it waits for its exit instead.
@@ -1102,6 +1113,8 @@ extension SupervisorState {
         var needsReset = false
         /// Whether it has said that its service did not start.
         var hasStartFailed = false
+        /// Why a successor was started.
+        var replaces = ProcessPhase.StopCause.reload
 
         /// Since when it has been ready as a worker.
         var readySince: MonotonicInstant? {
@@ -1240,6 +1253,13 @@ extension SupervisorState {
         enum StopCause: Hashable, Sendable {
             case requested
             case reload
+
+            var reason: DeathReason {
+                switch self {
+                case .requested: .requested
+                case .reload: .reload
+                }
+            }
         }
 
         /// Why a process was aborted.
@@ -1269,8 +1289,7 @@ extension SupervisorState {
             switch self {
             case .aborting(.heartbeat): .heartbeat
             case .aborting(.startupTimeout): .startupTimeout
-            case .stopping(.reload): .reload
-            case .stopping(.requested): .requested
+            case .stopping(let cause): cause.reason
             case .starting, .parked, .ready, .dying:
                 switch termination {
                 case .signaled: isOutOfMemory ? .outOfMemory : .signal

@@ -140,7 +140,8 @@ public final class ProcessLauncher: MainLauncher, BackendComponent {
         program.restart()
     }
 
-    /// Replaces one worker: it is stopped gracefully, and a new one is started in its slot. Counted as `requested`.
+    /// Replaces one worker: a new one is started, and the old one stops gracefully when that is ready. If it does not
+    /// become ready, the old one stays. Counted as `requested`.
     ///
     /// Does nothing in a worker, and for a slot that does not exist.
     public func replaceWorker(of service: String, slot: Int) throws(LaunchError) {

@@ -23,8 +23,8 @@ extension SimulatedWorld {
         var live = [Int](repeating: 0, count: configurations.count)
         var spares = live
         var stayingSpares = live
-        var successors = 0
-        var replaced = 0
+        var successors: Set<WorkerID> = []
+        var rolled = 0
         var current: [WorkerID] = []
         for process in state.processes.all {
             guard let known = processes[process.incarnation] else {
@@ -40,21 +40,21 @@ extension SimulatedWorld {
                 current.append(worker)
                 if process.phase.isLive { live[worker.group] += 1 }
             case .successor(let worker):
-                successors += 1
-                if process.phase.isLive { live[worker.group] += 1 }
+                require(successors.insert(worker).inserted, "two successors of a slot")
+                require(
+                    state.groups[worker.group].slots[worker.slot].incarnation != nil, "a successor of an empty slot")
+                rolled += process.replaces == .reload ? 1 : 0
             case .former:
                 require(known.isLeaving, "a former process was not asked to leave")
-                replaced += process.phase == .stopping(.reload) ? 1 : 0
+                rolled += process.phase == .stopping(.reload) ? 1 : 0
             case .spare(let group):
                 spares[group] += 1
                 if !known.isLeaving { stayingSpares[group] += 1 }
             }
         }
-        require(successors <= (state.rollingReload == nil ? 0 : 1), "too many successors")
-        require(successors + replaced <= 1, "a slot is rolled before the one before is done")
+        require(rolled <= 1, "a slot is rolled before the one before is done")
         for group in configurations.indices {
-            let surplus = state.rollingReload == nil ? 0 : 1
-            require(live[group] <= state.groups[group].desired + surplus, "too many live")
+            require(live[group] <= state.groups[group].desired, "too many live")
             require(spares[group] <= mostSpares[group], "too many spares")
             require(stayingSpares[group] <= configurations[group].warmSpares, "too many spares stay")
         }
