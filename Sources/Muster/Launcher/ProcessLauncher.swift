@@ -230,15 +230,18 @@ public struct WorkerOptions: Sendable {
     package var backoff: RestartBackoff?
     /// How many restarts are tolerated; the settings' when `nil`.
     package var intensity: RestartIntensity?
+    /// When a worker is replaced although nothing is wrong with it; the settings' when `nil`.
+    package var recycle: RecyclePolicy?
 
     /// Creates options.
     public init(
         restartPolicy: RestartPolicy = .always, warmSpares: Int = 0, backoff: RestartBackoff? = nil,
-        intensity: RestartIntensity? = nil
+        intensity: RestartIntensity? = nil, recycle: RecyclePolicy? = nil
     ) {
         self.restartPolicy = restartPolicy
         self.warmSpares = warmSpares
         self.backoff = backoff
         self.intensity = intensity
+        self.recycle = recycle
     }
 }

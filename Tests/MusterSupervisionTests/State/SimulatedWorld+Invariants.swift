@@ -25,6 +25,7 @@ extension SimulatedWorld {
         var stayingSpares = live
         var successors: Set<WorkerID> = []
         var rolled = 0
+        var recycled = spares
         var current: [WorkerID] = []
         for process in state.processes.all {
             guard let known = processes[process.incarnation] else {
@@ -44,7 +45,9 @@ extension SimulatedWorld {
                 require(
                     state.groups[worker.group].slots[worker.slot].incarnation != nil, "a successor of an empty slot")
                 rolled += process.replaces == .reload ? 1 : 0
-            case .former:
+                recycled[worker.group] += process.replaces == .recycled ? 1 : 0
+            case .former(let worker):
+                recycled[worker.group] += process.phase == .stopping(.recycled) ? 1 : 0
                 require(known.isLeaving, "a former process was not asked to leave")
                 rolled += process.phase == .stopping(.reload) ? 1 : 0
             case .spare(let group):
@@ -54,6 +57,7 @@ extension SimulatedWorld {
         }
         require(rolled <= 1, "a slot is rolled before the one before is done")
         for group in configurations.indices {
+            require(recycled[group] <= 1, "several are recycled at a time")
             require(live[group] <= state.groups[group].desired, "too many live")
             require(spares[group] <= mostSpares[group], "too many spares")
             require(stayingSpares[group] <= configurations[group].warmSpares, "too many spares stay")
@@ -90,6 +94,10 @@ extension SimulatedWorld {
             require(!isEnding || isDelaying, "armed after the end began", timer)
             require(state.groups[worker.group].slots[worker.slot].occupant == .backoff, "armed without back-off", timer)
         case .spareBackoff: require(!isEnding, "armed after the end began", timer)
+        case .age(let incarnation):
+            require(!isEnding && processes[incarnation]?.isLeaving == false, "armed of what is leaving", timer)
+        case .recycle(let group):
+            require(!isEnding && state.groups[group].isRecycling, "armed without anything to recycle", timer)
         case .shutdownDelay: require(state.phase == .stopping, "armed without an end", timer)
         case .halt: require(state.phase == .halting, "armed without an end at once", timer)
         case .intensity(let group):
