@@ -95,7 +95,7 @@ function(config)
             'Replaced workers, by the reason of the death. docs/operations.md explains the reasons.',
             'none',
             [['sum by (reason) (round(increase(muster_worker_restarts_total' + workers + '[$__rate_interval])))', '{{reason}}']],
-            alerts=['MusterWorkersRestarting', 'MusterWorkerHung', 'MusterWorkerOutOfMemory'],
+            alerts=['MusterWorkersRestarting', 'MusterWorkerHung', 'MusterWorkerOutOfMemory', 'MusterWorkersRecycledOften'],
           ) + panels.colours([
             ['exit', 'yellow'],
             ['signal', 'orange'],
@@ -261,10 +261,13 @@ function(config)
           ),
           panels.lines(
             'Memory',
-            'Memory of each worker in RAM.',
+            'Memory of each worker in RAM. muster.recycle.memory limits what of it belongs to no file.',
             'bytes',
-            [['muster_worker_resident_memory_bytes' + workers, worker]],
-            alerts=['MusterWorkerOutOfMemory'],
+            [
+              ['muster_worker_resident_memory_bytes' + workers, worker],
+              ['muster_worker_anonymous_memory_bytes' + workers, worker + ' of no file'],
+            ],
+            alerts=['MusterWorkerOutOfMemory', 'MusterWorkersRecycledOften'],
           ),
           panels.lines(
             'Waiting',
