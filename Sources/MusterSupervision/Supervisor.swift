@@ -39,6 +39,8 @@ package final class Supervisor: @unchecked Sendable {
     private var events: [SupervisorEvent] = []
     private var actions: [SupervisorAction] = []
     private var notices: [SupervisorNotice] = []
+    /// The processes that could not be started because of the present event, by error.
+    private var unstarted: [(error: String, targets: [SpawnTarget])] = []
     private var memoryCheck: EventLoop.ScheduledAction?
     private var isHandling = false
     private var hasStoppedWorkers = false
@@ -156,6 +158,7 @@ package final class Supervisor: @unchecked Sendable {
     }
 
     private func sendNotices() {
+        logUnstarted()
         let pending = notices
         notices.removeAll(keepingCapacity: true)
         for notice in pending {
@@ -591,11 +594,23 @@ extension Supervisor {
             if try !start(incarnation, target, by: forkServer) { _ = try start(incarnation, target, by: nil) }
             handle(.spawned(incarnation))
         } catch {
-            logger.error(
-                "cannot start worker process",
-                metadata: ["worker": "\(name(of: target))", "error": "\(error)"])
+            if unstarted.last?.error == "\(error)" {
+                unstarted[unstarted.count - 1].targets.append(target)
+            } else {
+                unstarted.append(("\(error)", [target]))
+            }
             handle(.spawnFailed(incarnation))
         }
+    }
+
+    /// One line for all that failed alike: there may be hundreds.
+    private func logUnstarted() {
+        for (error, targets) in unstarted {
+            var details: Logger.Metadata = ["worker": "\(name(of: targets[0]))", "error": "\(error)"]
+            if targets.count > 1 { details["count"] = "\(targets.count)" }
+            logger.error("cannot start worker process", metadata: details)
+        }
+        unstarted = []
     }
 
     /// The descriptors that a worker gets before its sockets: arena, vital signs, control channel.

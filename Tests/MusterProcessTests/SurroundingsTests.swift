@@ -75,6 +75,8 @@ struct SurroundingsTests {
             let status = try await program.status()
             #expect(status == 1)
             #expect(!program.log("RLIMIT_NOFILE").isEmpty)
+            // One line, however many they are.
+            #expect(program.log("cannot start worker process").count == 1)
         }
     }
 
