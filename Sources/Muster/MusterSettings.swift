@@ -34,6 +34,10 @@ public struct MusterSettings: Sendable {
     public var logOptions: Bool {
         didSet { chosen.insert("muster.log-options") }
     }
+    /// Whether a change of the settings file is taken up as at SIGHUP.
+    public var settingsWatch = false {
+        didSet { chosen.insert("muster.settings-watch") }
+    }
 
     /// How workers are started.
     package var startMethod = StartMethod.forkServer {
@@ -84,6 +88,10 @@ public struct MusterSettings: Sendable {
     package internal(set) var file: String?
     /// The values that were read, by their keys; `nil` for settings that the program has made itself.
     package internal(set) var loaded: [String: String]?
+    /// Where the values that were read come from, by their keys: `arguments`, `environment`, or a file and its line.
+    var places: [String: String] = [:]
+    /// What the file said.
+    var fileContent: SettingsFile.Content?
     /// The keys, or groups of keys, whose properties the program has set since.
     var chosen: Set<String> = []
 
@@ -134,13 +142,25 @@ public struct MusterSettings: Sendable {
             settings.source = { try load(file: file) }
             return settings
         }
-        return try load(
-            arguments: CommandLineArgumentsProvider(), environment: environment, file: file)
+        let variables = withoutEmpty(ProcessEnvironment.inherited.variables)
+        let settings = try load(
+            arguments: CommandLineArgumentsProvider(),
+            environment: EnvironmentVariablesProvider(environmentVariables: variables), file: file)
+        warn(
+            of: UnknownSetting.of(variables: variables.keys)
+                + UnknownSetting.of(arguments: CommandLine.arguments.dropFirst()))
+        return settings
     }
 
-    /// The environment, in which an empty variable counts as one that is not set.
-    private static var environment: EnvironmentVariablesProvider {
-        EnvironmentVariablesProvider(environmentVariables: withoutEmpty(ProcessEnvironment.inherited.variables))
+    private static func warn(of unknown: [UnknownSetting]) {
+        guard !unknown.isEmpty else { return }
+        let logger = Logger(label: "muster.settings").queued
+        for setting in unknown {
+            let place = setting.line.map { "\(setting.source):\($0)" } ?? setting.source
+            logger.log(
+                level: setting.isLikelyMistake ? .warning : .debug, "unknown setting",
+                metadata: ["setting": "\(setting.name)", "place": "\(place)", "problem": "\(setting.problem)"])
+        }
     }
 
     /// Variables without those that are empty.
@@ -170,17 +190,63 @@ public struct MusterSettings: Sendable {
             placed.place = "\(file.path):\(line)"
             throw placed
         }
-        for (leaf, nearest) in file?.unknownKeys ?? [] {
-            Logger(label: "muster.settings").queued.warning(
-                "unknown setting",
+        warn(of: file?.unknown ?? [])
+        settings.file = file?.path
+        settings.fileContent = file?.content
+        settings.places = places(of: settings.loaded ?? [:], arguments: arguments, environment: environment, file: file)
+        settings.source = { [path = file?.path] in
+            try load(arguments: arguments, environment: environment, file: path)
+        }
+        return settings
+    }
+
+    private static func places(
+        of loaded: [String: String], arguments: any ConfigProvider, environment: any ConfigProvider, file: SettingsFile?
+    ) -> [String: String] {
+        let sources = [("arguments", arguments), ("environment", environment)].map { name, provider in
+            (name, SettingsReader(config: ConfigReader(providers: [provider])))
+        }
+        return loaded.reduce(into: [:]) { places, setting in
+            let source = sources.first { (try? $0.1.value(setting.key)) != nil }
+            places[setting.key] =
+                source?.0
+                ?? file.flatMap { file in
+                    file.line(of: setting.key).map { "\(file.path):\($0)" }
+                }
+        }
+    }
+
+    /// The settings as they are, with where each comes from: one of ``places``, `program`, `supervisor`, or `default`. None
+    /// of them is a secret: what opens doors is in the web config file, of which there is only the name.
+    package var inForce: [(key: String, value: String, source: String)] {
+        Self.table.map { setting in
+            let isRead = loaded?[setting.key] != nil
+            let source =
+                hasChosen(setting.key)
+                ? "program"
+                : isRead ? places[setting.key] ?? (Worker.isWorkerProcess ? "supervisor" : "program") : "default"
+            return (setting.key, setting.value(self) ?? "none", source)
+        }
+    }
+
+    /// Logs all of them, if that is wanted.
+    func log(to logger: Logger) {
+        guard logOptions, logger.logLevel <= .debug else { return }
+        for (key, value, source) in inForce {
+            logger.debug("setting", metadata: ["setting": "\(key)", "value": "\(value)", "source": "\(source)"])
+        }
+    }
+
+    /// Logs which are not as they were.
+    func logChanges(since before: MusterSettings, to logger: Logger) {
+        for (old, new) in zip(before.inForce, inForce) where old.value != new.value {
+            logger.info(
+                "setting changed",
                 metadata: [
-                    "setting": "\(leaf.path)", "file": "\(file?.path ?? ""):\(leaf.line)",
-                    "nearest": "\(nearest ?? "none")",
+                    "setting": "\(new.key)", "value": "\(new.value)", "before": "\(old.value)",
+                    "source": "\(new.source)",
                 ])
         }
-        settings.file = file?.path
-        settings.source = { [path = file?.path] in try load(file: path) }
-        return settings
     }
 
     /// The sources that ``load(file:)`` reads, the one that counts most first, and the JSON file among them: `file`, or

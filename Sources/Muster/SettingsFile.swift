@@ -15,8 +15,27 @@ package struct SettingsFile: Sendable {
         package let error: SettingsError?
     }
 
+    /// What a file says, whatever its layout, or why it cannot be read.
+    enum Content: Hashable, Sendable {
+        case settings([String: [String]])
+        case unusable(String)
+
+        /// Reads a file.
+        init(of path: String) {
+            do throws(SettingsFileError) {
+                self = try SettingsFile(reading: path).content
+            } catch {
+                self = .unusable("\(error)")
+            }
+        }
+    }
+
     package let path: String
     package let outline: JSONOutline
+
+    var content: Content {
+        .settings(outline.leaves.reduce(into: [:]) { $0[$1.path, default: []] += [$1.kind.rawValue, $1.value] })
+    }
 
     /// Reads a file.
     package init(reading path: String) throws(SettingsFileError) {
@@ -75,11 +94,12 @@ package struct SettingsFile: Sendable {
         return InMemoryProvider(name: path, values: Dictionary(pairs, uniquingKeysWith: { $1 }))
     }
 
-    /// What nobody reads although it looks like a setting, with the one that may have been meant.
-    package var unknownKeys: [(leaf: JSONOutline.Leaf, nearest: String?)] {
+    /// What looks like a setting, and is none.
+    package var unknown: [UnknownSetting] {
         let keys = MusterSettings.table.map(\.key)
         return outline.leaves.filter { Self.isOurs($0.path) && !keys.contains($0.path) }.map { leaf in
-            (leaf, NearestName.find(leaf.path, among: keys))
+            UnknownSetting(
+                name: leaf.path, source: path, line: leaf.line, nearest: NearestName.find(leaf.path, among: keys))
         }
     }
 
@@ -268,6 +288,60 @@ package struct JSONOutline: Sendable {
         defer { position += 1 }
         return String(decoding: bytes[start..<position], as: UTF8.self)
     }
+}
+
+/// A name in the form of Muster's settings that is none of them. The program and `muster check` say the same of it.
+package struct UnknownSetting: Hashable, Sendable {
+    package let name: String
+    /// The file, or `environment`, or `arguments`.
+    package let source: String
+    package var line: Int?
+    /// The setting that may have been meant.
+    package let nearest: String?
+    /// Whether the application may have names of that form of its own, as it has in environment and arguments.
+    package var isShared = false
+
+    /// Whether it is worth a warning.
+    package var isLikelyMistake: Bool { nearest != nil || !isShared }
+
+    /// What is wrong. It has no value in it, which may be a secret.
+    package var problem: String {
+        if let nearest { return "'\(name)' is not a setting; did you mean '\(nearest)'?" }
+        return "'\(name)' is not a setting of Muster\(isShared ? "; only the application may read it" : "")"
+    }
+
+    /// Those of the environment.
+    package static func of(variables: some Sequence<String>) -> [UnknownSetting] {
+        let names = variables.filter {
+            $0.hasPrefix("MUSTER_") && SettingNames.variables[$0] == nil && !SettingNames.otherVariables.contains($0)
+        }
+        return names.sorted().map { name in
+            UnknownSetting(
+                name: name, source: "environment",
+                nearest: NearestName.find(name, among: SettingNames.variables.keys), isShared: true)
+        }
+    }
+
+    /// Those of the arguments.
+    package static func of(arguments: some Sequence<String>) -> [UnknownSetting] {
+        arguments.map { String($0.prefix { $0 != "=" }) }
+            .filter { $0.hasPrefix("--muster-") && SettingNames.arguments[$0] == nil }
+            .map { name in
+                UnknownSetting(
+                    name: name, source: "arguments",
+                    nearest: NearestName.find(name, among: SettingNames.arguments.keys), isShared: true)
+            }
+    }
+}
+
+/// The names of the settings: in a file, and outside it with the keys.
+package enum SettingNames {
+    package static let keys = MusterSettings.table.map(\.key)
+    package static let variables = Dictionary(uniqueKeysWithValues: MusterSettings.table.map { ($0.variable, $0.key) })
+    package static let arguments = Dictionary(uniqueKeysWithValues: MusterSettings.table.map { ($0.argument, $0.key) })
+
+    /// Variables with the prefix that are not settings: those of the demo and of the command line.
+    fileprivate static let otherVariables: Set<String> = ["MUSTER_BACKEND", "MUSTER_URL", "MUSTER_PASSWORD"]
 }
 
 /// Finds what somebody may have meant.

@@ -149,6 +149,9 @@ extension MusterSettings {
         Setting(
             "muster.log-options", \.logOptions, .boolean, .nextStart,
             "whether the settings are logged, at debug level, at the start"),
+        Setting(
+            "muster.settings-watch", \.settingsWatch, .boolean, .nextStart,
+            "whether a change of the settings file is taken up as at SIGHUP"),
     ]
 
     /// The setting that names the file with the others, which is read before them.
@@ -160,9 +163,12 @@ extension MusterSettings {
     func takingUp(_ read: MusterSettings) -> MusterSettings {
         var settings = self
         settings.loaded = read.loaded
+        settings.places = read.places
+        settings.fileContent = read.fileContent
         for setting in Self.table {
             if setting.reload == .nextStart {
                 settings.loaded?[setting.key] = loaded?[setting.key]
+                settings.places[setting.key] = places[setting.key]
             } else if !hasChosen(setting.key) || read.hasChosen(setting.key) || read.loaded == nil {
                 setting.takeUp(&settings, read)
             }
@@ -177,7 +183,7 @@ extension MusterSettings {
         chosen = []
     }
 
-    private func hasChosen(_ key: String) -> Bool {
+    func hasChosen(_ key: String) -> Bool {
         chosen.contains { key == $0 || key.hasPrefix($0 + ".") }
     }
 
@@ -235,6 +241,8 @@ package struct Setting: Sendable {
     package let related: [String]
     package let advice: @Sendable (MusterSettings) -> Advice?
 
+    /// The value as it would be written; `nil` for none.
+    let value: @Sendable (MusterSettings) -> String?
     /// Reads the value into the settings, if there is a value.
     let read: @Sendable (inout MusterSettings, SettingsReader) throws(SettingsError) -> Void
     /// What it may be in a JSON file.
@@ -256,6 +264,7 @@ package struct Setting: Sendable {
         self.text = text
         self.related = related
         self.advice = advice
+        self.value = { value.text($0[keyPath: property]) }
         read = { (settings, reader) throws(SettingsError) in
             if let read = try value.read(reader, key) { settings[keyPath: property] = read }
         }
@@ -272,6 +281,7 @@ package struct Setting: Sendable {
         reload = .always
         related = []
         advice = { _ in nil }
+        value = { $0.file }
         read = { (_, _) throws(SettingsError) in }
         takeUp = { _, _ in }
     }

@@ -26,8 +26,11 @@ struct SettingsCheck: Sendable {
     ///   - file: The JSON file; when `nil`, the one that the other two name, if any.
     init(arguments: [String], environment: [String: String], file: String?) {
         let variables = MusterSettings.withoutEmpty(environment)
-        check(variables: variables.keys)
-        check(arguments: arguments)
+        for name in variables.keys { note(SettingNames.variables[name], at: Finding.Place("environment")) }
+        for argument in arguments {
+            note(SettingNames.arguments[String(argument.prefix { $0 != "=" })], at: Finding.Place("arguments"))
+        }
+        add(UnknownSetting.of(variables: variables.keys) + UnknownSetting.of(arguments: arguments))
         let arguments = CommandLineArgumentsProvider(arguments: ["program"] + arguments)
         let environment = EnvironmentVariablesProvider(environmentVariables: variables)
         var providers: [any ConfigProvider] = [arguments, environment]
@@ -90,31 +93,8 @@ struct SettingsCheck: Sendable {
 
     // MARK: Names
 
-    private mutating func check(variables: some Sequence<String>) {
-        let place = Finding.Place("environment")
-        for name in variables.sorted() where name.hasPrefix("MUSTER_") {
-            if let key = SettingNames.variables[name] {
-                places[key] = place
-            } else if !SettingNames.otherVariables.contains(name) {
-                addUnknown(
-                    name, at: place, nearest: NearestName.find(name, among: SettingNames.variables.keys), isShared: true
-                )
-            }
-        }
-    }
-
-    private mutating func check(arguments: [String]) {
-        let place = Finding.Place("arguments")
-        for argument in arguments where argument.hasPrefix("--muster-") {
-            let name = String(argument.prefix { $0 != "=" })
-            if let key = SettingNames.arguments[name] {
-                places[key] = place
-            } else {
-                addUnknown(
-                    name, at: place, nearest: NearestName.find(name, among: SettingNames.arguments.keys), isShared: true
-                )
-            }
-        }
+    private mutating func note(_ key: String?, at place: Finding.Place) {
+        if let key { places[key] = place }
     }
 
     /// Checks the file's form and names; false if it cannot be used.
@@ -142,34 +122,14 @@ struct SettingsCheck: Sendable {
             }
             if places[leaf.path] == nil { places[leaf.path] = place }
         }
-        for (leaf, nearest) in file.unknownKeys {
-            addUnknown(leaf.path, at: Finding.Place(file.path, line: leaf.line), nearest: nearest)
-        }
+        add(file.unknown)
     }
 
-    /// Adds a finding about a name that is not a setting.
-    ///
-    /// - Parameter isShared: Whether the application may have names of that form of its own.
-    private mutating func addUnknown(
-        _ name: String, at place: Finding.Place, nearest: String?, isShared: Bool = false
-    ) {
-        if let nearest {
-            findings.append(Finding(.warning, place, "'\(name)' is not a setting; did you mean '\(nearest)'?"))
-        } else if isShared {
-            findings.append(
-                Finding(.note, place, "'\(name)' is not a setting of Muster; only the application may read it"))
-        } else {
-            findings.append(Finding(.warning, place, "'\(name)' is not a setting of Muster"))
+    private mutating func add(_ unknown: [UnknownSetting]) {
+        findings += unknown.map { setting in
+            Finding(
+                setting.isLikelyMistake ? .warning : .note, Finding.Place(setting.source, line: setting.line),
+                setting.problem)
         }
     }
-}
-
-/// The names of the settings.
-enum SettingNames {
-    static let keys = MusterSettings.table.map(\.key)
-    static let variables = Dictionary(uniqueKeysWithValues: MusterSettings.table.map { ($0.variable, $0.key) })
-    static let arguments = Dictionary(uniqueKeysWithValues: MusterSettings.table.map { ($0.argument, $0.key) })
-
-    /// Variables with the prefix that are not settings: those of the demo and of this program.
-    static let otherVariables: Set<String> = ["MUSTER_BACKEND", "MUSTER_URL", "MUSTER_PASSWORD"]
 }

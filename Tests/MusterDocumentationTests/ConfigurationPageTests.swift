@@ -44,6 +44,7 @@ struct ConfigurationPageTests {
         "muster.live-condition": "supervisor",
         "muster.arena-capacity": "8192",
         "muster.log-options": "false",
+        "muster.settings-watch": "true",
     ]
 
     private static func rows() throws -> [String: Row] {

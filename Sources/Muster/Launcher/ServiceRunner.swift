@@ -49,6 +49,7 @@ final class ServiceRunner: Sendable {
         /// Those of the latest stop.
         var stopAlarms: Alarms?
         var startAlarm: Alarms?
+        var settingsWatch: SettingsWatch?
         /// Whether the shutdown is the end of a start that failed.
         var hasFailedToStart = false
         var watchLoop = EventLoop.auxiliary
@@ -122,7 +123,12 @@ final class ServiceRunner: Sendable {
     private func readSettings() -> Bool {
         do {
             guard let read = try settings.source?() else { return true }
-            currentSettings.withLock { $0 = $0.takingUp(read) }
+            let (before, settings) = currentSettings.withLock { settings in
+                let before = settings
+                settings = settings.takingUp(read)
+                return (before, settings)
+            }
+            if watch == .auxiliary { settings.logChanges(since: before, to: logger) }
             return true
         } catch {
             logger.error("invalid settings; keeping the previous ones", metadata: ["error": "\(error)"])
@@ -151,7 +157,8 @@ final class ServiceRunner: Sendable {
     }
 
     private func begin() {
-        if settings.logOptions { logger.debug("settings", metadata: ["settings": "\(settings)"]) }
+        // A worker's are its supervisor's, which has logged them.
+        if watch == .auxiliary { settings.log(to: logger) }
         let problem: (any Error)?
         do {
             try subscribe()
@@ -163,11 +170,27 @@ final class ServiceRunner: Sendable {
         // An early request to shut down is handled before anything starts.
         life.open { [weak self] in self?.handle($0) }
         if let problem { return fail(problem) }
+        watchSettings()
         watchStart()
         transition("start") { [self] in
             try await services.start(stopsAfterFailure: false)
             life.submit(.started)
         }
+    }
+
+    private func watchSettings() {
+        guard watch == .auxiliary, settings.settingsWatch else { return }
+        EventLoop.auxiliary.submit { [self] in
+            let watch = SettingsWatch.begin(
+                settings, on: .auxiliary, logger: logger, inForce: { [weak self] in self?.settings.fileContent },
+                reload: { [weak life] in life?.submit(.hangUp) })
+            state.withLock { $0.settingsWatch = watch }
+            if life.isOver { endSettingsWatch() }
+        }
+    }
+
+    private func endSettingsWatch() {
+        state.withLock { $0.settingsWatch.take() }?.end()
     }
 
     private func subscribe() throws {
@@ -415,6 +438,7 @@ final class ServiceRunner: Sendable {
 
     private func finish(_ status: ExitStatus) {
         dependencies.finished()
+        endSettingsWatch()
         let (stop, start) = state.withLock { ($0.stopAlarms.take(), $0.startAlarm.take()) }
         stop?.disarm()
         start?.disarm()

@@ -26,6 +26,7 @@ final class SupervisorProgram: LaunchedProgram {
     private let checks: SupervisorHealth
     private let manager: ServiceManagerLink
     private let settings: Locked<MusterSettings>
+    private let settingsWatch = Locked<SettingsWatch?>(nil)
 
     init(
         settings: MusterSettings, launched: LaunchedServices, sockets: SocketTable, logger: Logger
@@ -79,7 +80,7 @@ final class SupervisorProgram: LaunchedProgram {
             try Life.checkThreads()
             if let obstacle = Surroundings.obstacle { throw LaunchError.impossible(obstacle) }
             for warning in Surroundings.warnings { logger.warning("\(warning)") }
-            if settings.logOptions { logger.debug("settings", metadata: ["settings": "\(settings)"]) }
+            settings.log(to: logger)
             let exposition = monitoring.exposition
             let supervisor = Supervisor(
                 plan: plan(services, settings), loop: loop, registry: .shared, logger: logger,
@@ -93,6 +94,10 @@ final class SupervisorProgram: LaunchedProgram {
             supervisor.handle(.begin)
             life.open { event in loop.submit { supervisor.handle(event) } }
             manager.watch(supervisor)
+            let watch = SettingsWatch.begin(
+                settings, on: loop, logger: logger,
+                inForce: { [self] in self.settings.withLock { $0.fileContent } }, reload: { [self] in restart() })
+            settingsWatch.withLock { $0 = watch }
         } catch {
             end(life.refuse(error))
         }
@@ -161,10 +166,12 @@ final class SupervisorProgram: LaunchedProgram {
     }
 
     private func apply(_ read: MusterSettings, _ supervisor: Supervisor) {
-        let settings = settings.withLock { settings in
+        let (before, settings) = settings.withLock { settings in
+            let before = settings
             settings = settings.takingUp(read)
-            return settings
+            return (before, settings)
         }
+        settings.logChanges(since: before, to: logger)
         checks.take(settings)
         supervisor.take(settings.loaded.map { WorkerSettings($0) }, livenessLimit: settings.livenessLimit)
         supervisor.handle(.reconfigure(launched.all.map { $0.group(settings) }))
@@ -176,6 +183,7 @@ final class SupervisorProgram: LaunchedProgram {
     }
 
     private func end(_ status: ExitStatus) {
+        settingsWatch.withLock { $0.take() }?.end()
         sockets.close()
         monitoring.stop()
         life.finish(status)

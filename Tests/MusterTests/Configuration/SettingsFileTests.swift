@@ -64,6 +64,68 @@ struct SettingsFileTests {
                 "setting 'muster.liveness-limit'"))
     }
 
+    @Test("has its name and line told as the source of its values")
+    func sources() throws {
+        let folder = try TemporaryFolder()
+        var settings = try load(
+            "{\"muster\":\n {\"liveness-limit\": 5, \"abort-grace\": \"2s\",\n \"recycle\": {\"memory\": \"1GiB\"}}}",
+            environment: ["MUSTER_ABORT_GRACE": "3000ms"], folder: folder)
+        settings.shutdownDelay = .seconds(7)
+        func told(_ key: String) -> [String] {
+            settings.inForce.filter { $0.key == key }.flatMap { [$0.value, $0.source] }
+        }
+        let path = folder.path("settings.json")
+        #expect(told("muster.liveness-limit") == ["5s", "\(path):2"])
+        #expect(told("muster.recycle.memory") == ["1073741824", "\(path):3"])
+        #expect(told("muster.abort-grace") == ["3s", "environment"])
+        #expect(told("muster.shutdown-delay") == ["7s", "program"])
+        #expect(told("muster.startup-timeout") == ["60s", "default"])
+        #expect(told("muster.settings-file") == [path, "default"])
+        #expect(settings.inForce.map(\.key) == MusterSettings.table.map(\.key))
+        // What waits for the next start keeps its source, too.
+        _ = try folder.write(
+            "\n\n{\"muster\": {\"liveness-limit\": 6, \"arena-capacity\": 65536}}", to: "settings.json")
+        settings = settings.takingUp(try #require(try settings.source?()))
+        #expect(told("muster.liveness-limit") == ["6s", "\(path):3"])
+        #expect(told("muster.arena-capacity").last == "default")
+    }
+
+    @Test("says the same whatever its layout")
+    func content() throws {
+        let folder = try TemporaryFolder()
+        func content(_ text: String) throws -> SettingsFile.Content {
+            SettingsFile.Content(of: try folder.write(text, to: "settings.json"))
+        }
+        let first = try content(#"{"muster": {"liveness-limit": 5}, "mine": [1, 2]}"#)
+        #expect(try content("{\"mine\": [1, 2],\n\"muster\": {\"liveness-limit\": 5.0}}") == first)
+        #expect(try content(#"{"muster": {"liveness-limit": "5"}, "mine": [1, 2]}"#) != first)
+        #expect(try content(#"{"muster": {"liveness-limit": 5}, "mine": [1, 3]}"#) != first)
+        let broken = try content("{")
+        #expect(try content("{") == broken)
+        #expect(try content("{\n") != broken)
+        #expect(SettingsFile.Content(of: folder.path("none")) != first)
+    }
+
+    @Test("is not the only place of names that are no settings")
+    func unknown() {
+        let unknown =
+            UnknownSetting.of(variables: ["MUSTER_LIVENES_LIMIT", "MUSTER_BACKEND", "MUSTER_LIVENESS_LIMIT", "HOME"])
+            + UnknownSetting.of(arguments: ["--muster-log-option=secret", "--muster-log-options=true", "--mine"])
+        #expect(
+            unknown.map(\.problem) == [
+                "'MUSTER_LIVENES_LIMIT' is not a setting; did you mean 'MUSTER_LIVENESS_LIMIT'?",
+                "'--muster-log-option' is not a setting; did you mean '--muster-log-options'?",
+            ])
+        #expect(unknown.allSatisfy(\.isLikelyMistake))
+        // What Kubernetes sets for a Service that is called so is the cluster's own.
+        let links = [
+            "SERVICE_HOST", "SERVICE_PORT", "PORT", "PORT_8080_TCP", "PORT_8080_TCP_ADDR", "PORT_8080_TCP_PROTO",
+        ]
+        #expect(
+            UnknownSetting.of(variables: ["MUSTER_", "MUSTER_DEMO_"].flatMap { prefix in links.map { prefix + $0 } })
+                .allSatisfy { !$0.isLikelyMistake })
+    }
+
     @Test("gives numbers, texts and booleans to the settings that take them, and keeps other keys to the application")
     func values() throws {
         let folder = try TemporaryFolder()
