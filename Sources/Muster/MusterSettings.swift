@@ -72,6 +72,10 @@ public struct MusterSettings: Sendable {
     public var liveCondition = LiveCondition.noHungWorker {
         didSet { chosen.insert("muster.live-condition") }
     }
+    /// Where the diagnostics console listens; `nil` for nowhere.
+    package var console: ConsolePlace? {
+        didSet { chosen.insert(ConsolePlace.key) }
+    }
     /// The size of each worker's metric arena in bytes. Unused pages take no memory.
     public var arenaCapacity = ArenaWriter.defaultCapacity {
         didSet { chosen.insert("muster.arena-capacity") }
@@ -135,7 +139,7 @@ public struct MusterSettings: Sendable {
     }
 
     /// The environment, in which an empty variable counts as one that is not set.
-    private static var environment: EnvironmentVariablesProvider {
+    static var environment: EnvironmentVariablesProvider {
         EnvironmentVariablesProvider(environmentVariables: withoutEmpty(ProcessEnvironment.inherited.variables))
     }
 

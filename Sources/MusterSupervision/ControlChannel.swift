@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import CMuster
 import Glibc
 package import MusterPlatform
 
@@ -8,6 +9,8 @@ package final class ControlChannel: Sendable {
     /// What a look into the channel found.
     package enum Reception: Hashable, Sendable {
         case message(ControlMessage)
+        /// A console's request, and the connection to answer over.
+        case request(String, OwnedDescriptor)
         /// A packet that is no message; it has been taken out.
         case malformed(ControlMessageError)
         /// There is no packet at present.
@@ -43,10 +46,11 @@ package final class ControlChannel: Sendable {
     ///
     /// - Returns: `false` when the other end is closed or does not read.
     @discardableResult
-    package func send(_ message: ControlMessage) -> Bool {
+    package func send(_ message: ControlMessage, with connection: OwnedDescriptor? = nil) -> Bool {
         let packet = message.encoded
         while true {
-            let count = Glibc.send(descriptor.rawValue, packet, packet.count, Int32(MSG_NOSIGNAL))
+            let count = cmuster_send_with_descriptor(
+                descriptor.rawValue, packet, packet.count, connection?.rawValue ?? -1)
             if count >= 0 { return true }
             guard errno == EINTR else { return false }
         }
@@ -57,8 +61,11 @@ package final class ControlChannel: Sendable {
         var retries = 8
         return withUnsafeTemporaryAllocation(of: UInt8.self, capacity: ControlMessage.largestSize) { buffer in
             while true {
-                let count = recv(descriptor.rawValue, buffer.baseAddress, buffer.count, Int32(MSG_TRUNC))
-                if count > 0 { return Self.decode(buffer, count: count) }
+                var number: Int32 = -1
+                let count = cmuster_receive_with_descriptor(
+                    descriptor.rawValue, buffer.baseAddress, buffer.count, &number)
+                let connection = number >= 0 ? OwnedDescriptor(number) : nil
+                if count > 0 { return Self.decode(buffer, count: count, connection) }
                 // An empty packet looks like the end; the end can be told by nobody being there.
                 if count == 0 { return isHungUp ? .closed : .malformed(.empty) }
                 switch errno {
@@ -81,10 +88,14 @@ package final class ControlChannel: Sendable {
         }
     }
 
-    private static func decode(_ buffer: UnsafeMutableBufferPointer<UInt8>, count: Int) -> Reception {
+    private static func decode(
+        _ buffer: UnsafeMutableBufferPointer<UInt8>, count: Int, _ connection: OwnedDescriptor?
+    ) -> Reception {
         guard count <= buffer.count else { return .malformed(.tooLong(bytes: count)) }
         do {
-            return .message(try ControlMessage(decoding: UnsafeBufferPointer(rebasing: buffer[..<count])))
+            let message = try ControlMessage(decoding: UnsafeBufferPointer(rebasing: buffer[..<count]))
+            if case .consoleRequest(let request) = message, let connection { return .request(request, connection) }
+            return .message(message)
         } catch {
             return .malformed(error)
         }
@@ -100,7 +111,7 @@ package final class ControlChannel: Sendable {
 ///
 /// A packet is the message's kind as one byte, followed by what the kind needs: `takeOver` the slot as 4 bytes, `stop` the
 /// instant, if any, as 8, both little-endian; `startFailed` the reason, and `reset` the settings, in UTF-8; `hasReset` a
-/// byte, 1 for success.
+/// byte, 1 for success; `consoleRequest` its line, with a descriptor beside it.
 package enum ControlMessage: Hashable, Sendable {
     /// To a spare: become the worker of a slot.
     case takeOver(slot: Int)
@@ -108,6 +119,8 @@ package enum ControlMessage: Hashable, Sendable {
     case reset(WorkerSettings?)
     /// To a worker: it is about to get SIGTERM, and will be killed at this instant; `nil` for never.
     case stop(until: MonotonicInstant?)
+    /// To a worker: a console's request, which comes with the connection to answer over.
+    case consoleRequest(String)
     /// From a spare: started, and waiting to take over.
     case parked
     /// From a worker: its service runs.
@@ -128,7 +141,7 @@ package enum ControlMessage: Hashable, Sendable {
 
     private enum Kind: UInt8 {
         case takeOver = 1
-        case reset, parked, ready, startFailed, active, hasReset, crashing, stop
+        case reset, parked, ready, startFailed, active, hasReset, crashing, stop, consoleRequest
     }
 
     /// The packet of ``crashing``, for a signal handler.
@@ -145,6 +158,7 @@ package enum ControlMessage: Hashable, Sendable {
             return [Kind.startFailed.rawValue] + reason.utf8Prefix(Self.longestReason)
         case .reset(let settings):
             return [Kind.reset.rawValue] + (settings.map { Array($0.encoded.utf8) } ?? [])
+        case .consoleRequest(let line): return [Kind.consoleRequest.rawValue] + Array(line.utf8)
         case .hasReset(let succeeded): return [Kind.hasReset.rawValue, succeeded ? 1 : 0]
         case .parked: return [Kind.parked.rawValue]
         case .ready: return [Kind.ready.rawValue]
@@ -171,6 +185,9 @@ package enum ControlMessage: Hashable, Sendable {
         case .startFailed:
             // Invalid UTF-8 is repaired: it is a text for people.
             self = .startFailed(reason: String(decoding: rest, as: UTF8.self))
+            return
+        case .consoleRequest:
+            self = .consoleRequest(String(decoding: rest, as: UTF8.self))
             return
         case .takeOver:
             guard rest.count == 4 else { throw .wrongLength(kind: first, bytes: packet.count) }

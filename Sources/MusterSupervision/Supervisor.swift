@@ -111,6 +111,11 @@ package final class Supervisor: @unchecked Sendable {
         for child in children.values { inspect(child) }
     }
 
+    /// Sends a worker a console's request, with the connection over which it answers. On the supervisor's thread.
+    package func send(_ request: String, answeredOver connection: OwnedDescriptor, to incarnation: Int) {
+        children[incarnation]?.channel.send(.consoleRequest(request), with: connection)
+    }
+
     private func perform(_ action: SupervisorAction) {
         switch action {
         case .spawn(let incarnation, let target): spawn(incarnation, target)
@@ -315,6 +320,7 @@ extension Supervisor {
             count += 1
             switch child.channel.receive() {
             case .message(let message): handle(message, from: child)
+            case .request: continue
             case .nothing: return
             case .closed: return channelClosed(child)
             case .malformed(let problem):
@@ -356,7 +362,7 @@ extension Supervisor {
         case .hasReset(let succeeded): handle(.hasReset(child.incarnation, succeeded: succeeded))
         case .crashing: crashed(child)
         case .active: inspect(child, settling: true)
-        case .takeOver, .reset, .stop: break
+        case .takeOver, .reset, .stop, .consoleRequest: break
         }
     }
 

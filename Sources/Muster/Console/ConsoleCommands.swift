@@ -115,14 +115,25 @@ package struct ConsoleRequest: Sendable {
     /// The argument of a parameter, which may be one that can be left out.
     package func argument(_ index: Int) -> String? { arguments.indices.contains(index) ? arguments[index] : nil }
 
+    /// Whether it changes something.
+    var isAction: Bool {
+        // Without a level it only shows those there are.
+        command.kind == .action && (command.name != "log-level" || arguments.count > 1)
+    }
+
+    /// How long workers may take to answer.
+    var timeLimit: Duration {
+        let index = command.parameters.firstIndex { $0 == "SECONDS" || $0 == "[SECONDS]" }
+        let seconds = index.flatMap(argument).flatMap(Double.init) ?? 0
+        return .seconds(2) + .seconds(min(max(0, seconds), 3600))
+    }
+
     /// The workers it is meant for; `nil` for all.
     package var target: String? { command.hasTarget ? argument(command.parameters.count - 1) : nil }
 
     /// The request as a line, without what only the process concerns that has received it.
     var line: String {
-        ([command.name] + arguments).map { word in
-            word.isEmpty || word.contains(where: \.isWhitespace) || word.hasPrefix("\"") ? "\"\(word)\"" : word
-        }.joined(separator: " ")
+        ([command.name] + arguments).map(ConsoleClient.quoted).joined(separator: " ")
     }
 
     /// The words of a line. One that begins with a quotation mark goes on to the next one. `nil` when there is none.

@@ -83,7 +83,7 @@ final class ServiceRunner: Sendable {
     }
 
     private var logger: Logger { life.logger }
-    private var settings: MusterSettings { currentSettings.withLock { $0 } }
+    var settings: MusterSettings { currentSettings.withLock { $0 } }
 
     // MARK: Called from outside
 

@@ -29,6 +29,8 @@ final class WorkerProgram: LaunchedProgram {
     private let toldDeadline = Locked<MonotonicInstant??>(.none)
     private let stopListening = Locked<(@Sendable () -> Void)?>(nil)
     private let backend: Locked<Backend?>
+    /// The console of this process alone, if there is one.
+    private let console = Locked<DiagnosticsConsole?>(nil)
 
     init(
         marker: WorkerMarker, settings: MusterSettings, launched: LaunchedServices, sockets: SocketTable,
@@ -171,7 +173,10 @@ final class WorkerProgram: LaunchedProgram {
         var dependencies = ServiceRunner.Dependencies(exitNow: { cmuster_exit_now($0.rawValue) })
         dependencies.sockets = sockets
         // Or the loop would get another thread for it.
-        dependencies.finished = { [stopListening] in stopListening.withLock { $0.take() }?() }
+        dependencies.finished = { [stopListening, console] in
+            stopListening.withLock { $0.take() }?()
+            console.withLock { $0.take() }?.stop()
+        }
         // The message comes before the signal, but may be read after it.
         dependencies.toldDeadline = { [self] in
             _ = receiveMessages()
@@ -194,7 +199,7 @@ final class WorkerProgram: LaunchedProgram {
         while true {
             switch channel.receiveBlocking() {
             case .message(.takeOver(let slot)): return slot
-            case .message, .malformed, .nothing: continue
+            case .message, .request, .malformed, .nothing: continue
             case .closed:
                 logger.notice("supervisor is gone; exiting")
                 ExitStatus.failure.exit()
@@ -217,6 +222,26 @@ final class WorkerProgram: LaunchedProgram {
             return true
         }
         stopListening.withLock { $0 = stop }
+        if settings.console?.isForEachWorker == true { startConsole() }
+    }
+
+    private var consoleWorker: ConsoleWorker {
+        ConsoleWorker { [backend] in backend.withLock { $0 } }
+    }
+
+    /// A worker without its console does its work all the same.
+    private func startConsole() {
+        do {
+            guard let worker = Worker.current, let backend = backend.withLock({ $0 }) else { return }
+            let console = try DiagnosticsConsole.start(
+                settings.console, of: worker, backend: backend, health: health, logger: logger,
+                settings: { [runner, settings] in runner.withLock { $0 }?.settings ?? settings },
+                state: { [runner] in runner.withLock { $0 }?.workerState ?? .finished },
+                reload: { [life] in life.submit(.hangUp) }, stop: { [life] in life.submit(.end(.success)) })
+            self.console.withLock { $0 = console }
+        } catch {
+            logger.error("diagnostics console unavailable", metadata: ["error": "\(error)"])
+        }
     }
 
     /// - Parameter receive: Called when there are messages; returns whether the supervisor is gone.
@@ -244,6 +269,7 @@ final class WorkerProgram: LaunchedProgram {
                 if let settings { InheritedSettings.take(settings) }
                 runner.withLock { $0 }?.reset { [channel] in channel.send(.hasReset(succeeded: $0)) }
             case .message(.stop(let deadline)): toldDeadline.withLock { $0 = .some(deadline) }
+            case .request(let line, let connection): consoleWorker.answer(line, over: connection)
             case .message, .malformed: continue
             case .nothing: return false
             case .closed: return true
