@@ -10,6 +10,7 @@ import Muster
 struct MusterTestProgram {
     static func main() {
         let options = ProgramOptions()
+        DiagnosticsConsole.runClient()?.exit()
         if options.tellsRole { return say(Worker.isWorkerProcess ? "worker" : "no worker") }
         if options.crashesEarly, Worker.isWorkerProcess { abort() }
         if options.endsWithInput, !Worker.isWorkerProcess { endWithInput() }

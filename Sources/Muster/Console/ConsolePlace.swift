@@ -178,7 +178,7 @@ package enum ConsolePlace: Hashable, Sendable, CustomStringConvertible {
     private static func connect(_ address: ListenAddress) throws(SystemError) -> OwnedDescriptor {
         var isUnix = false
         if case .unix = address { isUnix = true }
-        let number = socket(
+        let number = Glibc.socket(
             isUnix ? AF_UNIX : AF_INET, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
         guard number >= 0 else { throw SystemError("socket") }
         let connection = OwnedDescriptor(number)

@@ -260,7 +260,7 @@ private final class ConsoleConnection: @unchecked Sendable {
         // The answer has time limits of its own.
         rest()
         handle(request) { [weak self, loop] answer in
-            loop.submit { self?.write(answer, isJSON: request.isJSON) }
+            loop.submit { [weak self] in self?.write(answer, isJSON: request.isJSON) }
         }
     }
 

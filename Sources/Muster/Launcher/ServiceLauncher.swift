@@ -75,9 +75,10 @@ public final class ServiceLauncher: MainLauncher, BackendComponent {
             guard let monitoring else { return nil }
             return try DiagnosticsConsole.start(
                 settings.console, of: Worker(group: name, slot: 0), backend: backend, health: monitoring.health,
-                exposition: monitoring.exposition, logger: logger, settings: { runner?.settings ?? settings },
-                state: { runner?.workerState ?? .finished }, reload: { life?.submit(.hangUp) },
-                stop: { life?.submit(.end(.success)) })
+                exposition: monitoring.exposition, logger: logger,
+                settings: { [weak runner] in runner?.settings ?? settings },
+                state: { [weak runner] in runner?.workerState ?? .finished },
+                reload: { [weak life] in life?.submit(.hangUp) }, stop: { [weak life] in life?.submit(.end(.success)) })
         }
         monitoring.show { [weak runner] in runner?.workerState ?? .finished }
         try monitoring.health.register(
