@@ -25,9 +25,15 @@ struct MusterDemo: ParsableCommand {
 
             The backend is taken from the environment: MUSTER_BACKEND=cooperative (the default) or threading. With any \
             other value the program does not start. All settings of Muster's that no option here names are taken from \
-            the environment, too, for example MUSTER_SHUTDOWN_DELAY=5s.
+            the environment, too, for example MUSTER_SHUTDOWN_DELAY=5s. With MUSTER_CONSOLE=PATH there is a console, whose \
+            client the program itself is: muster-demo ctl help.
             """,
         version: "muster-demo \(MusterVersion.current)")
+
+    static func main() {
+        DiagnosticsConsole.runClient()?.exit()
+        main(nil)
+    }
 
     @Option(
         help: ArgumentHelp(

@@ -14,6 +14,7 @@ struct ControlChannelTests {
         .takeOver(slot: 123_456), .reset(nil), .parked, .ready, .startFailed(reason: ""),
         .startFailed(reason: "no database at 'örtlich'"), .active, .hasReset(succeeded: true), .crashing,
         .hasReset(succeeded: false), .reset(WorkerSettings(["muster.liveness-limit": "10s"])),
+        .consoleRequest("jobs"),
     ]
 
     @Test("Messages arrive in order, each in one piece")
@@ -24,6 +25,26 @@ struct ControlChannelTests {
         #expect(worker.receive() == .nothing)
         #expect(worker.send(.ready))
         #expect(supervisor.receive() == .message(.ready))
+    }
+
+    @Test("A request comes with its connection, which nobody else keeps open")
+    func request() throws {
+        let (supervisor, worker) = try ControlChannel.pair()
+        let (near, number) = try {
+            let pair = try SocketPair()
+            #expect(supervisor.send(.consoleRequest("jobs"), with: pair.far))
+            return (pair.near, pair.far.rawValue)
+        }()
+        var taken: OwnedDescriptor?
+        if case .request("jobs", let connection) = worker.receive() { taken = connection }
+        let connection = try #require(taken)
+        #expect(connection.rawValue != number || fcntl(number, F_GETFD) & FD_CLOEXEC != 0)
+        poke(connection)
+        #expect(drain(near) == 1)
+        taken = nil
+        _ = consume connection
+        var byte: UInt8 = 0
+        #expect(read(near.rawValue, &byte, 1) == 0)
     }
 
     @Test("A message that nobody has room for is refused, and the next one gets through when there is room again")
