@@ -13,9 +13,11 @@ struct ConsoleTests {
 
         /// The cells of a column.
         func column(_ index: Int) -> [String] {
-            lines.dropFirst().map { $0.split(separator: "  ", omittingEmptySubsequences: true).map {
-                $0.trimmingCharacters(in: .whitespaces)
-            }[index] }
+            lines.dropFirst().map {
+                $0.split(separator: "  ", omittingEmptySubsequences: true).map {
+                    $0.trimmingCharacters(in: .whitespaces)
+                }[index]
+            }
         }
     }
 
@@ -36,7 +38,9 @@ struct ConsoleTests {
     private let option = "--muster-console=TRIGGER.console"
 
     /// Runs the program as a client of its own console.
-    private func control(_ place: String, _ words: String...) async throws -> (status: Int32, output: String, errors: String) {
+    private func control(_ place: String, _ words: String...) async throws -> (
+        status: Int32, output: String, errors: String
+    ) {
         let client = try Program(TestProgram.binary, ["ctl", "--muster-console", place] + words)
         return (try await client.status(), client.output, client.errors)
     }
@@ -80,7 +84,8 @@ struct ConsoleTests {
             let path = place(of: program)
             #expect(try await console(path, "scale test 2").end == "ok: scaling test to 2 workers")
             try await program.started(2)
-            try await program.logged("console command", "command=scale test 2", "peer_uid=\(geteuid())", "peer_pid=\(getpid())")
+            try await program.logged(
+                "console command", "command=scale test 2", "peer_uid=\(geteuid())", "peer_pid=\(getpid())")
             try await program.metric("muster_workers", ["state": "ready"], is: 2)
             #expect(try await console(path, "replace test/1").end == "ok: replacing test/1")
             try await program.said("started", 2, by: "test/1")
@@ -133,7 +138,8 @@ struct ConsoleTests {
 
     @Test("a worker that is killed while it is asked is told of at once")
     func killed() async throws {
-        try await TestProgram.run(["--workers=1", option, "--muster-start-method=spawn"], backend: "threading") { program in
+        try await TestProgram.run(["--workers=1", option, "--muster-start-method=spawn"], backend: "threading") {
+            program in
             try await program.ready()
             let path = place(of: program)
             let pid = try await program.started(1)[0].pid
@@ -203,7 +209,10 @@ struct ConsoleTests {
             try await program.ready()
             let other = try Program(
                 TestProgram.binary,
-                ["--muster-endpoint-address=off", "--muster-console=\(place(of: program))", "--mark=\(program.folder.url.path)"])
+                [
+                    "--muster-endpoint-address=off", "--muster-console=\(place(of: program))",
+                    "--mark=\(program.folder.url.path)",
+                ])
             #expect(try await other.status() == 1)
             #expect(other.errors.contains("a running process listens there already"))
             #expect(other.errors.contains("MUSTER_CONSOLE"))

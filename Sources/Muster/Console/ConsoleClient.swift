@@ -158,7 +158,7 @@ package final class ConsoleClient {
             usage: \(program) [--json] [--timeout DURATION] [--muster-console PLACE] COMMAND [ARGUMENT ...]
 
             \(lines.joined())
-            The console is found by the setting muster.console: the environment variable MUSTER_CONSOLE, or the settings file.
+            The console is found by the setting muster.console: in the environment (MUSTER_CONSOLE), or in the settings file.
 
             Exit codes: 0 done, 1 failed, 2 no console, 3 a worker did not answer in time, 64 usage error.
 
@@ -202,9 +202,12 @@ package enum ConsoleClientError: Error, Hashable, Sendable, CustomStringConverti
         case .unknownPort: "the console listens at any free port; name the one that its log tells"
         case .cannotConnect(let place, let error):
             switch error.code {
-            case ENOENT, ECONNREFUSED: "no console at \(place): is the program running, with muster.console set to this?"
-            case EACCES: "no access to the console at \(place): use the program's user, or root"
-            default: "cannot connect to the console at \(place): \(error)"
+            case ENOENT, ECONNREFUSED:
+                "no console at \(place): is the program running, with muster.console set to this?"
+            case EACCES:
+                "no access to the console at \(place): use the program's user, or root"
+            default:
+                "cannot connect to the console at \(place): \(error)"
             }
         case .ambiguous(let paths): "several consoles: name one of \(paths.joined(separator: ", "))"
         case .refused(let reason): "refused: \(reason)"

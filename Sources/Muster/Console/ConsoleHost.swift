@@ -76,7 +76,7 @@ final class ConsoleHost: Sendable {
     /// Answers as a worker, on a thread of its own: it may take its time.
     private func answerHere(_ request: ConsoleRequest, _ complete: @escaping @Sendable (ConsoleAnswer) -> Void) {
         let (name, worker) = (dependencies.name, dependencies.worker)
-        if let target = request.target, target != name, target != name.split(separator: "/").dropLast().joined(separator: "/") {
+        if let target = request.target, target != name, !name.hasPrefix("\(target)/") {
             return complete(.noWorker(target))
         }
         do throws(SystemError) {
@@ -213,7 +213,9 @@ final class ConsoleHost: Sendable {
         for reader in readers {
             var pools: [String: [ConsoleCell]] = [:]
             for reading in reader.series.read(Set(Self.poolFamilies.keys), limit: 1000) {
-                guard let (pool, column) = Self.poolFamilies[reading.family], let number = reading.number else { continue }
+                guard let (pool, column) = Self.poolFamilies[reading.family], let number = reading.number else {
+                    continue
+                }
                 let name = pool ?? "group \(reading["group"] ?? "")"
                 pools[name, default: Array(repeating: .none, count: 5)][column] = .number(number)
             }

@@ -227,7 +227,8 @@ struct ConsolePeer: Hashable, Sendable {
             self.pid = pid > 0 ? pid : nil
             return
         }
-        guard let ours = Self.address(of: connection, getsockname), let theirs = Self.address(of: connection, getpeername)
+        guard let ours = Self.address(of: connection, getsockname),
+            let theirs = Self.address(of: connection, getpeername)
         else { return nil }
         let tables = ["/proc/net/tcp", "/proc/net/tcp6"].lazy.compactMap {
             SmallFile.beginning(of: $0, limit: 16 << 20)

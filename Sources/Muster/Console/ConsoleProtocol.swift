@@ -83,7 +83,8 @@ package struct ConsoleTable: Codable, Hashable, Sendable {
                 words.append(character)
             }
             let text = words.uppercased()
-            return text.hasSuffix(" SECONDS") ? String(text.dropLast(8))
+            return text.hasSuffix(" SECONDS")
+                ? String(text.dropLast(8))
                 : text.hasSuffix(" BYTES") ? String(text.dropLast(6)) : text
         }
 

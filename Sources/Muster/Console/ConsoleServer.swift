@@ -18,9 +18,10 @@ final class ConsoleServer: @unchecked Sendable {
         var patience = Duration.seconds(10)
     }
 
-    typealias Respond = @Sendable (
-        ConsoleRequest, ConsolePeer, EventLoop, @escaping @Sendable (ConsoleAnswer) -> Void
-    ) -> Void
+    typealias Respond =
+        @Sendable (
+            ConsoleRequest, ConsolePeer, EventLoop, @escaping @Sendable (ConsoleAnswer) -> Void
+        ) -> Void
 
     static let threadName = "muster-console"
     private static let acceptsPerTurn = 16
@@ -109,9 +110,11 @@ final class ConsoleServer: @unchecked Sendable {
                 ["peer_uid": "\(peer.uid)", "peer_pid": "\(peer.pid.map { "\($0)" } ?? "unknown")"])
         }
         let number = descriptor.rawValue
-        let connection = ConsoleConnection(descriptor, loop: loop, limits: limits, ended: { [unowned self] in
-            connections[number] = nil
-        }, handle: { [unowned self] request, complete in respond(request, peer, loop, complete) })
+        let connection = ConsoleConnection(
+            descriptor, loop: loop, limits: limits,
+            ended: { [unowned self] in
+                connections[number] = nil
+            }, handle: { [unowned self] request, complete in respond(request, peer, loop, complete) })
         connections[number] = connection
         connection.begin()
     }
@@ -247,21 +250,23 @@ private final class ConsoleConnection: @unchecked Sendable {
     }
 
     private func perform(_ line: String) {
-        let request: ConsoleRequest
-        do throws(ConsoleUsage) {
-            request = try ConsoleRequest(line)
-        } catch {
-            return write(ConsoleAnswer(.usage, error.text), isJSON: error.isJSON)
-        }
-        if request.command.name == "quit" {
-            isLast = true
-            return write(ConsoleAnswer(), isJSON: request.isJSON)
-        }
         // The answer has time limits of its own.
         rest()
-        handle(request) { [weak self, loop] answer in
-            loop.submit { [weak self] in self?.write(answer, isJSON: request.isJSON) }
+        do throws(ConsoleUsage) {
+            let request = try ConsoleRequest(line)
+            if request.command.name == "quit" {
+                isLast = true
+                return complete(ConsoleAnswer(), isJSON: request.isJSON)
+            }
+            handle(request) { [weak self] in self?.complete($0, isJSON: request.isJSON) }
+        } catch {
+            complete(ConsoleAnswer(.usage, error.text), isJSON: error.isJSON)
         }
+    }
+
+    /// On any thread. Many lines at once are many turns of the loop, between which others have theirs.
+    private func complete(_ answer: ConsoleAnswer, isJSON: Bool) {
+        loop.submit { [weak self] in self?.write(answer, isJSON: isJSON) }
     }
 
     // MARK: Replies

@@ -96,7 +96,9 @@ struct ConsoleProtocolTests {
 
     @Test("the answers of workers are put together, also when some are missing")
     func merge() {
-        func answer(_ name: ConsoleCell) -> ConsoleAnswer { ConsoleAnswer(ConsoleTable([.init("name")], rows: [[name]])) }
+        func answer(_ name: ConsoleCell) -> ConsoleAnswer {
+            ConsoleAnswer(ConsoleTable([.init("name")], rows: [[name]]))
+        }
         var merge = ConsoleMerge(workers: ["web/0", "web/1", "web/2"])
         merge.add(answer("c"), of: "web/2")
         merge.add(answer("a"), of: "web/0")
@@ -124,7 +126,9 @@ struct ConsoleProtocolTests {
         for text in ["", "console", "9920:9918", "a:b", "1:", ":1", "65536", "0:5", "-1", "1:2:3"] {
             #expect(throws: ConsolePlaceError.self, "\(text)") { try ConsolePlace(parsing: text) }
             let settings = InMemoryProvider(values: ["muster.console": .init(.string(text), isSecret: false)])
-            #expect(throws: SettingsError.self, "\(text)") { try MusterSettings(config: ConfigReader(provider: settings)) }
+            #expect(throws: SettingsError.self, "\(text)") {
+                try MusterSettings(config: ConfigReader(provider: settings))
+            }
         }
     }
 
@@ -158,7 +162,9 @@ struct ConsoleProtocolTests {
                2: 0100007F:A1B2 0100007F:26B0 \(state) 00000000:00000000 00:00000000 00000000  1000        0 \(inode) 1 0
             """
         }
-        func owner(_ table: String) -> UInt32? { ConsolePeer.uid(in: table, from: "0100007F:A1B2", to: "0100007F:26B0") }
+        func owner(_ table: String) -> UInt32? {
+            ConsolePeer.uid(in: table, from: "0100007F:A1B2", to: "0100007F:26B0")
+        }
         #expect(owner(table("01", inode: "13")) == 1000)
         #expect(owner(table("06", inode: "0")) == nil)
         #expect(owner(table("01", inode: "0")) == nil)

@@ -71,12 +71,23 @@ struct ConsoleServerTests {
     @Test("several lines at once are answered one after the other, with any end of line")
     func pipeline() async throws {
         let fixture = try Fixture()
-        #expect(try await fixture.exchange("workers\r\nfoo\n\nquit\nworkers\n") == " workers\nok\nusage: unknown command 'foo'; 'help' lists the commands\nusage: no command; 'help' lists the commands\nok\n")
+        #expect(
+            try await fixture.exchange("workers\r\nfoo\n\nquit\nworkers\n") == """
+                 workers
+                ok
+                usage: unknown command 'foo'; 'help' lists the commands
+                usage: no command; 'help' lists the commands
+                ok
+
+                """)
     }
 
-    @Test("a line that is none costs its client the connection", arguments: [
-        ("a\u{0}b\n", "no text"), ("\u{16}\u{3}\u{1}\n", "no text"), ("GET / HTTP/1.1\r\nHost: x\r\n\r\nstop\n", "not an HTTP"),
-    ])
+    @Test(
+        "a line that is none costs its client the connection",
+        arguments: [
+            ("a\u{0}b\n", "no text"), ("\u{16}\u{3}\u{1}\n", "no text"),
+            ("GET / HTTP/1.1\r\nHost: x\r\n\r\nstop\n", "not an HTTP"),
+        ])
     func foreign(text: String, reason: String) async throws {
         let reply = try await Fixture().exchange(text)
         #expect(reply.hasPrefix("refused: ") && reply.contains(reason) && reply.filter(\.isNewline).count == 1)
@@ -170,7 +181,9 @@ struct ConsoleServerTests {
             let candidate = try ConsolePlace.ports(0...0).open { _ in }
             guard case .tcp(_, let port) = candidate.address, port < .max else { continue }
             range = port...(port + 1)
-            guard let next = try? ConsolePlace.ports(range.upperBound...range.upperBound).open({ _ in }) else { continue }
+            guard let next = try? ConsolePlace.ports(range.upperBound...range.upperBound).open(warn: { _ in }) else {
+                continue
+            }
             close(next.descriptor)
             busy = candidate
         }
@@ -183,7 +196,8 @@ struct ConsoleServerTests {
         #expect(try await fixture.send("groups").lines == ["groups"])
     }
 
-    @Test("another user is refused, over either kind of socket", .enabled(if: geteuid() == 0), arguments: [false, true])
+    @Test(
+        "another user is refused, over either kind of socket", .enabled(if: geteuid() == 0), arguments: [false, true])
     func otherUser(isTCP: Bool) async throws {
         let fixture = try Fixture(place: isTCP ? "0" : nil)
         var address = "http://x/"
