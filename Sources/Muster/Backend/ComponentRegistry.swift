@@ -94,6 +94,7 @@ extension ComponentRegistry {
         "SignalExit": "use ExitStatus, which wait() returns",
         "Singleton": "not needed: there may be several launchers and signal handlers",
         "LoopingCallBase": "use its subclasses, or LoopingCall as the type of any",
+        "eventlet_backdoor": "use DiagnosticsConsole, by the setting muster.console",
         "launch": "call the function launch(_:workers:restartMethod:settings:)",
         "_is_daemon": "not needed: launchers tell themselves whether SIGHUP reloads or ends",
         "_is_sighup_and_daemon": "not needed: launchers tell themselves whether SIGHUP reloads or ends",

@@ -79,7 +79,7 @@ package final class ConsoleClient {
     ///   - place: Where the console is unless an option says so; as the settings say when `nil`.
     package static func run(_ arguments: [String], program: String, place: ConsolePlace? = nil) -> ExitStatus {
         var words: [String] = []
-        var (named, timeout): (String?, Duration?) = (nil, .seconds(30))
+        var (named, timeout): (String?, Duration?) = (nil, nil)
         var rest = arguments[...]
         while let word = rest.popFirst() {
             let parts = word.split(separator: "=", maxSplits: 1).map(String.init)
@@ -105,8 +105,9 @@ package final class ConsoleClient {
         }
         do {
             guard let place = try named.map(parse) ?? place ?? setting() else { throw ConsoleClientError.notConfigured }
-            let client = try ConsoleClient(place, timeout: timeout)
-            let reply = try client.send(words.map(quoted).joined(separator: " "))
+            let line = words.map(quoted).joined(separator: " ")
+            let limit = timeout ?? .seconds(30) + ((try? ConsoleRequest(line))?.timeLimit ?? .zero)
+            let reply = try ConsoleClient(place, timeout: limit).send(line)
             if !reply.lines.isEmpty { say(reply.lines.joined(separator: "\n") + "\n", to: STDOUT_FILENO) }
             let isJSON = words.contains("--json")
             if let message = reply.message, !isJSON {

@@ -122,7 +122,7 @@ package struct ConsoleRequest: Sendable {
     }
 
     /// How long workers may take to answer.
-    var timeLimit: Duration {
+    package var timeLimit: Duration {
         let index = command.parameters.firstIndex { $0 == "SECONDS" || $0 == "[SECONDS]" }
         let seconds = index.flatMap(argument).flatMap(Double.init) ?? 0
         return .seconds(2) + .seconds(min(max(0, seconds), 3600))
