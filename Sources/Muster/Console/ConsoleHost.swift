@@ -62,7 +62,10 @@ final class ConsoleHost: Sendable {
                 ])
         }
         switch request.command.place {
-        case .supervisor: complete(answer(request))
+        case .supervisor:
+            complete(answer(request))
+            // Once the reply is written: the process may be gone a moment later.
+            if request.command.name == "stop" { loop.submit(dependencies.stop) }
         case .worker:
             guard let relay = dependencies.relay else { return answerHere(request, complete) }
             relay.ask(request, own: [], on: loop, complete: complete)
@@ -102,9 +105,7 @@ final class ConsoleHost: Sendable {
         case "reload":
             dependencies.reload()
             return ConsoleAnswer(.ok, "reloading")
-        case "stop":
-            dependencies.stop()
-            return ConsoleAnswer(.ok, "stopping")
+        case "stop": return ConsoleAnswer(.ok, "stopping")
         case "scale":
             guard let scale = dependencies.scale else { return .noWorkers }
             guard let workers = Int(request.arguments[1]), (0...10_000).contains(workers) else {
