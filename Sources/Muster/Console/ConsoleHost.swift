@@ -357,8 +357,10 @@ struct ConsoleWorker: Sendable {
     ) -> String {
         guard let thread else { return "unknown" }
         if thread.isParked { return "await" }
-        let busy = PlainText.duration(job.loop?.busyTime(at: now).inSeconds ?? 0) ?? ""
-        if isShared { return "await, or its turn on the hub, whose present turn has taken \(busy)" }
+        let time = job.loop?.busyTime(at: now) ?? .zero
+        let busy = PlainText.duration(time.inSeconds) ?? ""
+        // Which of its jobs has the turn, a hub does not know; a short one is over by now.
+        if isShared { return time < .milliseconds(10) ? "await" : "await or hub, busy for \(busy)" }
         let folder = "/proc/self/task/\(thread.identifier)"
         let place = SmallFile.beginning(of: "\(folder)/wchan", limit: 64) ?? ""
         if !place.isEmpty, place != "0" { return "blocked in \(place)" }

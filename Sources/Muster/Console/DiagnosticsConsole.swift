@@ -31,7 +31,8 @@ public final class DiagnosticsConsole: BackendComponent, Sendable {
     public static func runClient() -> ExitStatus? {
         let arguments = CommandLine.arguments
         guard arguments.count > 1, arguments[1] == "ctl", !Worker.isWorkerProcess else { return nil }
-        return ConsoleClient.run(Array(arguments.dropFirst(2)), program: "\(arguments[0]) ctl")
+        let name = arguments[0].split(separator: "/").last.map(String.init) ?? arguments[0]
+        return ConsoleClient.run(Array(arguments.dropFirst(2)), program: "\(name) ctl")
     }
 
     /// Starts a console where a setting names a place.
