@@ -62,7 +62,7 @@ struct ConsoleMerge {
 /// Sound as `@unchecked Sendable`: everything that changes belongs to the console's thread.
 final class ConsoleRelay: @unchecked Sendable {
     /// How many requests a worker may leave unanswered until it is asked nothing more.
-    private static let mostUnanswered = 4
+    private static let mostUnanswered = 2
     /// The most bytes of all answers to a request.
     private static let mostBytes = 16 << 20
 
