@@ -35,7 +35,7 @@ function(config)
     workers(of(side)) + ')';
   local deaths(side) = process(
     'sum by (job, instance, worker_group, worker) (increase(muster_worker_restarts_total' +
-    workers(', reason!~"requested|reload"') + '[$__rate_interval]))', side
+    workers(', reason!~"requested|reload|recycled"') + '[$__rate_interval]))', side
   );
 
   // Both backends in one panel.

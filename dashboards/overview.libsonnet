@@ -5,7 +5,7 @@ function(config)
   local target = '{' + dashboard.target + '}';
   local workers = '{' + dashboard.workers + '}';
   local with(matchers) = '{' + dashboard.workers + ', ' + matchers + '}';
-  local deaths = with('reason!~"requested|reload"');
+  local deaths = with('reason!~"requested|reload|recycled"');
   local worker = '{{worker_group}}/{{worker}} {{instance}}';
 
   dashboard.new(
@@ -104,6 +104,7 @@ function(config)
             ['startup_timeout', 'dark-red'],
             ['requested', 'blue'],
             ['reload', 'green'],
+            ['recycled', 'super-light-green'],
           ]),
           panels.lines(
             'Time since the last sign of life',

@@ -64,6 +64,10 @@ public struct MusterSettings: Sendable {
     public var restartIntensity: RestartIntensity? = RestartIntensity() {
         didSet { chosen.insert("muster.restart-intensity") }
     }
+    /// When a worker is replaced although nothing is wrong with it.
+    public var recycle = RecyclePolicy() {
+        didSet { chosen.insert("muster.recycle") }
+    }
     /// How many workers of each service have to be ready for `/readyz`.
     public var readyCondition = ReadyCondition.anyWorker {
         didSet { chosen.insert("muster.ready-condition") }

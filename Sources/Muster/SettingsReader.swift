@@ -77,6 +77,19 @@ struct SettingsReader {
         return value
     }
 
+    func bytes(_ key: String) throws(SettingsError) -> Int? {
+        guard let text = try text(key) else { return nil }
+        let digits = text.prefix { ("0"..."9").contains($0) }
+        let units = ["": 1, "B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30]
+        guard let number = Int(digits), let unit = units[String(text.dropFirst(digits.count))],
+            case (let bytes, false) = number.multipliedReportingOverflow(by: unit)
+        else {
+            throw SettingsError(
+                key: key, value: text, expected: "a whole number of bytes, or one with KiB, MiB or GiB, such as 512MiB")
+        }
+        return bytes
+    }
+
     func boolean(_ key: String) throws(SettingsError) -> Bool? {
         guard let text = try value(key) else { return nil }
         switch text.lowercased() {

@@ -119,6 +119,23 @@ extension MusterSettings {
                     ? .note("the restart intensity has no effect: muster.restart-intensity.maximum is 0") : nil
             }),
         Setting(
+            "muster.recycle.memory", \.recycle.memory, .bytes("0 for no limit"), .atOnce,
+            "how much anonymous memory a worker may have before it is replaced"),
+        Setting(
+            "muster.recycle.age", \.recycle.age, .unlimitedDuration, .atOnce,
+            "how long a worker serves before it is replaced", related: ["muster.recycle.minimum-age"],
+            advice: {
+                guard $0.recycle.age > .zero, $0.recycle.age < $0.recycle.minimumAge else { return nil }
+                return .warning(
+                    """
+                    muster.recycle.age (\($0.recycle.age.settingText)) is below muster.recycle.minimum-age \
+                    (\($0.recycle.minimumAge.settingText)), which a worker reaches in any case; raise it or lower the other
+                    """)
+            }),
+        Setting(
+            "muster.recycle.minimum-age", \.recycle.minimumAge, .positiveDuration, .atOnce,
+            "how long a worker serves before it can be recycled, whatever the reason"),
+        Setting(
             "muster.ready-condition", \.readyCondition, .choice(), .atOnce,
             "how many workers have to be ready for the supervisor's `/readyz`"),
         Setting(
@@ -343,6 +360,16 @@ extension SettingValue where Value == Int {
         Self(
             syntax: syntax, kinds: [.text, .number],
             read: { (reader, key) throws(SettingsError) in try reader.integer(key, in: range) },
+            text: { $0.description })
+    }
+}
+
+extension SettingValue where Value == Int {
+    /// A size in bytes.
+    static func bytes(_ zero: String) -> Self {
+        Self(
+            syntax: "bytes, or a number with `KiB`, `MiB` or `GiB`; \(zero)", kinds: [.text, .number],
+            read: { (reader, key) throws(SettingsError) in try reader.bytes(key) },
             text: { $0.description })
     }
 }

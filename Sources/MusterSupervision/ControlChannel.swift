@@ -110,8 +110,8 @@ package final class ControlChannel: Sendable {
 /// What a supervisor and a worker tell each other. One packet holds one message.
 ///
 /// A packet is the message's kind as one byte, followed by what the kind needs: `takeOver` the slot as 4 bytes, `stop` the
-/// instant, if any, as 8, both little-endian; `startFailed` the reason, and `reset` the settings, in UTF-8; `hasReset` a
-/// byte, 1 for success; `consoleRequest` its line, with a descriptor beside it.
+/// instant, if any, as 8, both little-endian; `startFailed` and `recycle` the reason, and `reset` the settings, in UTF-8;
+/// `hasReset` a byte, 1 for success; `consoleRequest` its line, with a descriptor beside it.
 package enum ControlMessage: Hashable, Sendable {
     /// To a spare: become the worker of a slot.
     case takeOver(slot: Int)
@@ -131,17 +131,21 @@ package enum ControlMessage: Hashable, Sendable {
     case hasReset(succeeded: Bool)
     /// From a worker, in its signal handler: it is about to write the backtraces of a crash.
     case crashing
+    /// From a worker: its application wants another process in its place.
+    case recycle(reason: String)
     /// From a worker: the supervisor had asked to be told when something could hang.
     case active
 
     /// The size of the largest packet in bytes.
     package static let largestSize = 16 << 10
-    /// The longest reason of a failed start.
+    /// The longest reason of a failed start, or of a recycling.
     private static let longestReason = 1023
 
     private enum Kind: UInt8 {
         case takeOver = 1
-        case reset, parked, ready, startFailed, active, hasReset, crashing, stop, consoleRequest
+        case reset, parked, ready, startFailed, active, hasReset, crashing, stop
+        case recycle
+        case consoleRequest
     }
 
     /// The packet of ``crashing``, for a signal handler.
@@ -156,6 +160,7 @@ package enum ControlMessage: Hashable, Sendable {
             return [Kind.stop.rawValue] + (deadline.map { Self.bytes(of: $0.nanoseconds) } ?? [])
         case .startFailed(let reason):
             return [Kind.startFailed.rawValue] + reason.utf8Prefix(Self.longestReason)
+        case .recycle(let reason): return [Kind.recycle.rawValue] + reason.utf8Prefix(Self.longestReason)
         case .reset(let settings):
             return [Kind.reset.rawValue] + (settings.map { Array($0.encoded.utf8) } ?? [])
         case .consoleRequest(let line): return [Kind.consoleRequest.rawValue] + Array(line.utf8)
@@ -185,6 +190,9 @@ package enum ControlMessage: Hashable, Sendable {
         case .startFailed:
             // Invalid UTF-8 is repaired: it is a text for people.
             self = .startFailed(reason: String(decoding: rest, as: UTF8.self))
+            return
+        case .recycle:
+            self = .recycle(reason: String(decoding: rest, as: UTF8.self))
             return
         case .consoleRequest:
             self = .consoleRequest(String(decoding: rest, as: UTF8.self))

@@ -39,6 +39,7 @@ package final class Supervisor: @unchecked Sendable {
     private var events: [SupervisorEvent] = []
     private var actions: [SupervisorAction] = []
     private var notices: [SupervisorNotice] = []
+    private var memoryCheck: EventLoop.ScheduledAction?
     private var isHandling = false
     private var hasStoppedWorkers = false
     private var hasFinished = false
@@ -98,6 +99,7 @@ package final class Supervisor: @unchecked Sendable {
             actions.removeAll(keepingCapacity: true)
         }
         isHandling = false
+        scheduleMemoryCheck()
         // Before the log: whoever reads there that a shutdown has begun finds it in the probes.
         publish()
         sendNotices()
@@ -193,6 +195,7 @@ package final class Supervisor: @unchecked Sendable {
         forkServer?.handle(.stop)
         for timer in timers.values { loop.cancel(timer) }
         timers = [:]
+        if let check = memoryCheck.take() { loop.cancel(check) }
         publish()
         sendNotices()
         observer?.supervisor(self, finishedWith: status)
@@ -362,6 +365,7 @@ extension Supervisor {
         case .hasReset(let succeeded): handle(.hasReset(child.incarnation, succeeded: succeeded))
         case .crashing: crashed(child)
         case .active: inspect(child, settling: true)
+        case .recycle(let reason): handle(.recycle(child.incarnation, .requested(reason)))
         case .takeOver, .reset, .stop, .consoleRequest: break
         }
     }
@@ -520,6 +524,32 @@ extension Supervisor {
         publish()
         if let check = child.stopCheck.take() { loop.cancel(check) }
         giveGrace(child)
+    }
+}
+
+extension Supervisor {
+    // MARK: Memory
+
+    /// How often the workers' memory is read where it has a limit: the only thing that is looked at again and again, for
+    /// nothing tells when a process grows.
+    private static let memoryInterval = Duration.seconds(5)
+
+    private func scheduleMemoryCheck() {
+        guard memoryCheck == nil, let interval = state.memoryInterval(atMost: Self.memoryInterval) else { return }
+        memoryCheck = loop.schedule(at: .now.advanced(by: interval)) { [unowned self] in
+            memoryCheck = nil
+            checkMemory()
+            scheduleMemoryCheck()
+        }
+    }
+
+    private func checkMemory() {
+        for (incarnation, child) in children.sorted(by: { $0.key < $1.key }) where state.isJudged(incarnation) {
+            guard let bytes = ProcessSampler.anonymousMemory(of: child.process.pid),
+                state.exceedsMemory(incarnation, bytes: bytes)
+            else { continue }
+            handle(.recycle(incarnation, .memory(bytes)))
+        }
     }
 }
 
@@ -714,6 +744,16 @@ extension Supervisor {
             details["reason"] = "\(reason.rawValue)"
             details["delay_seconds"] = delay.secondsMetadata
             logger.log(level: delay > .zero ? .warning : .info, "restarting worker", metadata: details)
+        case .recycling(let worker, let incarnation, let cause):
+            logger.info("recycling worker", metadata: metadata(worker, incarnation).merging(cause.metadata) { $1 })
+        case .tooLargeTooSoon(let worker, let incarnation, let cause):
+            var details = metadata(worker, incarnation).merging(cause.metadata) { $1 }
+            details["remedy"] =
+                "raise muster.recycle.memory above what a worker needs, or lower muster.recycle.minimum-age"
+            logger.warning("worker reached its memory limit before its minimum age", metadata: details)
+        case .replacementFailed(let worker, let incarnation):
+            logger.error(
+                "replacement did not become ready; keeping the current worker", metadata: metadata(worker, incarnation))
         case .completed(let worker):
             logger.info("worker completed", metadata: metadata(worker, nil))
         case .spawnFailed(let target, _, let delay):
@@ -770,7 +810,7 @@ extension Supervisor {
         }
         let level: Logger.Level =
             switch death.reason {
-            case .requested, .reload: .info
+            case .requested, .reload, .recycled: .info
             default: death.termination == .exited(code: 0) ? .notice : .error
             }
         logger.log(level: level, "worker exited", metadata: details)
@@ -851,6 +891,17 @@ private final class WorkerChild {
         self.vitalSigns = vitalSigns
         self.ownArena = ownArena
         self.target = target
+    }
+}
+
+extension RecycleCause {
+    /// What a log message says of it.
+    fileprivate var metadata: Logger.Metadata {
+        switch self {
+        case .memory(let bytes): ["cause": "memory", "anonymous_memory_bytes": "\(bytes)"]
+        case .age: ["cause": "age"]
+        case .requested(let reason): ["cause": "requested", "reason": "\(reason)"]
+        }
     }
 }
 

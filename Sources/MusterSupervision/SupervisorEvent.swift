@@ -42,8 +42,10 @@ package enum SupervisorEvent: Hashable, Sendable {
     case addWorker
     /// SIGTTOU: remove a worker from each group, but not the last one.
     case removeWorker
-    /// The operator requests a new process in a slot.
+    /// The operator requests a new process in a slot: once it is ready, the old one is stopped.
     case replace(WorkerID)
+    /// A worker is to be recycled: replaced like that, when it is its turn.
+    case recycle(Int, RecycleCause)
     /// Apply other limits; the numbers of workers stay.
     case reconfigure([WorkerGroupConfiguration])
     /// A timer has fired.
@@ -94,6 +96,12 @@ package enum SupervisorNotice: Hashable, Sendable {
     case died(WorkerDeath)
     /// A slot gets a new process after the delay. Counted once for each that is replaced.
     case restarting(WorkerID, DeathReason, delay: Duration)
+    /// A worker is recycled: its successor starts.
+    case recycling(WorkerID, incarnation: Int, RecycleCause)
+    /// A worker has reached its limit of memory before its minimum age. Only the first of a group.
+    case tooLargeTooSoon(WorkerID, incarnation: Int, RecycleCause)
+    /// A process that was to replace a slot's one, by itself, did not become ready. The old one stays.
+    case replacementFailed(WorkerID, incarnation: Int)
     /// A slot stays empty: its process completed.
     case completed(WorkerID)
     /// A process could not be spawned; retried after the delay unless that is zero.
@@ -146,6 +154,10 @@ package enum SupervisorTimer: Hashable, Sendable {
     case backoff(WorkerID)
     /// The back-off of a group's spares.
     case spareBackoff(Int)
+    /// The age at which a worker is recycled.
+    case age(Int)
+    /// When the next worker of a group may be recycled.
+    case recycle(Int)
     /// The delay before workers are stopped.
     case shutdownDelay
     /// The time for killed processes to exit.
@@ -190,12 +202,14 @@ package struct WorkerGroupConfiguration: Hashable, Sendable {
     package var stopTimeout: Duration
     /// How long an aborted process may take to write its backtraces before it is killed.
     package var abortGrace: Duration
+    /// When a worker is recycled.
+    package var recycle: RecyclePolicy
 
     package init(
         name: String, workers: Int, warmSpares: Int = 0, policy: RestartPolicy = .always,
         backoff: RestartBackoff = RestartBackoff(), intensity: RestartIntensity? = RestartIntensity(),
         startupTimeout: Duration = .seconds(60), stopTimeout: Duration = .seconds(60),
-        abortGrace: Duration = .seconds(15)
+        abortGrace: Duration = .seconds(15), recycle: RecyclePolicy = RecyclePolicy()
     ) {
         self.name = name
         self.workers = workers
@@ -206,6 +220,7 @@ package struct WorkerGroupConfiguration: Hashable, Sendable {
         self.startupTimeout = startupTimeout
         self.stopTimeout = stopTimeout
         self.abortGrace = abortGrace
+        self.recycle = recycle
     }
 }
 
@@ -371,10 +386,12 @@ package enum DeathReason: String, CaseIterable, Hashable, Sendable {
     case heartbeat
     /// It exceeded its startup timeout and was aborted.
     case startupTimeout = "startup_timeout"
-    /// It was stopped: by the operator, by scaling down, or by a shutdown.
+    /// The operator has replaced it, or it was stopped: by scaling down, or by a shutdown.
     case requested
     /// A rolling reload has replaced it.
     case reload
+    /// It was replaced because of its memory or its age, or because the application asked for it.
+    case recycled
 }
 
 /// A count for each reason.
@@ -402,6 +419,7 @@ package struct DeathCounts: Hashable, Sendable {
         case .startupTimeout: 4
         case .requested: 5
         case .reload: 6
+        case .recycled: 7
         }
     }
 }

@@ -22,7 +22,8 @@ package import MusterPlatform
 /// | unwanted      | stopping       | killed    | stopping | –          | –             | –        |
 /// | dying         | –              | –         | dying⁵   | –          | –             | –        |
 /// | exited        | exit, signal,  | as        | as       | requested, | heartbeat,    | as       |
-/// |               | oom            | starting  | starting | reload     | startup_timeout | starting |
+/// |               | oom            | starting  | starting | reload,    | startup_timeout | starting |
+/// |               |                |           |          | recycled   |               |          |
 ///
 /// ¹ Spares only. ² All but spares. ³ The launcher ends with status 1 if it is one of the workers of the first start and
 /// has never been ready, as it does when such a worker's process cannot be spawned. ⁴ If it cannot be aborted: a crash that does not end.
@@ -41,7 +42,7 @@ package import MusterPlatform
 /// | shutdownDelay timer |          | stopping |          |          |          |
 /// | last process gone   |          | finished | finished | finished |          |
 /// | halt timer          |          |          |          | finished |          |
-/// | reload, mutate, scale, replace | done | –  | –        | –        | –        |
+/// | reload, mutate, scale, replace, recycle | done | – | – | –     | –        |
 ///
 /// ⁶ Stopping at once if there is no shutdown delay, or no ready worker.
 ///
@@ -73,6 +74,7 @@ package struct SupervisorState: Sendable {
     /// The reload in place in progress.
     private var reset: Reset?
     private let shutdownDelay: Duration
+    private let seed: UInt64
     private var random: SplitMix64
     /// The instant of the present event, and what is to be done because of it.
     private var now = MonotonicInstant(nanoseconds: 0)
@@ -82,7 +84,8 @@ package struct SupervisorState: Sendable {
     package init(_ configuration: SupervisorConfiguration) {
         groups = configuration.groups.map { Group($0) }
         shutdownDelay = configuration.shutdownDelay
-        random = SplitMix64(seed: configuration.jitterSeed)
+        seed = configuration.jitterSeed
+        random = SplitMix64(seed: seed)
     }
 
     /// Handles an event and appends the actions that follow from it. `now` never goes back.
@@ -120,6 +123,7 @@ package struct SupervisorState: Sendable {
         case .addWorker: scaleAll(by: 1)
         case .removeWorker: scaleAll(by: -1)
         case .replace(let worker): replace(worker)
+        case .recycle(let incarnation, let cause): recycle(incarnation, cause)
         case .reconfigure(let configurations): reconfigure(configurations)
         case .timer(let timer): fired(timer)
         }
@@ -142,7 +146,10 @@ package struct SupervisorState: Sendable {
         switch stage {
         case .waiting, .finished: break
         case .running:
-            for group in groups.indices { settleSpares(of: group) }
+            for group in groups.indices {
+                settleRecycling(of: group)
+                settleSpares(of: group)
+            }
         case .delaying(let status):
             let isDelayed = groups.contains { $0.slots.contains { $0.occupant == .backoff } }
             if processes.isEmpty, !isDelayed { finish(status: status) }
@@ -157,8 +164,10 @@ package struct SupervisorState: Sendable {
     private mutating func reconfigure(_ configurations: [WorkerGroupConfiguration]) {
         for (group, configuration) in zip(groups.indices, configurations) {
             groups[group].configuration = configuration
+            groups[group].hasWarnedOfMemory = false
             checkIntensity(of: group)
         }
+        for process in processes.all where process.phase == .ready { armAge(process) }
     }
 }
 
@@ -179,6 +188,7 @@ extension SupervisorState {
         disarm(.startup(incarnation))
         disarm(.kill(incarnation))
         disarm(.abort(incarnation))
+        disarm(.age(incarnation))
     }
 
     private mutating func fired(_ timer: SupervisorTimer) {
@@ -196,7 +206,8 @@ extension SupervisorState {
         case .backoff(let worker):
             // A slot's timer is disarmed when the slot no longer waits.
             fill(worker)
-        case .spareBackoff: break  // settle() starts the spare.
+        case .age(let incarnation): recycle(incarnation, .age)
+        case .recycle, .spareBackoff: break  // settle() starts the process.
         case .shutdownDelay: stopAll()
         case .halt: finish(status: 1)
         case .intensity(let group): checkIntensity(of: group)
@@ -258,6 +269,7 @@ extension SupervisorState {
         processes[incarnation]?.upSince = now
         self[worker].isInFirstStart = false
         notify(.ready(worker, incarnation: incarnation))
+        if let process = processes[incarnation] { armAge(process) }
         if process.needsReset {
             processes[incarnation]?.needsReset = false
             actions.append(.reset(incarnation))
@@ -309,6 +321,7 @@ extension SupervisorState {
     private mutating func abort(_ process: Process, _ cause: ProcessPhase.AbortCause, canAbort: Bool) {
         let incarnation = process.incarnation
         disarm(.startup(incarnation))
+        disarm(.age(incarnation))
         processes[incarnation]?.phase = .aborting(cause)
         let grace = groups[process.role.group].configuration.abortGrace
         guard canAbort, grace > .zero else {
@@ -325,6 +338,7 @@ extension SupervisorState {
         switch process.phase {
         case .starting, .ready:
             disarm(.startup(incarnation))
+            disarm(.age(incarnation))
             processes[incarnation]?.phase = .stopping(cause)
             actions.append(.stop(incarnation))
             let timeout = groups[process.role.group].configuration.stopTimeout
@@ -353,7 +367,8 @@ extension SupervisorState {
         switch process.role {
         case .current(let worker): slotEnded(worker, process, reason, termination)
         case .former(let worker) where process.phase == .dying: recordRestart(worker, reason, after: .zero)
-        case .successor, .former: break
+        case .successor(let worker): successorEnded(worker, process)
+        case .former: break
         case .spare(let group): spareEnded(process, of: group)
         }
         replacementEnded(incarnation)
@@ -367,7 +382,8 @@ extension SupervisorState {
         var delay = Duration.zero
         switch process.role {
         case .current(let worker): delay = slotSpawnFailed(worker)
-        case .successor, .former: break
+        case .successor(let worker): successorEnded(worker, process)
+        case .former: break
         case .spare(let group): delay = delaySpare(of: group, afterUp: .zero)
         }
         notify(.spawnFailed(process.role.target, incarnation: incarnation, delay: delay))
@@ -411,6 +427,7 @@ extension SupervisorState {
         var backoff = self[worker].backoff
         backoff.died(afterReady: uptime(of: process), configuration.backoff)
         guard backoff.delay(configuration.backoff) == .zero else { return }
+        disarm(.age(incarnation))
         processes[incarnation]?.phase = .dying
         processes[incarnation]?.role = .former(worker)
         actions.append(.finishOff(incarnation))
@@ -431,11 +448,6 @@ extension SupervisorState {
     ) {
         self[worker].occupant = .empty
         guard isServing else { return }
-        guard !process.phase.isStopping else {
-            // The operator asked for a new one.
-            restart(worker, reason, after: .zero)
-            return
-        }
         let succeeded = reason == .exit && termination == .exited(code: 0)
         switch groups[worker.group].configuration.policy {
         case .always: break
@@ -519,21 +531,6 @@ extension SupervisorState {
         stop(incarnation, cause)
     }
 
-    /// Replaces a slot's process on the operator's request.
-    private mutating func replace(_ worker: WorkerID) {
-        guard stage == .running, groups.indices.contains(worker.group),
-            (0..<groups[worker.group].desired).contains(worker.slot), successor(of: worker) == nil
-        else { return }
-        switch self[worker].occupant {
-        case .process(let incarnation): stop(incarnation, .requested)
-        case .backoff:
-            // The next process is due anyway; start it now.
-            disarm(.backoff(worker))
-            fill(worker)
-        case .empty, .finished: break
-        }
-    }
-
     // MARK: Intensity
 
     /// Counts a restart, or another attempt at a spawn, because of which the launcher may end.
@@ -561,6 +558,127 @@ extension SupervisorState {
             disarm(.intensity(group))
             notify(.intensityCalm(group: group))
         }
+    }
+}
+
+/// Replacements: a slot's process is stopped once another one, its successor, is ready.
+extension SupervisorState {
+    /// Replaces a slot's process on the operator's request.
+    private mutating func replace(_ worker: WorkerID) {
+        guard stage == .running, groups.indices.contains(worker.group),
+            (0..<groups[worker.group].desired).contains(worker.slot), successor(of: worker) == nil
+        else { return }
+        switch self[worker].occupant {
+        case .process(let incarnation):
+            // An ending one is about to be replaced.
+            if isServing(incarnation) { spawnSuccessor(of: worker, .requested) }
+        case .backoff:
+            // The next process is due anyway; start it now.
+            disarm(.backoff(worker))
+            fill(worker)
+        case .empty, .finished: break
+        }
+    }
+
+    /// Starts a process that takes over a slot when it is ready.
+    @discardableResult
+    private mutating func spawnSuccessor(of worker: WorkerID, _ cause: ProcessPhase.StopCause) -> Int {
+        let incarnation = spawn(.successor(worker))
+        processes[incarnation]?.replaces = cause
+        return incarnation
+    }
+
+    private func successor(of worker: WorkerID) -> Int? {
+        processes.all.last { $0.role == .successor(worker) }?.incarnation
+    }
+
+    private mutating func takeOver(_ worker: WorkerID, _ successor: Process) {
+        let predecessor = self[worker].incarnation
+        processes[successor.incarnation]?.role = .current(worker)
+        self[worker].occupant = .process(successor.incarnation)
+        self[worker].latestDelay = .zero
+        recordRestart(worker, successor.replaces.reason, after: .zero)
+        guard let predecessor else { return }
+        stopAsFormer(predecessor, successor.replaces)
+        if rollingReload?.step == .starting(successor.incarnation) { rollingReload?.step = .draining(predecessor) }
+    }
+
+    /// A successor has not become ready: the slot's process stays.
+    private mutating func successorEnded(_ worker: WorkerID, _ process: Process) {
+        guard process.replaces != .reload else { return }
+        notify(.replacementFailed(worker, incarnation: process.incarnation))
+    }
+}
+
+/// Recycling: a worker that has grown or aged, or asks for it, is replaced when it is its turn.
+extension SupervisorState {
+    private mutating func armAge(_ process: Process) {
+        disarm(.age(process.incarnation))
+        guard stage == .running, let since = process.readySince,
+            let age = groups[process.role.group].configuration.recycle.age(share: share(of: process.incarnation))
+        else { return }
+        arm(.age(process.incarnation), at: max(now, since.advanced(by: age)))
+    }
+
+    private func share(of incarnation: Int) -> Double {
+        RecyclePolicy.share(of: incarnation, seed: seed)
+    }
+
+    /// A process is to be recycled. The first reason counts.
+    private mutating func recycle(_ incarnation: Int, _ cause: RecycleCause) {
+        guard stage == .running, isServing(incarnation), let process = processes[incarnation],
+            let worker = process.role.worker, process.recycling == nil
+        else { return }
+        processes[incarnation]?.recycling = cause
+        groups[worker.group].isRecycling = true
+        guard case .memory = cause, !groups[worker.group].hasWarnedOfMemory,
+            uptime(of: process) < groups[worker.group].configuration.recycle.minimumAge
+        else { return }
+        groups[worker.group].hasWarnedOfMemory = true
+        notify(.tooLargeTooSoon(worker, incarnation: incarnation, cause))
+    }
+
+    /// Starts the successor of a process that is to be recycled, or arms the timer for when that is due.
+    private mutating func settleRecycling(of group: Int) {
+        guard groups[group].isRecycling else { return }
+        let policy = groups[group].configuration.recycle
+        var underWay = 0
+        var isWanted = false
+        var next: (worker: WorkerID, process: Process, due: MonotonicInstant)?
+        for process in processes.all where process.role.group == group {
+            switch process.role {
+            case .successor:
+                underWay += process.replaces == .recycled ? 1 : 0
+                isWanted = isWanted || process.recycling != nil
+            case .former: underWay += process.phase == .stopping(.recycled) ? 1 : 0
+            case .current(let worker):
+                guard process.recycling != nil, isServing(process.incarnation) else { continue }
+                isWanted = true
+                // A start is not interrupted, and one that is being replaced needs nothing more.
+                guard let since = process.readySince, successor(of: worker) == nil else { continue }
+                let due = max(since.advanced(by: policy.minimumAge), process.recycledFrom)
+                if next.map({ due < $0.due }) ?? true { next = (worker, process, due) }
+            case .spare: break
+            }
+        }
+        groups[group].isRecycling = isWanted
+        let workers = groups[group].desired
+        // A roll replaces all of them.
+        guard let next, let cause = next.process.recycling, rollingReload == nil,
+            underWay < RecyclePolicy.atOnce(of: workers)
+        else { return disarm(.recycle(group)) }
+        let due = max(next.due, groups[group].recycledFrom)
+        guard due <= now else {
+            if timers[.recycle(group)] != due { arm(.recycle(group), at: due) }
+            return
+        }
+        disarm(.recycle(group))
+        groups[group].recycledFrom = now.advanced(by: policy.pause(of: workers))
+        // If it fails.
+        processes[next.process.incarnation]?.recycledFrom = now.advanced(by: max(policy.minimumAge, .seconds(1)))
+        notify(.recycling(next.worker, incarnation: next.process.incarnation, cause))
+        spawnSuccessor(of: next.worker, .recycled)
+        settleRecycling(of: group)
     }
 }
 
@@ -618,7 +736,9 @@ extension SupervisorState {
         for process in processes.all {
             switch process.role {
             case .spare: discard(process, .reload)
-            case .current, .successor, .former: break
+            // It is older than the settings, too.
+            case .successor: stopAsFormer(process.incarnation, .requested)
+            case .current, .former: break
             }
         }
         advanceRollingReload()
@@ -634,7 +754,8 @@ extension SupervisorState {
                 else { continue }
                 switch process.phase {
                 case .starting, .ready:
-                    let successor = spawn(.successor(WorkerID(group: group, slot: slot)))
+                    let worker = WorkerID(group: group, slot: slot)
+                    let successor = successor(of: worker) ?? spawnSuccessor(of: worker, .reload)
                     self.rollingReload?.step = .starting(successor)
                     return
                 case .parked, .stopping, .aborting, .dying:
@@ -664,37 +785,14 @@ extension SupervisorState {
         reset = nil
     }
 
-    /// The process that starts as a slot's replacement.
-    private func successor(of worker: WorkerID) -> Int? {
-        switch rollingReload?.step {
-        case .starting(let incarnation): processes[incarnation]?.role == .successor(worker) ? incarnation : nil
-        case .next, .draining, nil: nil
-        }
-    }
-
     /// A process is ready: the rolling reload may be waiting for it.
     private mutating func replacementReady(_ incarnation: Int) {
-        guard rollingReload?.step == .starting(incarnation), let process = processes[incarnation] else { return }
-        switch process.role {
-        case .successor(let worker): takeOver(worker, process)
-        case .current, .former, .spare:
-            // Its predecessor has died meanwhile.
-            rollingReload?.step = .next
-            advanceRollingReload()
-        }
-    }
-
-    private mutating func takeOver(_ worker: WorkerID, _ successor: Process) {
-        let predecessor = self[worker].incarnation
-        processes[successor.incarnation]?.role = .current(worker)
-        self[worker].occupant = .process(successor.incarnation)
-        self[worker].recordRestart(.reload, at: now)
-        self[worker].latestDelay = .zero
-        notify(.restarting(worker, .reload, delay: .zero))
-        if let predecessor {
-            stopAsFormer(predecessor, .reload)
-            rollingReload?.step = .draining(predecessor)
-        }
+        guard let process = processes[incarnation] else { return }
+        if case .successor(let worker) = process.role { return takeOver(worker, process) }
+        // Its predecessor has died meanwhile.
+        guard rollingReload?.step == .starting(incarnation) else { return }
+        rollingReload?.step = .next
+        advanceRollingReload()
     }
 
     /// A process is being stopped: if the rolling reload waits for it to be ready, it waits for its exit instead.
@@ -833,6 +931,7 @@ extension SupervisorState {
         giveUpExtras()
         var isServing = false
         for process in processes.all {
+            disarm(.age(process.incarnation))
             switch process.role {
             case .current: isServing = isServing || process.phase == .ready
             case .successor: stopAsFormer(process.incarnation, .requested)
@@ -880,6 +979,7 @@ extension SupervisorState {
         abandonReload()
         for group in groups.indices {
             disarm(.spareBackoff(group))
+            disarm(.recycle(group))
             disarm(.intensity(group))
         }
     }
@@ -1018,6 +1118,19 @@ extension SupervisorState {
         groups.indices.contains(group) ? groups[group].configuration.abortGrace : .zero
     }
 
+    /// How often workers' memory has to be read; nil where it has no limit.
+    package func memoryInterval(atMost longest: Duration) -> Duration? {
+        guard stage == .running else { return nil }
+        let policies = groups.lazy.map(\.configuration.recycle).filter { $0.memory > 0 }
+        return policies.map { min(longest, $0.minimumAge) }.min()
+    }
+
+    /// Whether a worker has to be recycled because of its memory, and that is not known yet.
+    package func exceedsMemory(_ incarnation: Int, bytes: Int) -> Bool {
+        guard let process = processes[incarnation], process.recycling == nil else { return false }
+        return groups[process.role.group].configuration.recycle.exceedsMemory(bytes, share: share(of: incarnation))
+    }
+
     /// Whether hangs of a process are detected: only of ready workers. Starting and stopping ones have their timeouts.
     package func isJudged(_ incarnation: Int) -> Bool {
         processes[incarnation]?.phase == .ready
@@ -1102,6 +1215,12 @@ extension SupervisorState {
         var needsReset = false
         /// Whether it has said that its service did not start.
         var hasStartFailed = false
+        /// Why a successor was started.
+        var replaces = ProcessPhase.StopCause.reload
+        /// Why it is to be recycled.
+        var recycling: RecycleCause?
+        /// When it may be recycled, after an attempt that failed.
+        var recycledFrom = MonotonicInstant(nanoseconds: 0)
 
         /// Since when it has been ready as a worker.
         var readySince: MonotonicInstant? {
@@ -1158,6 +1277,11 @@ extension SupervisorState {
         var spareBackoff = RestartBackoffState()
         var spareDeaths = DeathCounts()
         var window = RestartWindow()
+        /// Whether a process is to be recycled.
+        var isRecycling = false
+        /// When the next one may be recycled.
+        var recycledFrom = MonotonicInstant(nanoseconds: 0)
+        var hasWarnedOfMemory = false
 
         init(_ configuration: WorkerGroupConfiguration) {
             self.configuration = configuration
@@ -1240,6 +1364,15 @@ extension SupervisorState {
         enum StopCause: Hashable, Sendable {
             case requested
             case reload
+            case recycled
+
+            var reason: DeathReason {
+                switch self {
+                case .requested: .requested
+                case .reload: .reload
+                case .recycled: .recycled
+                }
+            }
         }
 
         /// Why a process was aborted.
@@ -1269,8 +1402,7 @@ extension SupervisorState {
             switch self {
             case .aborting(.heartbeat): .heartbeat
             case .aborting(.startupTimeout): .startupTimeout
-            case .stopping(.reload): .reload
-            case .stopping(.requested): .requested
+            case .stopping(let cause): cause.reason
             case .starting, .parked, .ready, .dying:
                 switch termination {
                 case .signaled: isOutOfMemory ? .outOfMemory : .signal

@@ -123,6 +123,9 @@ struct Benchmark {
                 summary: "from a worker's death to its replacement's first line, against C",
                 measure: restarts),
             Benchmark(
+                name: "supervision-start", summary: "32 workers to readiness, forked against spawned",
+                measure: starts),
+            Benchmark(
                 name: "supervision-stop", summary: "ending a supervisor with four idle workers, against C",
                 measure: stops),
             Benchmark(

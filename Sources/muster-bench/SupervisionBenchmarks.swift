@@ -46,6 +46,28 @@ extension Benchmark {
         return colds + warms + others
     }
 
+    static func starts(_ effort: Effort) throws -> [Figure] {
+        let workers = 32
+        let times = try backends.flatMap { backend in
+            try Rounds.run(
+                effort(15, quick: 5),
+                [StartMethod.forkServer, .spawn].map { method in
+                    {
+                        let start = cmusterbench_now()
+                        let supervised = try Supervised.muster(
+                            SupervisedProgram(backend: backend, workers: workers, startMethod: method))
+                        defer { supervised.end() }
+                        return Double(supervised.upAt - start)
+                    }
+                })
+        }
+        return backends.indices.map { index in
+            Figure(
+                "\(workers) workers, until all are ready, \(backends[index])", in: .nanoseconds, times[2 * index],
+                against: ("spawned", times[2 * index + 1]), limit: .ratioAtMost(0.5))
+        }
+    }
+
     static func stops(_ effort: Effort) throws -> [Figure] {
         let workers = 4
         let contenders: [() throws -> Supervised] =
@@ -240,6 +262,8 @@ final class Supervised {
     private(set) var workers: [pid_t] = []
     /// The endpoint's port, of Muster's supervisor.
     private(set) var port = 0
+    /// When Muster's supervisor, or the last worker of the C program, was up.
+    private(set) var upAt: Int64 = 0
     private let spares: Int
     private let output: Int32
     private var isOver = false
@@ -287,6 +311,7 @@ final class Supervised {
         }
         // The C program is up when its workers are on their way.
         while self.workers.count < workers { self.workers.append(pid_t(try nextRecord().pid)) }
+        upAt = cmusterbench_now()
         settle()
     }
 

@@ -47,6 +47,27 @@ struct SupervisedTroubleTests {
     }
 
     @Test(
+        "/leak is survived without a failed request where workers are recycled",
+        .enabled(if: Wrk.isInstalled, "install wrk for this test"), arguments: DemoTests.backends)
+    func recycled(backend: String) async throws {
+        let demo = try await Demo(
+            backend: backend, options: ["--workers", "2"],
+            environment: ["MUSTER_RECYCLE_MEMORY": "64MiB", "MUSTER_RECYCLE_MINIMUM_AGE": "500ms"])
+        let wrk = try Wrk(demo.ready.http + "/items", connections: 8)
+        _ = try await eventually("recycled workers") {
+            for _ in 0..<4 { #expect(try await demo.get("/leak?mb=16", from: demo.ready.http).status == 200) }
+            return try await demo.restarts()["recycled"] ?? 0 >= 4 ? true : nil
+        }
+        let report = try await wrk.report()
+        print("/leak on \(backend): \(report); restarts \(try await demo.restarts())")
+        #expect(report.requests > 100)
+        #expect(report.failures == 0, "\(report)")
+        #expect(try await demo.restarts().keys.sorted() == ["recycled"])
+        demo.signal(SIGTERM)
+        #expect(try await demo.status() == 0)
+    }
+
+    @Test(
         "a control group that the kernel kills as a whole is warned of",
         .enabled(if: MemoryGroup.canKillWhole, "no memory.oom.group can be set"))
     func wholeGroup() async throws {

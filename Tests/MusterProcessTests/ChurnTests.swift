@@ -6,9 +6,9 @@ import Testing
 
 @Suite("Very many restarts", .transcript, .timeLimit(.minutes(60)))
 struct ChurnTests {
-    /// A release build, which the environment names, does as many as somebody who means it would want.
+    /// A release build, which the environment names, does many; `MUSTER_TEST_TIMES` multiplies them.
     private static var restarts: Int {
-        Scale.of(ProcessInfo.processInfo.environment["MUSTER_TEST_PROGRAM"] == nil ? 300 : 10_000)
+        Scale.of(ProcessInfo.processInfo.environment["MUSTER_TEST_PROGRAM"] == nil ? 300 : 3000)
     }
 
     private func openDescriptors(_ pid: Int32) throws -> Int {
@@ -51,7 +51,7 @@ struct ChurnTests {
             try await kill(Self.restarts)
             let after = try await settle()
             #expect(try openDescriptors(program.pid) == descriptors)
-            #expect(try residentKibibytes(program.pid) - memory < 4096)
+            #expect(try residentKibibytes(program.pid) - memory < 2048)
             #expect(after.lineCount == warm.lineCount)
             #expect(after.sum("muster_worker_restarts_total", ["reason": "signal"]) == Double(killed))
             #expect(after.sum("muster_worker_starts_total") == Double(killed + 4))

@@ -207,6 +207,9 @@ final class CommandService: ServiceBase {
         case "fill":
             fill(megabytes: argument)
             return who
+        case "recycle":
+            Worker.current?.recycle("told to")
+            return who
         case "deadlock":
             say("blocking \(who)")
             deadlockOnPurpose()

@@ -152,7 +152,7 @@ function(config) {
           'Deaths of workers',
           'red',
           'sum by (instance, worker_group, worker, reason) ' +
-          '(increase(muster_worker_restarts_total{' + $.workers + ', reason!~"requested|reload"}[$__rate_interval])) > 0',
+          '(increase(muster_worker_restarts_total{' + $.workers + ', reason!~"requested|reload|recycled"}[$__rate_interval])) > 0',
           'Worker died',
           '{{worker_group}}/{{worker}}: {{reason}}'
         ),

@@ -140,7 +140,8 @@ public final class ProcessLauncher: MainLauncher, BackendComponent {
         program.restart()
     }
 
-    /// Replaces one worker: it is stopped gracefully, and a new one is started in its slot. Counted as `requested`.
+    /// Replaces one worker: a new one is started, and the old one stops gracefully when that is ready. If it does not
+    /// become ready, the old one stays. Counted as `requested`.
     ///
     /// Does nothing in a worker, and for a slot that does not exist.
     public func replaceWorker(of service: String, slot: Int) throws(LaunchError) {
@@ -229,15 +230,18 @@ public struct WorkerOptions: Sendable {
     package var backoff: RestartBackoff?
     /// How many restarts are tolerated; the settings' when `nil`.
     package var intensity: RestartIntensity?
+    /// When a worker is replaced although nothing is wrong with it; the settings' when `nil`.
+    package var recycle: RecyclePolicy?
 
     /// Creates options.
     public init(
         restartPolicy: RestartPolicy = .always, warmSpares: Int = 0, backoff: RestartBackoff? = nil,
-        intensity: RestartIntensity? = nil
+        intensity: RestartIntensity? = nil, recycle: RecyclePolicy? = nil
     ) {
         self.restartPolicy = restartPolicy
         self.warmSpares = warmSpares
         self.backoff = backoff
         self.intensity = intensity
+        self.recycle = recycle
     }
 }

@@ -76,6 +76,7 @@ struct WorkerFamilies {
         add(Self.threads, labels, process.threads.map(Double.init))
         add(Self.cpu, labels, process.cpuSeconds.map { cpuBefore + $0 })
         add(Self.memory, labels, process.residentMemoryBytes)
+        add(Self.anonymousMemory, labels, process.anonymousMemoryBytes)
         add(Self.descriptors, labels, process.openDescriptors.map(Double.init))
         add(Self.start, labels, process.startTimeSeconds)
     }
@@ -149,6 +150,9 @@ struct WorkerFamilies {
     private static let memory = FamilyDescriptor(
         name: "muster_worker_resident_memory_bytes", type: .gauge, help: "Resident memory of the worker process.",
         unit: .bytes)
+    private static let anonymousMemory = FamilyDescriptor(
+        name: "muster_worker_anonymous_memory_bytes", type: .gauge,
+        help: "Resident memory of the worker process that belongs to no file.", unit: .bytes)
     private static let descriptors = FamilyDescriptor(
         name: "muster_worker_open_fds", type: .gauge, help: "Number of open file descriptors in the worker process.")
     private static let start = FamilyDescriptor(

@@ -268,7 +268,8 @@ extension LaunchedService {
             name: service.name, workers: workers, warmSpares: options.warmSpares, policy: options.restartPolicy,
             backoff: options.backoff ?? settings.restartBackoff,
             intensity: options.intensity ?? settings.restartIntensity, startupTimeout: settings.startupTimeout,
-            stopTimeout: settings.gracefulShutdownTimeout, abortGrace: settings.abortGrace)
+            stopTimeout: settings.gracefulShutdownTimeout, abortGrace: settings.abortGrace,
+            recycle: options.recycle ?? settings.recycle)
     }
 }
 

@@ -19,6 +19,7 @@ public struct Worker: Hashable, Sendable, CustomStringConvertible {
     public let slot: Int
 
     private static let assigned = Locked<Worker?>(nil)
+    private static let supervisor = Locked<(channel: ControlChannel, hasAsked: Bool)?>(nil)
 
     /// The worker that this process is. `nil` in a supervisor, in a program that runs in one process, and in a warm
     /// spare that has no slot yet.
@@ -34,6 +35,31 @@ public struct Worker: Hashable, Sendable, CustomStringConvertible {
         case .worker, .orphan: true
         case .none: false
         }
+    }
+
+    /// Asks the supervisor to replace this worker when it is its turn, by another one that is ready before this one is
+    /// stopped, gracefully. Counted as `recycled`.
+    ///
+    /// Returns at once; the worker serves on meanwhile. Only the first call has an effect.
+    ///
+    /// ```swift
+    /// if requests.add(1, ordering: .relaxed).newValue == 100_000 {
+    ///     Worker.current?.recycle("100,000 requests")
+    /// }
+    /// ```
+    ///
+    /// - Parameter reason: For the log.
+    public func recycle(_ reason: String) {
+        Self.supervisor.withLock { supervisor in
+            guard let channel = supervisor?.channel, supervisor?.hasAsked == false else { return }
+            // Tried again at the next call if there is no room.
+            supervisor?.hasAsked = channel.send(.recycle(reason: reason))
+        }
+    }
+
+    /// Connects the worker to its supervisor.
+    static func connect(_ channel: ControlChannel) {
+        supervisor.withLock { $0 = (channel, false) }
     }
 
     /// A warm spare has got a slot.

@@ -48,6 +48,7 @@ final class WorkerProgram: LaunchedProgram {
         logger[metadataKey: "worker"] = "\(marker.name)/\(marker.slot.map { "\($0)" } ?? "spare")"
         let channel = ControlChannel(descriptor: OwnedDescriptor(marker.control))
         self.channel = channel
+        Worker.connect(channel)
         life = ServiceRunner.Life(
             logger: { [logger] in
                 // A warm spare gets its slot late.

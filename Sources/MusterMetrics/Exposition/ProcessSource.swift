@@ -90,6 +90,7 @@ package final class ProcessSampler: Sendable {
         statistics.threads = fields[.threads].map { Int($0) }
         statistics.virtualMemoryBytes = fields[.virtualBytes]
         statistics.residentMemoryBytes = fields[.residentPages].map { $0 * Self.pageSize }
+        statistics.anonymousMemoryBytes = Self.anonymousMemory(of: pid).map(Double.init)
         statistics.openDescriptors = openDescriptors()
         switch cmuster_descriptor_limit(pid) {
         case -1: statistics.maximumDescriptors = .infinity
@@ -108,6 +109,18 @@ package final class ProcessSampler: Sendable {
         var time = timespec()
         guard clock_getcpuclockid(pid, &clock) == 0, clock_gettime(clock, &time) == 0 else { return nil }
         return Double(time.tv_sec) + Double(time.tv_nsec) * 1e-9
+    }
+
+    /// The memory in RAM that is no file's, in bytes; nil once the process is gone.
+    ///
+    /// That is what a leak adds to, and about what the process' end gives back. Files and shared memory, the program
+    /// itself among them, are not in it, however many processes have mapped them.
+    package static func anonymousMemory(of pid: Int32) -> Int? {
+        let fields = SmallFile.beginning(of: "/proc/\(pid)/statm", limit: 256)?.split(separator: " ").prefix(3)
+        guard let fields, fields.count == 3, let resident = Int(fields[1]), let shared = Int(fields[2]) else {
+            return nil
+        }
+        return max(0, resident - shared) * Int(pageSize)
     }
 
     private func openDescriptors() -> Int? {
@@ -147,6 +160,8 @@ package struct ProcessStatistics: Hashable, Sendable {
     package var virtualMemoryBytes: Double?
     /// Memory in RAM in bytes.
     package var residentMemoryBytes: Double?
+    /// Memory in RAM that is no file's, in bytes.
+    package var anonymousMemoryBytes: Double?
     /// When the process started, in seconds since 1970-01-01 00:00 UTC.
     package var startTimeSeconds: Double?
     /// Threads of the operating system.

@@ -207,7 +207,9 @@ struct ExpositionBuffer {
 
     @inline(never)
     private mutating func grow(_ more: Int) {
-        let size = max(bytes.capacity, 2 * bytes.count, count + more, 4096)
+        // Memory that is there already is initialized in small steps: a document is a little longer than the one before.
+        let needed = max(count + more, 4096)
+        let size = needed <= bytes.capacity ? min(bytes.capacity, needed + 4096) : max(2 * bytes.count, needed)
         bytes.append(contentsOf: repeatElement(0, count: size - bytes.count))
     }
 }

@@ -345,7 +345,10 @@ struct SeriesResolver: Sendable {
         }
     }
 
-    static let fullText = "the metric arena is full or damaged; make it larger or use labels of fewer values"
+    static let fullText = """
+        the metric arena is full or damaged; raise muster.arena-capacity of supervised workers, or use labels of fewer \
+        values
+        """
 
     private func refuse(_ reason: String) -> UnsafeMutablePointer<Atomic<UInt64>> {
         storage.refuseSeries(of: definition.name, because: reason)

@@ -11,10 +11,10 @@ import Testing
 struct ControlChannelTests {
     static let messages: [ControlMessage] = [
         .stop(until: nil), .stop(until: MonotonicInstant(nanoseconds: 0x0102_0304_0506_0708)), .takeOver(slot: 0),
-        .takeOver(slot: 123_456), .reset(nil), .parked, .ready, .startFailed(reason: ""),
+        .reset(WorkerSettings(["muster.liveness-limit": "10s"])), .consoleRequest("jobs"),
         .startFailed(reason: "no database at 'örtlich'"), .active, .hasReset(succeeded: true), .crashing,
-        .hasReset(succeeded: false), .reset(WorkerSettings(["muster.liveness-limit": "10s"])),
-        .consoleRequest("jobs"),
+        .recycle(reason: ""), .recycle(reason: "10 000 requests"), .hasReset(succeeded: false),
+        .reset(WorkerSettings(["muster.liveness-limit": "10s"])),
     ]
 
     @Test("Messages arrive in order, each in one piece")

@@ -23,8 +23,9 @@ extension SimulatedWorld {
         var live = [Int](repeating: 0, count: configurations.count)
         var spares = live
         var stayingSpares = live
-        var successors = 0
-        var replaced = 0
+        var successors: Set<WorkerID> = []
+        var rolled = 0
+        var recycled = spares
         var current: [WorkerID] = []
         for process in state.processes.all {
             guard let known = processes[process.incarnation] else {
@@ -40,21 +41,24 @@ extension SimulatedWorld {
                 current.append(worker)
                 if process.phase.isLive { live[worker.group] += 1 }
             case .successor(let worker):
-                successors += 1
-                if process.phase.isLive { live[worker.group] += 1 }
-            case .former:
+                require(successors.insert(worker).inserted, "two successors of a slot")
+                require(
+                    state.groups[worker.group].slots[worker.slot].incarnation != nil, "a successor of an empty slot")
+                rolled += process.replaces == .reload ? 1 : 0
+                recycled[worker.group] += process.replaces == .recycled ? 1 : 0
+            case .former(let worker):
+                recycled[worker.group] += process.phase == .stopping(.recycled) ? 1 : 0
                 require(known.isLeaving, "a former process was not asked to leave")
-                replaced += process.phase == .stopping(.reload) ? 1 : 0
+                rolled += process.phase == .stopping(.reload) ? 1 : 0
             case .spare(let group):
                 spares[group] += 1
                 if !known.isLeaving { stayingSpares[group] += 1 }
             }
         }
-        require(successors <= (state.rollingReload == nil ? 0 : 1), "too many successors")
-        require(successors + replaced <= 1, "a slot is rolled before the one before is done")
+        require(rolled <= 1, "a slot is rolled before the one before is done")
         for group in configurations.indices {
-            let surplus = state.rollingReload == nil ? 0 : 1
-            require(live[group] <= state.groups[group].desired + surplus, "too many live")
+            require(recycled[group] <= 1, "several are recycled at a time")
+            require(live[group] <= state.groups[group].desired, "too many live")
             require(spares[group] <= mostSpares[group], "too many spares")
             require(stayingSpares[group] <= configurations[group].warmSpares, "too many spares stay")
         }
@@ -90,6 +94,10 @@ extension SimulatedWorld {
             require(!isEnding || isDelaying, "armed after the end began", timer)
             require(state.groups[worker.group].slots[worker.slot].occupant == .backoff, "armed without back-off", timer)
         case .spareBackoff: require(!isEnding, "armed after the end began", timer)
+        case .age(let incarnation):
+            require(!isEnding && processes[incarnation]?.isLeaving == false, "armed of what is leaving", timer)
+        case .recycle(let group):
+            require(!isEnding && state.groups[group].isRecycling, "armed without anything to recycle", timer)
         case .shutdownDelay: require(state.phase == .stopping, "armed without an end", timer)
         case .halt: require(state.phase == .halting, "armed without an end at once", timer)
         case .intensity(let group):

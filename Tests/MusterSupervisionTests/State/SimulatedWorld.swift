@@ -66,7 +66,8 @@ struct SimulatedWorld {
                         maximum: Int.random(in: 0...10, using: &random), period: .seconds(3),
                         whenExceeded: Int.random(in: 0..<4, using: &random) == 0 ? .escalate : .absorb),
                 startupTimeout: .seconds(2), stopTimeout: .seconds(Int.random(in: 0...3, using: &random)),
-                abortGrace: .milliseconds(Int.random(in: 0...500, using: &random)))
+                abortGrace: .milliseconds(Int.random(in: 0...500, using: &random)),
+                recycle: Self.recycling(&random))
         }
         mostSpares = configurations.map(\.warmSpares)
         state = SupervisorState(
@@ -106,6 +107,9 @@ struct SimulatedWorld {
 
     /// Everything works from now on: in the end there are as many workers and spares as were asked for.
     mutating func calmDown() {
+        // With an age it would go on for ever.
+        for index in configurations.indices { configurations[index].recycle.age = .zero }
+        tell(.reconfigure(configurations))
         let deadline = now.advanced(by: .seconds(600))
         while violation == nil, finished.isEmpty, now < deadline, step() {}
         guard finished.isEmpty, violation == nil else { return }
@@ -119,6 +123,12 @@ struct SimulatedWorld {
             require(group.sparesParked == spares && group.sparesStarting == 0, "calm, but spares are missing")
         }
         require(state.rollingReload == nil, "calm, but a roll is under way")
+    }
+
+    static func recycling(_ random: inout SplitMix64) -> RecyclePolicy {
+        RecyclePolicy(
+            age: .seconds(max(0, Int.random(in: -3...3, using: &random))),
+            minimumAge: .milliseconds(Int.random(in: 0...2000, using: &random)))
     }
 
     mutating func end() {
@@ -205,11 +215,13 @@ struct SimulatedWorld {
             for index in configurations.indices {
                 configurations[index].warmSpares = Int.random(in: 0...5, using: &random) / 3
                 configurations[index].stopTimeout = .seconds(Int.random(in: 0...3, using: &random))
+                configurations[index].recycle = Self.recycling(&random)
                 mostSpares[index] = max(mostSpares[index], configurations[index].warmSpares)
             }
             return .reconfigure(configurations)
         case 24: return .parked(incarnation)
         case 28: return .dying(incarnation)  // The bell of a broken process.
+        case 29: return .recycle(incarnation, [.memory(1), .age, .requested("")].randomElement(using: &random) ?? .age)
         case 25 where chance(1, 4): return .interrupt
         case 26 where chance(1, 2): return .terminate
         case 27 where chance(1, 2): return .end(status: 3)
@@ -301,6 +313,11 @@ struct SimulatedWorld {
         switch notice {
         case .died(let death): deaths += death.worker == nil ? 0 : 1
         case .restarting: restarts += 1
+        case .recycling(let worker, let incarnation, _):
+            let since = state.processes[incarnation]?.readySince
+            require(
+                since.map { $0.duration(to: now) >= configurations[worker.group].recycle.minimumAge } ?? false,
+                "recycled before its minimum age")
         case .shutdownBegan: isEnding = true
         case .halted:
             isEnding = true

@@ -64,8 +64,9 @@ struct SupervisorBellTests {
         rig.send(.unresponsive(1, canAbort: true))
         #expect(rig.send(.dying(1)) == [])
         rig.send(.replace(WorkerID(group: 0, slot: 1)))
+        rig.send(.ready(3))
         #expect(rig.send(.dying(2)) == [])
-        #expect(rig.exit(2).restarts == [.requested])
+        #expect(rig.exit(2).reasons == [.requested])
     }
 
     @Test(

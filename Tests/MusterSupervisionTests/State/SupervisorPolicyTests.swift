@@ -40,9 +40,9 @@ struct SupervisorPolicyTests {
         var rig = SupervisorRig.ready(Self.group("job", workers: 2, .never))
         rig.send(.scale(group: 0, to: 1))
         #expect(rig.exit(2).deeds == [])
-        rig.send(.replace(WorkerID(group: 0, slot: 0)))
-        #expect(rig.exit(1).spawned == [3])
+        #expect(rig.send(.replace(WorkerID(group: 0, slot: 0))).spawned == [3])
         rig.send(.ready(3))
+        #expect(rig.exit(1).deeds == [])
         #expect(rig.send(.reload).spawned == [4])
         rig.send(.ready(4))
         #expect(rig.exit(3).reloads == [.completed])
@@ -142,9 +142,10 @@ struct SupervisorPolicyTests {
         var rig = SupervisorRig.ready(Self.group("web", intensity: intensity))
         var incarnation = 1
         for _ in 0..<10 {
-            rig.send(.replace(WorkerID(group: 0, slot: 0)))
-            incarnation = try #require(rig.exit(incarnation).spawned.first)
-            rig.send(.ready(incarnation))
+            let successor = try #require(rig.send(.replace(WorkerID(group: 0, slot: 0))).spawned.first)
+            rig.send(.ready(successor))
+            rig.exit(incarnation)
+            incarnation = successor
         }
         #expect(rig.state.isEveryWorkerReady)
     }

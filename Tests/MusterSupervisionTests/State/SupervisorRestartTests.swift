@@ -90,8 +90,8 @@ struct SupervisorRestartTests {
             ([.unresponsive(1, canAbort: true)], .signaled(6), false, .heartbeat),
             ([.unresponsive(1, canAbort: true)], .signaled(9), true, .heartbeat),
             ([.unresponsive(1, canAbort: false)], .exited(code: 0), false, .heartbeat),
-            ([.replace(WorkerID(group: 0, slot: 0))], .signaled(9), true, .requested),
-            ([.replace(WorkerID(group: 0, slot: 0))], .exited(code: 0), false, .requested),
+            ([.replace(WorkerID(group: 0, slot: 0)), .ready(3)], .signaled(9), true, .requested),
+            ([.replace(WorkerID(group: 0, slot: 0)), .ready(3)], .exited(code: 0), false, .requested),
             ([.reload, .ready(3)], .exited(code: 0), false, .reload),
             ([.scale(group: 0, to: 0)], .exited(code: 0), false, .requested),
             ([.terminate], .exited(code: 0), false, .requested),
@@ -154,6 +154,7 @@ struct SupervisorRestartTests {
         var rig = SupervisorRig.ready(configuration)
         #expect(rig.send(.unresponsive(3, canAbort: true)) == [])
         rig.send(.replace(Self.first))
+        rig.send(.ready(4))
         #expect(rig.send(.unresponsive(1, canAbort: true)) == [])
     }
 
@@ -235,31 +236,6 @@ struct SupervisorRestartTests {
         rig.kill(1)
         #expect(rig.send(.spawnFailed(2)).deeds == [])
         #expect(rig.delay(.backoff(Self.first)) == .milliseconds(10))
-    }
-
-    @Test("The operator's wish: a new process when the old one is gone, at once, counted as requested")
-    func replace() {
-        var rig = SupervisorRig.ready(Self.web)
-        #expect(rig.send(.replace(Self.first)).deeds == [.stop(1)])
-        #expect(rig.send(.replace(Self.first)) == [])
-        #expect(rig.states() == [.stopping, .ready])
-        let actions = rig.exit(1)
-        #expect(actions.restarts == [.requested])
-        #expect(actions.deeds == [.spawn(3, .slot(Self.first))])
-        // One that waits does so no longer.
-        rig.kill(3)
-        #expect(rig.send(.replace(Self.first)).deeds == [.spawn(4, .slot(Self.first))])
-        #expect(rig.timers[.backoff(Self.first)] == nil)
-    }
-
-    @Test("A process that ignores the wish is killed at its deadline")
-    func replaceTimesOut() {
-        var rig = SupervisorRig.ready(Self.web)
-        rig.send(.replace(Self.first))
-        let actions = rig.advance(.seconds(60))
-        #expect(actions.deeds == [.kill(1)])
-        #expect(actions.notices == [.stopTimedOut(incarnation: 1)])
-        #expect(rig.kill(1).restarts == [.requested])
     }
 
     @Test("New limits hold from then on; the number of workers stays")

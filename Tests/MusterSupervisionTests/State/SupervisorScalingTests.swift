@@ -106,8 +106,9 @@ struct SupervisorScalingTests {
     func downWhileReplaced() {
         var rig = SupervisorRig.ready(Self.web)
         rig.send(.replace(Self.second))
-        #expect(rig.send(.scale(group: 0, to: 1)).deeds == [])
+        #expect(rig.send(.scale(group: 0, to: 1)).deeds == [.stop(2), .stop(3)])
         #expect(rig.exit(2).deeds == [])
+        #expect(rig.exit(3).notices.count == 1)
     }
 
     @Test("Not while the launcher ends")

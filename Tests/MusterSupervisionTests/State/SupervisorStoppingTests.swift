@@ -177,7 +177,7 @@ struct SupervisorStoppingTests {
         ("spare parked", [.ready(1), .ready(2), .parked(3)], [1, 2], [1, 2, 3]),
         ("aborting", [.ready(1), .unresponsive(1, canAbort: true)], [2], [1, 2]),
         ("backoff", [.exited(1, .signaled(9), isOutOfMemory: false)], [2], [2]),
-        ("replaced", [.ready(1), .replace(first)], [2], [1, 2]),
+        ("replaced", [.ready(1), .replace(first)], [1, 2, 3], [1, 2, 3]),
         ("scaled down", [.ready(1), .scale(group: 0, to: 1)], [1], [1, 2, 3]),
         (
             "promoted",
