@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import CMuster
 import Configuration
 import Glibc
 import MusterPlatform
@@ -15,7 +14,6 @@ package final class ConsoleClient {
     /// - Parameter timeout: How long to wait for each piece of a reply; `nil` for no end.
     package init(_ place: ConsolePlace, timeout: Duration? = .seconds(30)) throws(ConsoleClientError) {
         connection = try place.connect()
-        cmuster_discard_write_signals()
         if let timeout { setTimeout(timeout) }
     }
 
@@ -108,11 +106,17 @@ package final class ConsoleClient {
             let line = words.map(quoted).joined(separator: " ")
             let limit = timeout ?? .seconds(30) + ((try? ConsoleRequest(line))?.timeLimit ?? .zero)
             let reply = try ConsoleClient(place, timeout: limit).send(line)
-            if !reply.lines.isEmpty { say(reply.lines.joined(separator: "\n") + "\n", to: STDOUT_FILENO) }
-            let isJSON = words.contains("--json")
-            if let message = reply.message, !isJSON {
-                let isFine = reply.status == .ok
-                say(isFine ? "\(message)\n" : "\(program): \(message)\n", to: isFine ? STDOUT_FILENO : STDERR_FILENO)
+            var output = reply.lines.map { $0 + "\n" }.joined()
+            if let message = reply.message, !words.contains("--json") {
+                if reply.status == .ok {
+                    output += "\(message)\n"
+                } else {
+                    say("\(program): \(message)\n", to: STDERR_FILENO)
+                }
+            }
+            guard say(output, to: STDOUT_FILENO) else {
+                say("\(program): cannot write to standard output: \(SystemError("write"))\n", to: STDERR_FILENO)
+                return .failure
             }
             return reply.status?.exitStatus ?? ConsoleClientError.exitStatus
         } catch {
@@ -166,14 +170,17 @@ package final class ConsoleClient {
             """
     }
 
-    private static func say(_ text: String, to descriptor: Int32) {
+    /// Returns whether all of it was written.
+    @discardableResult
+    private static func say(_ text: String, to descriptor: Int32) -> Bool {
         var bytes = Array(text.utf8)[...]
         while !bytes.isEmpty {
             let count = bytes.withUnsafeBytes { write(descriptor, $0.baseAddress, $0.count) }
             if count < 0, errno == EINTR { continue }
-            guard count > 0 else { return }
+            guard count > 0 else { return false }
             bytes.removeFirst(count)
         }
+        return true
     }
 }
 

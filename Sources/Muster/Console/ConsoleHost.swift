@@ -94,6 +94,9 @@ final class ConsoleHost: Sendable {
     }
 
     private func answer(_ request: ConsoleRequest) -> ConsoleAnswer {
+        if request.isAction, request.command.name != "stop", dependencies.status.look().isStopping {
+            return ConsoleAnswer(.failed, "the program is stopping")
+        }
         switch request.command.name {
         case "workers": return workers(request.target)
         case "groups": return groups

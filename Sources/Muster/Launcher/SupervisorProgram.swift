@@ -180,7 +180,8 @@ final class SupervisorProgram: LaunchedProgram {
         let (published, launched, life) = (published, launched, life)
         return ConsoleHost.Dependencies(
             status: SupervisorStatus(of: published, launched: launched), health: monitoring.health,
-            exposition: monitoring.exposition, settings: { [unowned self] in self.settings.withLock { $0 } },
+            exposition: monitoring.exposition,
+            settings: { [weak self] in self?.settings.withLock { $0 } ?? MusterSettings() },
             readers: {
                 guard let report = published.report else { return [] }
                 return report.snapshot.groups.flatMap { group in
@@ -191,7 +192,8 @@ final class SupervisorProgram: LaunchedProgram {
                     }
                 }
             },
-            reload: { [unowned self] in restart() }, stop: { life.submit(.end(status: ExitStatus.success.rawValue)) },
+            reload: { [weak self] in self?.restart() },
+            stop: { life.submit(.end(status: ExitStatus.success.rawValue)) },
             scale: { name, workers in
                 guard let group = launched.index(of: name) else { return .noWorker(name) }
                 life.submit(.scale(group: group, to: workers))
