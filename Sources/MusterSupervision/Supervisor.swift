@@ -113,6 +113,12 @@ package final class Supervisor: @unchecked Sendable {
         for child in children.values { inspect(child) }
     }
 
+    /// Tells all workers which log levels an operator has chosen. On the supervisor's thread.
+    package func sendLogLevels() {
+        let rules = LogLevels.shared.encoded
+        for child in children.values { child.channel.send(.logLevels(rules)) }
+    }
+
     private func perform(_ action: SupervisorAction) {
         switch action {
         case .spawn(let incarnation, let target): spawn(incarnation, target)
@@ -360,7 +366,7 @@ extension Supervisor {
         case .crashing: crashed(child)
         case .active: inspect(child, settling: true)
         case .recycle(let reason): handle(.recycle(child.incarnation, .requested(reason)))
-        case .takeOver, .reset, .stop: break
+        case .takeOver, .reset, .stop, .logLevels: break
         }
     }
 
@@ -643,6 +649,8 @@ extension Supervisor {
             throw error
         }
         expectWord(of: child)
+        let rules = LogLevels.shared.encoded
+        if !rules.isEmpty { child.channel.send(.logLevels(rules)) }
         if case .slot(let worker) = target { showArena(of: child, in: worker) }
         return true
     }
