@@ -110,8 +110,8 @@ package final class ControlChannel: Sendable {
 /// What a supervisor and a worker tell each other. One packet holds one message.
 ///
 /// A packet is the message's kind as one byte, followed by what the kind needs: `takeOver` the slot as 4 bytes, `stop` the
-/// instant, if any, as 8, both little-endian; `startFailed` and `recycle` the reason, and `reset` the settings, in UTF-8;
-/// `hasReset` a byte, 1 for success; `consoleRequest` its line, with a descriptor beside it.
+/// instant, if any, as 8, both little-endian; `startFailed` and `recycle` the reason, `reset` the settings, and `logLevels`
+/// the rules, in UTF-8; `hasReset` a byte, 1 for success; `consoleRequest` its line, with a descriptor beside it.
 package enum ControlMessage: Hashable, Sendable {
     /// To a spare: become the worker of a slot.
     case takeOver(slot: Int)
@@ -121,6 +121,8 @@ package enum ControlMessage: Hashable, Sendable {
     case stop(until: MonotonicInstant?)
     /// To a worker: a console's request, which comes with the connection to answer over.
     case consoleRequest(String)
+    /// To a worker or a spare: these log levels, in the form of `LogLevels`, in place of those before.
+    case logLevels(String)
     /// From a spare: started, and waiting to take over.
     case parked
     /// From a worker: its service runs.
@@ -144,8 +146,7 @@ package enum ControlMessage: Hashable, Sendable {
     private enum Kind: UInt8 {
         case takeOver = 1
         case reset, parked, ready, startFailed, active, hasReset, crashing, stop
-        case recycle
-        case consoleRequest
+        case recycle, logLevels, consoleRequest
     }
 
     /// The packet of ``crashing``, for a signal handler.
@@ -163,6 +164,7 @@ package enum ControlMessage: Hashable, Sendable {
         case .recycle(let reason): return [Kind.recycle.rawValue] + reason.utf8Prefix(Self.longestReason)
         case .reset(let settings):
             return [Kind.reset.rawValue] + (settings.map { Array($0.encoded.utf8) } ?? [])
+        case .logLevels(let rules): return [Kind.logLevels.rawValue] + rules.utf8Prefix(Self.largestSize - 1)
         case .consoleRequest(let line): return [Kind.consoleRequest.rawValue] + Array(line.utf8)
         case .hasReset(let succeeded): return [Kind.hasReset.rawValue, succeeded ? 1 : 0]
         case .parked: return [Kind.parked.rawValue]
@@ -215,6 +217,9 @@ package enum ControlMessage: Hashable, Sendable {
                 throw .unreadableSettings
             }
             self = .reset(settings)
+            return
+        case .logLevels:
+            self = .logLevels(String(decoding: rest, as: UTF8.self))
             return
         case .hasReset:
             guard let success = rest.first, rest.count == 1, success <= 1 else {

@@ -118,6 +118,12 @@ package final class Supervisor: @unchecked Sendable {
         children[incarnation]?.channel.send(.consoleRequest(request), with: connection)
     }
 
+    /// Tells all workers which log levels an operator has chosen. On the supervisor's thread.
+    package func sendLogLevels() {
+        let rules = LogLevels.shared.encoded
+        for child in children.values { child.channel.send(.logLevels(rules)) }
+    }
+
     private func perform(_ action: SupervisorAction) {
         switch action {
         case .spawn(let incarnation, let target): spawn(incarnation, target)
@@ -366,7 +372,7 @@ extension Supervisor {
         case .crashing: crashed(child)
         case .active: inspect(child, settling: true)
         case .recycle(let reason): handle(.recycle(child.incarnation, .requested(reason)))
-        case .takeOver, .reset, .stop, .consoleRequest: break
+        case .takeOver, .reset, .stop, .logLevels, .consoleRequest: break
         }
     }
 
@@ -649,6 +655,8 @@ extension Supervisor {
             throw error
         }
         expectWord(of: child)
+        let rules = LogLevels.shared.encoded
+        if !rules.isEmpty { child.channel.send(.logLevels(rules)) }
         if case .slot(let worker) = target { showArena(of: child, in: worker) }
         return true
     }

@@ -166,6 +166,8 @@ final class ServiceRunner: Sendable {
         watchStart()
         transition("start") { [self] in
             try await services.start(stopsAfterFailure: false)
+            // One of them may have set up tracing.
+            backend.tracing.refresh()
             life.submit(.started)
         }
     }

@@ -95,6 +95,10 @@ final class SupervisorProgram: LaunchedProgram {
             try monitoring.start()
             supervisor.handle(.begin)
             life.open { event in loop.submit { supervisor.handle(event) } }
+            LogLevels.shared.whenChanged { [weak supervisor] in
+                guard let supervisor else { return }
+                loop.submit { supervisor.sendLogLevels() }
+            }
             manager.watch(supervisor)
         } catch {
             end(life.refuse(error))

@@ -44,19 +44,12 @@ final class WorkerProgram: LaunchedProgram {
         chosenBackend = backend
         let current = Locked(backend)
         self.backend = current
-        var logger = logger
-        logger[metadataKey: "worker"] = "\(marker.name)/\(marker.slot.map { "\($0)" } ?? "spare")"
+        Worker.identifyLogs()
         let channel = ControlChannel(descriptor: OwnedDescriptor(marker.control))
         self.channel = channel
         Worker.connect(channel)
         life = ServiceRunner.Life(
-            logger: { [logger] in
-                // A warm spare gets its slot late.
-                guard let worker = Worker.current else { return logger }
-                var logger = logger
-                logger[metadataKey: "worker"] = "\(worker)"
-                return logger
-            }, failed: { channel.send(.startFailed(reason: "\($0)")) })
+            logger: { logger }, failed: { channel.send(.startFailed(reason: "\($0)")) })
         let life = life
         do {
             let vitalSigns = try VitalSignsWriter(descriptor: marker.vitalSigns) { channel.send(.active) }
@@ -200,6 +193,7 @@ final class WorkerProgram: LaunchedProgram {
         while true {
             switch channel.receiveBlocking() {
             case .message(.takeOver(let slot)): return slot
+            case .message(.logLevels(let rules)): LogLevels.shared.take(rules)
             case .message, .request, .malformed, .nothing: continue
             case .closed:
                 logger.notice("supervisor is gone; exiting")
@@ -269,6 +263,7 @@ final class WorkerProgram: LaunchedProgram {
             case .message(.reset(let settings)):
                 if let settings { InheritedSettings.take(settings) }
                 runner.withLock { $0 }?.reset { [channel] in channel.send(.hasReset(succeeded: $0)) }
+            case .message(.logLevels(let rules)): LogLevels.shared.take(rules)
             case .message(.stop(let deadline)): toldDeadline.withLock { $0 = .some(deadline) }
             case .request(let line, let connection): consoleWorker.answer(line, over: connection)
             case .message, .malformed: continue
