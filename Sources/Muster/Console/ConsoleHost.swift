@@ -61,6 +61,9 @@ final class ConsoleHost: Sendable {
                     "peer_pid": "\(peer.pid.map { "\($0)" } ?? "unknown")",
                 ])
         }
+        if request.command.name == "log-level", let refusal = ConsoleWorker.setLogLevel(request) {
+            return complete(refusal)
+        }
         switch request.command.place {
         case .supervisor:
             complete(answer(request))
@@ -296,6 +299,7 @@ struct ConsoleWorker: Sendable {
     func answer(_ request: ConsoleRequest) -> ConsoleAnswer {
         switch request.command.name {
         case "jobs": jobs
+        case "log-level": logLevels(request.argument(0))
         default: ConsoleAnswer(.failed, "not available")
         }
     }
@@ -323,6 +327,41 @@ struct ConsoleWorker: Sendable {
                 bytes.removeFirst(count)
             }
         }
+    }
+
+    /// Sets the level of a label's loggers, if one is asked for: a supervisor's workers follow.
+    ///
+    /// - Returns: Why not.
+    static func setLogLevel(_ request: ConsoleRequest) -> ConsoleAnswer? {
+        guard let label = request.argument(0), let text = request.argument(1) else { return nil }
+        if text == "default" {
+            LogLevels.shared.reset(label)
+            return nil
+        }
+        guard let level = Logger.Level(rawValue: text) else {
+            let levels = Logger.Level.allCases.map(\.rawValue).joined(separator: ", ")
+            return ConsoleAnswer(.usage, "log-level LABEL LEVEL: LEVEL is one of \(levels), or default")
+        }
+        do throws(LogLevels.Refusal) {
+            try LogLevels.shared.set(level, for: label)
+            return nil
+        } catch {
+            return ConsoleAnswer(.failed, "\(error)")
+        }
+    }
+
+    /// The levels of this process' loggers: of a label, and of those below it.
+    private func logLevels(_ label: String?) -> ConsoleAnswer {
+        let all = label == nil || label == LogLevels.all
+        let entries = LogLevels.shared.entries.filter { entry in
+            all || entry.label == label || entry.label.hasPrefix("\(label ?? "").")
+        }
+        return ConsoleAnswer(
+            ConsoleTable(
+                [.init("label"), .init("level"), .init("usual")],
+                rows: entries.map {
+                    [.text($0.label), .text($0.level.rawValue), .text($0.usual.rawValue)]
+                }))
     }
 
     private var jobs: ConsoleAnswer {
