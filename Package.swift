@@ -40,6 +40,8 @@ let package = Package(
             url: "https://github.com/apple/swift-configuration.git", from: "1.4.0", traits: ["CommandLineArguments"]),
         .package(url: "https://github.com/apple/swift-collections.git", from: "1.2.0"),
         .package(url: "https://github.com/apple/swift-http-types.git", from: "1.4.0"),
+        // Two small modules without Foundation.
+        .package(url: "https://github.com/apple/swift-distributed-tracing.git", from: "1.7.2"),
         // Not built without their traits.
         .package(url: "https://github.com/swift-server/swift-service-lifecycle.git", from: "2.9.0"),
         .package(url: "https://github.com/apple/swift-nio.git", from: "2.101.0"),
@@ -75,6 +77,7 @@ let package = Package(
                 "MusterLock", "CMuster", "MusterPlatform",
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "CoreMetrics", package: "swift-metrics"),
+                .product(name: "Instrumentation", package: "swift-distributed-tracing"),
             ],
             swiftSettings: swiftSettings),
 
@@ -90,6 +93,7 @@ let package = Package(
             name: "MusterExecution",
             dependencies: [
                 "MusterLock", "CMuster", "MusterPlatform", "MusterMetrics",
+                .product(name: "Instrumentation", package: "swift-distributed-tracing"),
                 .product(name: "Logging", package: "swift-log"),
             ],
             swiftSettings: swiftSettings),
@@ -128,6 +132,8 @@ let package = Package(
                 .product(name: "CoreMetrics", package: "swift-metrics"),
                 .product(name: "HTTPTypes", package: "swift-http-types"),
                 .product(name: "Configuration", package: "swift-configuration"),
+                .product(name: "Instrumentation", package: "swift-distributed-tracing"),
+                .product(name: "Tracing", package: "swift-distributed-tracing"),
             ],
             swiftSettings: swiftSettings),
 
@@ -191,7 +197,9 @@ let package = Package(
             swiftSettings: swiftSettings),
 
         // The parts of the demo that are tested without starting it.
-        .target(name: "MusterDemoSupport", swiftSettings: swiftSettings),
+        .target(
+            name: "MusterDemoSupport", dependencies: [.product(name: "Logging", package: "swift-log")],
+            swiftSettings: swiftSettings),
 
         // Tests. This one is used by several of them.
         .target(
@@ -261,6 +269,9 @@ let package = Package(
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "InMemoryLogging", package: "swift-log"),
                 .product(name: "Configuration", package: "swift-configuration"),
+                .product(name: "InMemoryTracing", package: "swift-distributed-tracing"),
+                .product(name: "Instrumentation", package: "swift-distributed-tracing"),
+                .product(name: "Tracing", package: "swift-distributed-tracing"),
             ],
             swiftSettings: swiftSettings),
         .testTarget(
@@ -323,6 +334,7 @@ let package = Package(
             name: "MusterIntegrationTests",
             dependencies: [
                 "MusterLock", "MusterCompare", "MusterPlatform", "MusterDemoSupport", "MusterTestSupport",
+                .product(name: "Logging", package: "swift-log"),
             ],
             swiftSettings: swiftSettings),
         // What is in deploy/, with the tools that read it.

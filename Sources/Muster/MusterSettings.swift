@@ -80,6 +80,10 @@ public struct MusterSettings: Sendable {
     public var liveCondition = LiveCondition.noHungWorker {
         didSet { chosen.insert("muster.live-condition") }
     }
+    /// Where the diagnostics console listens; `nil` for nowhere.
+    package var console: ConsolePlace? {
+        didSet { chosen.insert(ConsolePlace.key) }
+    }
     /// The size of each worker's metric arena in bytes. Unused pages take no memory.
     public var arenaCapacity = ArenaWriter.defaultCapacity {
         didSet { chosen.insert("muster.arena-capacity") }
@@ -150,6 +154,11 @@ public struct MusterSettings: Sendable {
             of: UnknownSetting.of(variables: variables.keys)
                 + UnknownSetting.of(arguments: CommandLine.arguments.dropFirst()))
         return settings
+    }
+
+    /// The environment, in which an empty variable counts as one that is not set.
+    static var environment: EnvironmentVariablesProvider {
+        EnvironmentVariablesProvider(environmentVariables: withoutEmpty(ProcessEnvironment.inherited.variables))
     }
 
     private static func warn(of unknown: [UnknownSetting]) {

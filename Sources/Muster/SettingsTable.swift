@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import Configuration
 import MusterEndpoint
 import MusterExecution
 import MusterPlatform
@@ -147,6 +148,17 @@ extension MusterSettings {
             fileOf: fileKey, "path of a JSON file with more settings",
             "the file with the settings that neither arguments nor environment set"),
         Setting(
+            ConsolePlace.key, \.console, .console, .nextStart,
+            "where the diagnostics console listens",
+            advice: {
+                guard case .ports = $0.console else { return nil }
+                return .note(
+                    """
+                    the console at a port admits those whose connections /proc/net/tcp shows as this user's; the path of a \
+                    Unix socket is safer
+                    """)
+            }),
+        Setting(
             "muster.log-options", \.logOptions, .boolean, .nextStart,
             "whether the settings are logged, at debug level, at the start"),
         Setting(
@@ -189,6 +201,20 @@ extension MusterSettings {
 
     private static func isLoopback(_ host: String) -> Bool {
         host == "localhost" || host == "::1" || host.hasPrefix("127.")
+    }
+
+    /// Where a setting's value comes from, in words.
+    func origin(of setting: Setting) -> String {
+        if hasChosen(setting.key) { return "program" }
+        guard loaded?[setting.key] != nil else { return "default" }
+        if Worker.isWorkerProcess { return "supervisor" }
+        // Both are what they were when the settings were loaded.
+        func has(_ provider: any ConfigProvider) -> Bool {
+            (try? SettingsReader(config: ConfigReader(provider: provider)).value(setting.key)) ?? nil != nil
+        }
+        if has(CommandLineArgumentsProvider()) { return "argument \(setting.argument)" }
+        if has(Self.environment) { return "environment \(setting.variable)" }
+        return file.map { "file \($0)" } ?? "loaded"
     }
 
     // MARK: Properties that are part of an optional one
@@ -247,6 +273,8 @@ package struct Setting: Sendable {
     let read: @Sendable (inout MusterSettings, SettingsReader) throws(SettingsError) -> Void
     /// What it may be in a JSON file.
     let kinds: Set<JSONOutline.Kind>
+    /// The value in settings, as it would be written; `nil` for none.
+    let value: @Sendable (MusterSettings) -> String?
     /// Copies the value from settings that were read again.
     let takeUp: @Sendable (inout MusterSettings, MusterSettings) -> Void
 
@@ -260,6 +288,7 @@ package struct Setting: Sendable {
         self.syntax = value.syntax
         kinds = value.kinds
         self.defaultValue = value.text(MusterSettings()[keyPath: property])
+        self.value = { value.text($0[keyPath: property]) }
         self.reload = reload
         self.text = text
         self.related = related
@@ -277,6 +306,7 @@ package struct Setting: Sendable {
         self.syntax = syntax
         self.text = text
         defaultValue = nil
+        value = { $0.file }
         kinds = [.text]
         reload = .always
         related = []
@@ -371,6 +401,23 @@ extension SettingValue where Value == String? {
                 guard let path = try reader.text(key), !path.isEmpty else { return nil }
                 return .some(path)
             }, text: { $0 })
+    }
+}
+
+extension SettingValue where Value == ConsolePlace? {
+    static var console: Self {
+        Self(
+            syntax: "`PATH` (with `{pid}` and `{slot}`), `PORT`, `PORT:PORT`, or `off`", kinds: [.text, .number],
+            read: { (reader, key) throws(SettingsError) in
+                guard let text = try reader.text(key) else { return nil }
+                guard text != "off" else { return .some(nil) }
+                do throws(ConsolePlaceError) {
+                    return try ConsolePlace(parsing: text)
+                } catch {
+                    throw SettingsError(key: key, value: text, expected: "\(error.expected), or off")
+                }
+            },
+            text: { $0.map { "\($0)" } ?? "off" })
     }
 }
 

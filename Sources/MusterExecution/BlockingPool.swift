@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import DequeModule
+import Instrumentation
 import MusterLock
 package import MusterMetrics
 import MusterPlatform
@@ -67,12 +68,20 @@ package final class BlockingPool: Sendable {
             state.entering[state.lastTicket] = false
             return state.lastTicket
         }
+        // The task's own values stay behind on its thread.
+        let context = ServiceContext.current
         return try await withTaskCancellationHandler {
             try await withUnsafeThrowingContinuation { (continuation: UnsafeContinuation<Result, any Error>) in
                 enter(
                     Item(
                         ticket: ticket, submitted: .now,
-                        work: { continuation.resume(with: Swift.Result(catching: work)) },
+                        work: {
+                            let result = Swift.Result {
+                                guard let context else { return try work() }
+                                return try ServiceContext.withValue(context, operation: work)
+                            }
+                            continuation.resume(with: result)
+                        },
                         refuse: { continuation.resume(throwing: $0) }))
             }
         } onCancel: {

@@ -28,6 +28,8 @@ public class Job: @unchecked Sendable {
     public let name: String
     /// The group it was spawned for.
     package let group: String?
+    /// When it was spawned, to some milliseconds.
+    package let spawnedAt = MonotonicInstant.coarse
 
     private let ledger: JobLedger
     /// Under the ledger's lock.
@@ -45,6 +47,9 @@ public class Job: @unchecked Sendable {
 
     /// The job whose code is running: also in its child tasks and in `Task {}`s that it started.
     @TaskLocal public static var current: Job?
+
+    /// The loop that it was placed on; `nil` where an engine of the application's own has placed it elsewhere.
+    package var loop: EventLoop? { nil }
 
     /// Where the job is in its life.
     package var state: JobState { ledger.withLock { _ in life.phase } }
@@ -155,6 +160,8 @@ public final class ResultJob<Value: Sendable>: Job, @unchecked Sendable {
         self.body = body
         super.init(name: name, group: group, owner: owner, ledger: ledger)
     }
+
+    package override var loop: EventLoop? { placement.executor as? EventLoop }
 
     /// Waits until the job is over.
     ///

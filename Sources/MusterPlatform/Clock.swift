@@ -75,6 +75,11 @@ public struct MonotonicInstant: InstantProtocol, Hashable, Comparable, Sendable 
         MonotonicInstant(nanoseconds: cmuster_monotonic_ns())
     }
 
+    /// The present instant, some milliseconds late: for what happens often and need not be exact.
+    package static var coarse: MonotonicInstant {
+        MonotonicInstant(nanoseconds: cmuster_monotonic_coarse_ns())
+    }
+
     /// An instant that is never reached.
     package static let distantFuture = MonotonicInstant(nanoseconds: .max)
 

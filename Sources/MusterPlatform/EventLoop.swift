@@ -79,6 +79,7 @@ package final class EventLoop: TaskExecutor, @unchecked Sendable {
     private let turnStart = Atomic<Int64>(0)
     private let turns = Atomic<UInt64>(0)
     private let leaveRequested = Atomic<Bool>(false)
+    private let runner = Atomic<Int32>(0)
 
     // The runner's: nothing but the thread that runs the loop touches these.
     private var timerSlack: UInt = 1
@@ -275,7 +276,11 @@ package final class EventLoop: TaskExecutor, @unchecked Sendable {
         // Timers then fire when they are due instead of up to 50 µs later.
         timerSlack = 1
         cmuster_set_timer_slack(1)
-        defer { cmuster_set_current_loop(outer) }
+        runner.store(NativeThread.currentIdentifier, ordering: .relaxed)
+        defer {
+            runner.store(0, ordering: .relaxed)
+            cmuster_set_current_loop(outer)
+        }
         while true {
             runTurn()
             if leaveRequested.load(ordering: .relaxed), takeLeave() { return }
@@ -507,6 +512,12 @@ package final class EventLoop: TaskExecutor, @unchecked Sendable {
 
     /// How many turns the loop has made.
     package var turnCount: UInt64 { turns.load(ordering: .relaxed) }
+
+    /// The kernel's number of the thread that runs the loop, and whether it sleeps; `nil` when none does.
+    package var thread: (identifier: Int32, isParked: Bool)? {
+        let identifier = runner.load(ordering: .relaxed)
+        return identifier == 0 ? nil : (identifier, shared.withLock { $0.isParked })
+    }
 
     /// For how long the present turn has kept the loop; zero while it sleeps.
     package func busyTime(at now: MonotonicInstant = .now) -> Duration {

@@ -20,14 +20,17 @@ public struct ListeningSocket: Sendable {
     ///   - setting: What the address' setting is called, for error messages.
     ///   - backlog: How many connections may wait to be accepted; the kernel's `net.core.somaxconn` limits it, too.
     ///     An inherited socket keeps what its maker has chosen.
+    ///   - mode: The permissions of a Unix socket's file; what the process' umask leaves when `nil`.
     /// - Throws: `ListenError`, which names the address, the setting and the remedy.
-    package init(_ address: ListenAddress, setting: String, backlog: Int32 = 511) throws(ListenError) {
-        try self.init(address, setting: setting, backlog: backlog, activation: .current)
+    package init(
+        _ address: ListenAddress, setting: String, backlog: Int32 = 511, mode: UInt32? = nil
+    ) throws(ListenError) {
+        try self.init(address, setting: setting, backlog: backlog, mode: mode, activation: .current)
     }
 
     /// Opens the socket, given what systemd has handed over.
     package init(
-        _ address: ListenAddress, setting: String, backlog: Int32 = 511,
+        _ address: ListenAddress, setting: String, backlog: Int32 = 511, mode: UInt32? = nil,
         activation: @autoclosure () -> SocketActivation
     ) throws(ListenError) {
         switch address {
@@ -35,7 +38,7 @@ public struct ListeningSocket: Sendable {
             descriptor = try Self.openTCP(host: host, port: port, backlog, address, setting)
             self.address = .tcp(host: host, port: Self.port(of: descriptor) ?? port)
         case .unix(let path):
-            descriptor = try Self.openUnix(path, backlog, setting)
+            descriptor = try Self.openUnix(path, backlog, mode, setting)
             self.address = address
             file = try? FileIdentity(ofFileAt: path)
         case .descriptor(let number):
@@ -143,9 +146,11 @@ public struct ListeningSocket: Sendable {
 
     // MARK: Unix sockets
 
-    private static func openUnix(_ path: String, _ backlog: Int32, _ setting: String) throws(ListenError) -> Int32 {
+    private static func openUnix(
+        _ path: String, _ backlog: Int32, _ mode: UInt32?, _ setting: String
+    ) throws(ListenError) -> Int32 {
         do {
-            return try listen(atPath: path, backlog)
+            return try listen(atPath: path, backlog, mode)
         } catch  where error.code == EADDRINUSE {
             // The file may be left over from a process that has ended: try to connect.
             var information = stat()
@@ -158,7 +163,7 @@ public struct ListeningSocket: Sendable {
             throw .cannotListen(.unix(path: path), error, setting: setting)
         }
         do {
-            return try listen(atPath: path, backlog)
+            return try listen(atPath: path, backlog, mode)
         } catch  where error.code == EADDRINUSE {
             throw .addressInUse(.unix(path: path), setting: setting)
         } catch {
@@ -166,8 +171,12 @@ public struct ListeningSocket: Sendable {
         }
     }
 
-    private static func listen(atPath path: String, _ backlog: Int32) throws(SystemError) -> Int32 {
+    private static func listen(
+        atPath path: String, _ backlog: Int32, _ mode: UInt32?
+    ) throws(SystemError) -> Int32 {
         let descriptor = try open(AF_UNIX)
+        // The file gets the socket's permissions, so that at no time anybody else can connect.
+        if let mode { _ = fchmod(descriptor, mode) }
         var failure: SystemError?
         UnixSocketAddress.with(path.utf8) { address, length in
             do throws(SystemError) {

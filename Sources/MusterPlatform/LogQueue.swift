@@ -95,7 +95,7 @@ package final class LogQueue: Sendable {
         case caller, queue, nowhere
     }
 
-    fileprivate func submit(_ event: LogEvent, to handler: any LogHandler) {
+    fileprivate func submit(_ event: LogEvent, to handler: any LogHandler, level: LabelLevel) {
         let place = state.withLock { state -> Place in
             if state.isSavingThread, state.waiting == 0, isWritable() { return .caller }
             guard state.waiting < Self.capacity else { return .nowhere }
@@ -103,35 +103,35 @@ package final class LogQueue: Sendable {
             return .queue
         }
         switch place {
-        case .caller: write(event, to: handler)
+        case .caller: write(event, to: handler, level)
         case .nowhere: drop()
         case .queue:
             loop.submit { [self] in
                 // A terminal would otherwise stop a program in its background that writes to it (stty tostop).
                 cmuster_signal_block(SIGTTOU)
                 state.withLock { $0.thread = NativeThread.currentIdentifier }
-                let isWritten = write(event, to: handler)
+                let isWritten = write(event, to: handler, level)
                 let hasRoom = state.withLock { state in
                     state.waiting -= 1
                     return state.waiting < Self.capacity / 2
                 }
-                if isWritten, hasRoom { tellDropped(to: handler) }
+                if isWritten, hasRoom { tellDropped(to: handler, level) }
             }
         }
     }
 
     /// Returns whether it was written.
     @discardableResult
-    private func write(_ event: LogEvent, to handler: any LogHandler) -> Bool {
-        let isWritten = isWritten(event, to: handler)
+    private func write(_ event: LogEvent, to handler: any LogHandler, _ level: LabelLevel) -> Bool {
+        let isWritten = isWritten(event, to: handler, level)
         if !isWritten { drop() }
         return isWritten
     }
 
-    private func isWritten(_ event: LogEvent, to handler: any LogHandler) -> Bool {
+    private func isWritten(_ event: LogEvent, to handler: any LogHandler, _ level: LabelLevel) -> Bool {
         // What others have written to the same streams does not count.
         _ = hasWriteFailed()
-        handler.log(event: event)
+        handler.write(event, level: level)
         return !hasWriteFailed()
     }
 
@@ -144,7 +144,7 @@ package final class LogQueue: Sendable {
         count?(1)
     }
 
-    private func tellDropped(to handler: any LogHandler) {
+    private func tellDropped(to handler: any LogHandler, _ level: LabelLevel) {
         let dropped = state.withLock { state in
             defer { state.dropped = 0 }
             return state.dropped
@@ -153,7 +153,7 @@ package final class LogQueue: Sendable {
         let event = LogEvent(
             level: .warning, message: "log messages dropped: nobody read the log, or it could not be written",
             metadata: ["count": "\(dropped)"], source: "Muster", file: #fileID, function: #function, line: #line)
-        if !isWritten(event, to: handler) { state.withLock { $0.dropped += dropped } }
+        if !isWritten(event, to: handler, level) { state.withLock { $0.dropped += dropped } }
     }
 }
 
@@ -174,6 +174,7 @@ private enum StandardStreams {
 private struct QueuedLogHandler: LogHandler {
     let queue: LogQueue
     var base: any LogHandler
+    let level: LabelLevel
 
     func log(event: LogEvent) {
         var event = event
@@ -181,7 +182,7 @@ private struct QueuedLogHandler: LogHandler {
         if let provided = base.metadataProvider?.get(), !provided.isEmpty {
             event.metadata = provided.merging(event.metadata ?? [:]) { _, explicit in explicit }
         }
-        queue.submit(event, to: base)
+        queue.submit(event, to: base, level: level)
     }
 
     subscript(metadataKey key: String) -> Logger.Metadata.Value? {
@@ -200,7 +201,7 @@ private struct QueuedLogHandler: LogHandler {
     }
 
     var logLevel: Logger.Level {
-        get { base.logLevel }
+        get { level.chosen ?? base.logLevel }
         set { base.logLevel = newValue }
     }
 }
@@ -211,6 +212,7 @@ extension Logger {
 
     func queued(on queue: LogQueue) -> Logger {
         guard !(handler is QueuedLogHandler) else { return self }
-        return Logger(label: label, factory: { _ in QueuedLogHandler(queue: queue, base: handler) })
+        let level = LogLevels.shared.cell(of: label, usual: handler.logLevel)
+        return Logger(label: label, factory: { _ in QueuedLogHandler(queue: queue, base: handler, level: level) })
     }
 }

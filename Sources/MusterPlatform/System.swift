@@ -86,6 +86,14 @@ package final class OwnedDescriptor: Sendable {
     }
 }
 
+extension OwnedDescriptor: Hashable {
+    package static func == (lhs: OwnedDescriptor, rhs: OwnedDescriptor) -> Bool { lhs.rawValue == rhs.rawValue }
+
+    package func hash(into hasher: inout Hasher) {
+        hasher.combine(rawValue)
+    }
+}
+
 /// A signal.
 public struct UnixSignal: RawRepresentable, Hashable, Sendable, CustomStringConvertible {
     /// The signal's number.

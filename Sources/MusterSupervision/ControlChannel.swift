@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import CMuster
 import Glibc
 package import MusterPlatform
 
@@ -8,6 +9,8 @@ package final class ControlChannel: Sendable {
     /// What a look into the channel found.
     package enum Reception: Hashable, Sendable {
         case message(ControlMessage)
+        /// A console's request, and the connection to answer over.
+        case request(String, OwnedDescriptor)
         /// A packet that is no message; it has been taken out.
         case malformed(ControlMessageError)
         /// There is no packet at present.
@@ -43,10 +46,11 @@ package final class ControlChannel: Sendable {
     ///
     /// - Returns: `false` when the other end is closed or does not read.
     @discardableResult
-    package func send(_ message: ControlMessage) -> Bool {
+    package func send(_ message: ControlMessage, with connection: OwnedDescriptor? = nil) -> Bool {
         let packet = message.encoded
         while true {
-            let count = Glibc.send(descriptor.rawValue, packet, packet.count, Int32(MSG_NOSIGNAL))
+            let count = cmuster_send_with_descriptor(
+                descriptor.rawValue, packet, packet.count, connection?.rawValue ?? -1)
             if count >= 0 { return true }
             guard errno == EINTR else { return false }
         }
@@ -57,8 +61,11 @@ package final class ControlChannel: Sendable {
         var retries = 8
         return withUnsafeTemporaryAllocation(of: UInt8.self, capacity: ControlMessage.largestSize) { buffer in
             while true {
-                let count = recv(descriptor.rawValue, buffer.baseAddress, buffer.count, Int32(MSG_TRUNC))
-                if count > 0 { return Self.decode(buffer, count: count) }
+                var number: Int32 = -1
+                let count = cmuster_receive_with_descriptor(
+                    descriptor.rawValue, buffer.baseAddress, buffer.count, &number)
+                let connection = number >= 0 ? OwnedDescriptor(number) : nil
+                if count > 0 { return Self.decode(buffer, count: count, connection) }
                 // An empty packet looks like the end; the end can be told by nobody being there.
                 if count == 0 { return isHungUp ? .closed : .malformed(.empty) }
                 switch errno {
@@ -81,10 +88,14 @@ package final class ControlChannel: Sendable {
         }
     }
 
-    private static func decode(_ buffer: UnsafeMutableBufferPointer<UInt8>, count: Int) -> Reception {
+    private static func decode(
+        _ buffer: UnsafeMutableBufferPointer<UInt8>, count: Int, _ connection: OwnedDescriptor?
+    ) -> Reception {
         guard count <= buffer.count else { return .malformed(.tooLong(bytes: count)) }
         do {
-            return .message(try ControlMessage(decoding: UnsafeBufferPointer(rebasing: buffer[..<count])))
+            let message = try ControlMessage(decoding: UnsafeBufferPointer(rebasing: buffer[..<count]))
+            if case .consoleRequest(let request) = message, let connection { return .request(request, connection) }
+            return .message(message)
         } catch {
             return .malformed(error)
         }
@@ -99,8 +110,8 @@ package final class ControlChannel: Sendable {
 /// What a supervisor and a worker tell each other. One packet holds one message.
 ///
 /// A packet is the message's kind as one byte, followed by what the kind needs: `takeOver` the slot as 4 bytes, `stop` the
-/// instant, if any, as 8, both little-endian; `startFailed` and `recycle` the reason, and `reset` the settings, in UTF-8; `hasReset` a
-/// byte, 1 for success.
+/// instant, if any, as 8, both little-endian; `startFailed` and `recycle` the reason, `reset` the settings, and `logLevels`
+/// the rules, in UTF-8; `hasReset` a byte, 1 for success; `consoleRequest` its line, with a descriptor beside it.
 package enum ControlMessage: Hashable, Sendable {
     /// To a spare: become the worker of a slot.
     case takeOver(slot: Int)
@@ -108,6 +119,10 @@ package enum ControlMessage: Hashable, Sendable {
     case reset(WorkerSettings?)
     /// To a worker: it is about to get SIGTERM, and will be killed at this instant; `nil` for never.
     case stop(until: MonotonicInstant?)
+    /// To a worker: a console's request, which comes with the connection to answer over.
+    case consoleRequest(String)
+    /// To a worker or a spare: these log levels, in the form of `LogLevels`, in place of those before.
+    case logLevels(String)
     /// From a spare: started, and waiting to take over.
     case parked
     /// From a worker: its service runs.
@@ -131,7 +146,7 @@ package enum ControlMessage: Hashable, Sendable {
     private enum Kind: UInt8 {
         case takeOver = 1
         case reset, parked, ready, startFailed, active, hasReset, crashing, stop
-        case recycle
+        case recycle, logLevels, consoleRequest
     }
 
     /// The packet of ``crashing``, for a signal handler.
@@ -149,6 +164,8 @@ package enum ControlMessage: Hashable, Sendable {
         case .recycle(let reason): return [Kind.recycle.rawValue] + reason.utf8Prefix(Self.longestReason)
         case .reset(let settings):
             return [Kind.reset.rawValue] + (settings.map { Array($0.encoded.utf8) } ?? [])
+        case .logLevels(let rules): return [Kind.logLevels.rawValue] + rules.utf8Prefix(Self.largestSize - 1)
+        case .consoleRequest(let line): return [Kind.consoleRequest.rawValue] + Array(line.utf8)
         case .hasReset(let succeeded): return [Kind.hasReset.rawValue, succeeded ? 1 : 0]
         case .parked: return [Kind.parked.rawValue]
         case .ready: return [Kind.ready.rawValue]
@@ -179,6 +196,9 @@ package enum ControlMessage: Hashable, Sendable {
         case .recycle:
             self = .recycle(reason: String(decoding: rest, as: UTF8.self))
             return
+        case .consoleRequest:
+            self = .consoleRequest(String(decoding: rest, as: UTF8.self))
+            return
         case .takeOver:
             guard rest.count == 4 else { throw .wrongLength(kind: first, bytes: packet.count) }
             let number: UInt32 = Self.number(rest)
@@ -197,6 +217,9 @@ package enum ControlMessage: Hashable, Sendable {
                 throw .unreadableSettings
             }
             self = .reset(settings)
+            return
+        case .logLevels:
+            self = .logLevels(String(decoding: rest, as: UTF8.self))
             return
         case .hasReset:
             guard let success = rest.first, rest.count == 1, success <= 1 else {

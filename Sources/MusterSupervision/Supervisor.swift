@@ -115,6 +115,17 @@ package final class Supervisor: @unchecked Sendable {
         for child in children.values { inspect(child) }
     }
 
+    /// Sends a worker a console's request, with the connection over which it answers. On the supervisor's thread.
+    package func send(_ request: String, answeredOver connection: OwnedDescriptor, to incarnation: Int) {
+        children[incarnation]?.channel.send(.consoleRequest(request), with: connection)
+    }
+
+    /// Tells all workers which log levels an operator has chosen. On the supervisor's thread.
+    package func sendLogLevels() {
+        let rules = LogLevels.shared.encoded
+        for child in children.values { child.channel.send(.logLevels(rules)) }
+    }
+
     private func perform(_ action: SupervisorAction) {
         switch action {
         case .spawn(let incarnation, let target): spawn(incarnation, target)
@@ -321,6 +332,7 @@ extension Supervisor {
             count += 1
             switch child.channel.receive() {
             case .message(let message): handle(message, from: child)
+            case .request: continue
             case .nothing: return
             case .closed: return channelClosed(child)
             case .malformed(let problem):
@@ -363,7 +375,7 @@ extension Supervisor {
         case .crashing: crashed(child)
         case .active: inspect(child, settling: true)
         case .recycle(let reason): handle(.recycle(child.incarnation, .requested(reason)))
-        case .takeOver, .reset, .stop: break
+        case .takeOver, .reset, .stop, .logLevels, .consoleRequest: break
         }
     }
 
@@ -658,6 +670,8 @@ extension Supervisor {
             throw error
         }
         expectWord(of: child)
+        let rules = LogLevels.shared.encoded
+        if !rules.isEmpty { child.channel.send(.logLevels(rules)) }
         if case .slot(let worker) = target { showArena(of: child, in: worker) }
         return true
     }

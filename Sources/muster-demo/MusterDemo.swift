@@ -25,9 +25,15 @@ struct MusterDemo: ParsableCommand {
 
             The backend is taken from the environment: MUSTER_BACKEND=cooperative (the default) or threading. With any \
             other value the program does not start. All settings of Muster's that no option here names are taken from \
-            the environment, too, for example MUSTER_SHUTDOWN_DELAY=5s.
+            the environment, too, for example MUSTER_SHUTDOWN_DELAY=5s. With MUSTER_CONSOLE=PATH there is a console, whose \
+            client the program itself is: muster-demo ctl help.
             """,
         version: "muster-demo \(MusterVersion.current)")
+
+    static func main() {
+        DiagnosticsConsole.runClient()?.exit()
+        main(nil)
+    }
 
     @Option(
         help: ArgumentHelp(
@@ -123,6 +129,9 @@ struct MusterDemo: ParsableCommand {
     @Option(help: ArgumentHelp("The least severe log level shown: trace to critical.", valueName: "level"))
     var logLevel: Logger.Level = .info
 
+    @Option(help: ArgumentHelp("How log lines are written: text or json.", valueName: "format"))
+    var logFormat: LogFormat = .text
+
     func validate() throws {
         guard (1...10_000).contains(loops) else {
             throw ValidationError("'--loops' must be from 1 to 10000, not \(loops).")
@@ -157,11 +166,15 @@ struct MusterDemo: ParsableCommand {
     }
 
     func run() throws {
-        let level = logLevel
+        let (level, format) = (logLevel, logFormat)
         LoggingSystem.bootstrap { label in
-            var handler = StreamLogHandler.standardError(label: label)
+            var handler: any LogHandler =
+                switch format {
+                case .text: StreamLogHandler.standardError(label: label)
+                case .json: JSONLogHandler(label: label)
+                }
             handler.logLevel = level
-            return handler
+            return MusterLogHandler(handler, label: label)
         }
         let backend = try BackendOption.ofEnvironment()
         let plan = CanaryPlan(percent: canaryPercent)

@@ -87,6 +87,12 @@ struct SizeOption: ExpressibleByArgument, ExpressibleByStringLiteral {
     var defaultValueDescription: String { text }
 }
 
+/// How log lines are written.
+enum LogFormat: String, ExpressibleByArgument, CaseIterable {
+    case text
+    case json
+}
+
 extension Logger.Level: @retroactive ExpressibleByArgument {}
 
 extension RestartMethod: ExpressibleByArgument {}

@@ -43,6 +43,7 @@ struct ConfigurationPageTests {
         "muster.ready-condition": "every-worker",
         "muster.live-condition": "supervisor",
         "muster.arena-capacity": "8192",
+        "muster.console": "/run/console.sock",
         "muster.log-options": "false",
         "muster.settings-watch": "true",
     ]

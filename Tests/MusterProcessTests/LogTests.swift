@@ -27,6 +27,26 @@ struct LogTests {
         }
     }
 
+    @Test("Lines of the application say which worker they are of, at the level that was chosen while it ran")
+    func levels() async throws {
+        let arguments = ["--workers=1", "--quiet", "--log-level=app=debug"]
+        try await TestProgram.run(arguments) { program in
+            try await program.ready()
+            func logged(_ text: String) async throws -> String {
+                try await eventually("a line with \(text)") {
+                    try await program.command("log \(text)")
+                    return program.log(text).first
+                }
+            }
+            let first = try await logged("first")
+            for word in [" debug ", "app", "worker=0", "worker_group=test", "own=1"] { #expect(first.contains(word)) }
+            // The next one is told, too.
+            kill(try await program.started(1)[0].pid, SIGKILL)
+            try await program.said("started", 2)
+            #expect(try await logged("second").contains("worker=0"))
+        }
+    }
+
     @Test("stops neither supervision nor answers nor the end", arguments: backends)
     func fullPipe(backend: String) async throws {
         let (folder, environment) = try temporaryLog()

@@ -27,6 +27,14 @@ struct PortedServiceTests {
         }
     }
 
+    @Test("one that calls launch is a client of its own console, and does not start then")
+    func client() async throws {
+        let program = try Program(
+            Self.binary("muster-ported-service"), ["ctl", "--muster-console=/nowhere/console", "workers"])
+        #expect(try await program.status() == 2)
+        #expect(program.errors.hasPrefix("muster-ported-service ctl: no console at /nowhere/console"))
+    }
+
     @Test(
         "the one that was ported by the migration page delivers, polls, takes up its settings in place, and ends, in three workers and in one process",
         arguments: backends, [3, 1])

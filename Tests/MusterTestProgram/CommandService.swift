@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Glibc
+import Logging
 import Muster
 import MusterLock
 import Synchronization
@@ -16,6 +17,7 @@ final class CommandService: ServiceBase {
     private let reporter = HealthReporter()
     private let checks = Locked<HealthRegistry?>(nil)
     private let resets = Atomic<Int>(0)
+    private static let logger = Logger(label: "app")
 
     init(name: String, socket: ListeningSocket, options: ProgramOptions) {
         self.name = name
@@ -216,6 +218,9 @@ final class CommandService: ServiceBase {
             return who
         case "chatter":
             chatter()
+        case "log":
+            Self.logger.debug("\(words.dropFirst().joined(separator: " "))", metadata: ["own": "1"])
+            return who
         case "close":
             close(Int32(argument))
             return who

@@ -10,13 +10,14 @@ import Muster
 struct MusterTestProgram {
     static func main() {
         let options = ProgramOptions()
+        DiagnosticsConsole.runClient()?.exit()
         if options.tellsRole { return say(Worker.isWorkerProcess ? "worker" : "no worker") }
         if options.crashesEarly, Worker.isWorkerProcess { abort() }
         if options.endsWithInput, !Worker.isWorkerProcess { endWithInput() }
         LoggingSystem.bootstrap { label in
             var handler = StreamLogHandler.standardError(label: label)
             handler.logLevel = options.isQuiet ? .critical : .debug
-            return handler
+            return MusterLogHandler(handler, label: label)
         }
         Backend.registerDefaultHook {
             if let slot = options.canarySlot, Worker.current?.slot == slot { return .threading }
@@ -53,7 +54,10 @@ struct MusterTestProgram {
             service.register(checks: launcher.health)
             try launcher.launchService(service, workers: options.workers, options: options.workerOptions)
         }
-        launcher.whenReady { say("launcher ready \(launcher.monitoring.url ?? "-") \(socket.address)") }
+        launcher.whenReady {
+            if let (label, level) = options.logLevel { try? LogLevels.shared.set(level, for: label) }
+            say("launcher ready \(launcher.monitoring.url ?? "-") \(socket.address)")
+        }
         // In a worker it would restart the services of that one.
         if options.restartsEarly, !Worker.isWorkerProcess { launcher.restart() }
         if options.isAsynchronous { return runAsynchronously(launcher) }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Glibc
+import Logging
 import Muster
 
 /// What the tests ask of the program, besides the settings: arguments of the form `--name=value`.
@@ -68,6 +69,11 @@ struct ProgramOptions: Sendable {
     var handlesUserSignal: Bool { values["--user-signal"] != nil }
     var failsToReset: Bool { value("reset") == "fail" }
     var isQuiet: Bool { values["--quiet"] != nil }
+    /// A log level that the supervisor sets once it is ready: `--log-level=LABEL=LEVEL`.
+    var logLevel: (label: String, level: Logger.Level)? {
+        let parts = (value("log-level") ?? "").split(separator: "=").map(String.init)
+        return parts.last.flatMap(Logger.Level.init(rawValue:)).map { (parts[0], $0) }
+    }
     var hasCheck: Bool { values["--check"] != nil }
     /// Whether the service has a check of the level live that reports once only.
     var hasLiveCheck: Bool { values["--live-check"] != nil }

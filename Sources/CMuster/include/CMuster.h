@@ -10,6 +10,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/epoll.h>
+#include <sys/types.h>
 #include <time.h>
 
 // The event loop that the calling thread runs, unretained; NULL on every other thread.
@@ -20,6 +21,13 @@ void cmuster_set_current_loop(void *loop);
 static inline int64_t cmuster_monotonic_ns(void) {
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
+    return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+}
+
+// CLOCK_MONOTONIC at the latest tick: without reading a hardware clock, some milliseconds late.
+static inline int64_t cmuster_monotonic_coarse_ns(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC_COARSE, &t);
     return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
 }
 
@@ -194,6 +202,13 @@ struct cmuster_futex cmuster_futex_of(const void *word, uint32_t value, bool is_
 int cmuster_futex_wait_any(const struct cmuster_futex *futexes, int count);
 // Wakes who waits for a word of this process.
 void cmuster_futex_wake(const void *word);
+
+// Who has connected a Unix socket, in the namespaces of this process. Returns 0 or an errno value.
+int cmuster_peer_credentials(int socket, int *pid, uint32_t *uid);
+// Sends a packet without waiting, with a descriptor unless that is negative; receives one, truncated to the capacity but
+// counted in full, with a close-on-exec descriptor or -1. Return as sendmsg(2) and recvmsg(2) do.
+ssize_t cmuster_send_with_descriptor(int socket, const void *bytes, size_t count, int descriptor);
+ssize_t cmuster_receive_with_descriptor(int socket, void *bytes, size_t capacity, int *descriptor);
 
 // The memory of the program's name as the kernel shows it, with its length without the NUL; NULL where unknown.
 char *cmuster_title_memory(unsigned long *length);

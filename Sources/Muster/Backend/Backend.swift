@@ -20,6 +20,8 @@ public final class Backend: Sendable {
     package let logger: Logger
     /// Its looping calls that run now.
     package let loops = LoopMonitor()
+    /// Whether what runs on it is traced.
+    let tracing: BackendTracing
     /// Its components by name.
     public let components: ComponentRegistry
 
@@ -36,6 +38,7 @@ public final class Backend: Sendable {
         type = context.type
         self.engine = engine
         metrics = context.metrics
+        tracing = BackendTracing(metrics: context.metrics)
         logger = context.logger
         self.components = components ?? .standard(backend: context.type)
         if let components { ComponentRegistry.record(components) }

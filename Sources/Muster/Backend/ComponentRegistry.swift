@@ -84,7 +84,7 @@ extension ComponentRegistry {
         FixedIntervalLoopingCall.self, FixedIntervalWithTimeoutLoopingCall.self, DynamicLoopingCall.self,
         BackOffLoopingCall.self, RetryDecorator.self, LoopingCallDone.self, LoopingCallTimeOut.self,
         ThreadGroupService.self, Services.self, Launcher.self, ServiceLauncher.self, ProcessLauncher.self,
-        SignalHandler.self, HTTPServer.self,
+        SignalHandler.self, HTTPServer.self, DiagnosticsConsole.self,
     ]
 
     /// What a service author writes instead of the upstream components that are not types of their own here.
@@ -94,6 +94,7 @@ extension ComponentRegistry {
         "SignalExit": "use ExitStatus, which wait() returns",
         "Singleton": "not needed: there may be several launchers and signal handlers",
         "LoopingCallBase": "use its subclasses, or LoopingCall as the type of any",
+        "eventlet_backdoor": "use DiagnosticsConsole, by the setting muster.console",
         "launch": "call the function launch(_:workers:restartMethod:settings:)",
         "_is_daemon": "not needed: launchers tell themselves whether SIGHUP reloads or ends",
         "_is_sighup_and_daemon": "not needed: launchers tell themselves whether SIGHUP reloads or ends",
@@ -179,6 +180,11 @@ extension ComponentKey where Component == SignalHandler {
 extension ComponentKey where Component == HTTPServer {
     /// Answers HTTP requests (upstream: `wsgi.Server`).
     public static var httpServer: Self { Self(Component.self) }
+}
+
+extension ComponentKey where Component == DiagnosticsConsole {
+    /// Shows and controls a running program (upstream: `eventlet_backdoor`).
+    public static var diagnosticsConsole: Self { Self(Component.self) }
 }
 
 /// Names a component together with its type, so that a look-up needs no cast.

@@ -26,6 +26,7 @@ final class HTTPServerRun: HTTPHandler, @unchecked Sendable {
     var loop: EventLoop { transport.loop }
 
     private let transport: HTTPTransport
+    private let tracing: RequestTracing
     private struct Calls {
         var isOver = false
         var next = 0
@@ -51,6 +52,7 @@ final class HTTPServerRun: HTTPHandler, @unchecked Sendable {
         self.router = router
         self.accessLevel = accessLevel
         engine = backend.engine
+        tracing = RequestTracing(backend.tracing)
         var logger = backend.logger
         logger[metadataKey: "server"] = "\(name)"
         self.logger = logger
@@ -184,7 +186,14 @@ final class HTTPServerRun: HTTPHandler, @unchecked Sendable {
         if let length = request.contentLength, length > UInt64(max(0, limits.bodySize)) {
             return reply(request, exchange, .tooLarge(limits))
         }
-        switch router.match(exchange.method, HTTPServer.Request.path(of: origin)) {
+        let match = router.match(exchange.method, HTTPServer.Request.path(of: origin))
+        if tracing.isOn {
+            let route: HTTPRouter.Route? = if case .found(let route, _) = match { route } else { nil }
+            exchange.span = tracing.begin(
+                Self.head(of: request, origin, isSecure: transport.isSecure), route: route?.pattern,
+                isSecure: transport.isSecure)
+        }
+        switch match {
         case .missing: return reply(request, exchange, HTTPServer.Failure(.notFound))
         case .wrongMethod(let allowed):
             return reply(
@@ -288,9 +297,12 @@ final class HTTPServerRun: HTTPHandler, @unchecked Sendable {
             metrics.active.set(Double(activeCount))
         }
         let duration = exchange.began.duration(to: .now)
-        metrics.answered(
-            method: exchange.method, route: exchange.route, status: status ?? 0, received: exchange.receivedBytes,
-            sent: exchange.sentBytes, took: duration)
+        RuntimeSpan.within(exchange.span) {
+            metrics.answered(
+                method: exchange.method, route: exchange.route, status: status ?? 0, received: exchange.receivedBytes,
+                sent: exchange.sentBytes, took: duration)
+        }
+        exchange.span?.end(status: status)
         guard let accessLevel else { return }
         logger.log(
             level: accessLevel, "request",
@@ -326,6 +338,8 @@ final class HTTPServerExchange: HTTPExchangeDelegate, @unchecked Sendable {
     private(set) var path = ""
     private(set) var receivedBytes = 0
     private(set) var sentBytes = 0
+    /// Where requests are traced; set before the handler's job begins.
+    var span: RuntimeSpan?
 
     private let run: HTTPServerRun
     private var exchange: HTTPExchange?
@@ -370,6 +384,10 @@ final class HTTPServerExchange: HTTPExchangeDelegate, @unchecked Sendable {
 
     /// The job's body.
     @Sendable private func handle() async {
+        if span == nil { await answer() } else { await RuntimeSpan.within(span) { await answer() } }
+    }
+
+    private nonisolated(nonsending) func answer() async {
         guard let request = request.take(), let route else { return }
         let isHead = request.head.method == .head
         let response: HTTPServer.Response

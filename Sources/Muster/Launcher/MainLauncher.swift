@@ -36,7 +36,7 @@ extension MainLauncher {
 }
 
 /// Launches a service with settings from arguments and environment: in this process for one worker, in supervised worker
-/// processes for more.
+/// processes for more. With `ctl` as its first argument, the program is a client of its own console instead.
 ///
 /// ```swift
 /// @main
@@ -59,6 +59,7 @@ public func launch(
     settings: MusterSettings? = nil
 ) throws -> any MainLauncher {
     guard workers >= 1 else { throw LaunchError.tooFewWorkers(workers) }
+    DiagnosticsConsole.runClient()?.exit()
     let settings = try settings ?? .load()
     if workers == 1, !Worker.isWorkerProcess {
         let launcher = try ServiceLauncher(name: service.name, settings: settings, restartMethod: restartMethod)

@@ -4,6 +4,7 @@ package import Logging
 import MusterEndpoint
 import MusterExecution
 public import MusterHealth
+import MusterLock
 package import MusterMetrics
 import MusterPlatform
 
@@ -15,6 +16,8 @@ public final class Monitoring: Sendable {
 
     private let endpoint: Endpoint?
     private let singleProcess: SingleProcessStatus?
+    private let runningConsole = Locked<DiagnosticsConsole?>(nil)
+    private let makeConsole = Locked<(@Sendable () throws -> DiagnosticsConsole?)?>(nil)
 
     init(health: HealthRegistry, exposition: Exposition, endpoint: Endpoint?) {
         self.health = health
@@ -117,14 +120,25 @@ public final class Monitoring: Sendable {
 
     /// Starts to serve.
     ///
-    /// - Throws: `EndpointError`, which names the address, the setting and the remedy.
+    /// - Throws: `EndpointError` or `ListenError`, which name the address, the setting and the remedy.
     package func start() throws {
         try endpoint?.start()
+        let console = try makeConsole.withLock { $0 }?()
+        runningConsole.withLock { $0 = console }
     }
 
     /// Stops serving; returns when the port is free.
     package func stop() {
         endpoint?.stop()
+        runningConsole.withLock { $0.take() }?.stop()
+    }
+
+    /// The diagnostics console; `nil` while there is none.
+    public var console: DiagnosticsConsole? { runningConsole.withLock { $0 } }
+
+    /// Sets how the console is started.
+    func startConsole(by make: @escaping @Sendable () throws -> DiagnosticsConsole?) {
+        makeConsole.withLock { $0 = make }
     }
 
     /// The address served at, with its real port; `nil` while nothing is served.

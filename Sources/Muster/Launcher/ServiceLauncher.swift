@@ -71,6 +71,15 @@ public final class ServiceLauncher: MainLauncher, BackendComponent {
         }
         life = ServiceRunner.Life(logger: { logger })
         runner = try ServiceRunner(life, backend: backend, settings: settings, dependencies: dependencies)
+        monitoring.startConsole { [weak runner, weak life, weak monitoring] in
+            guard let monitoring else { return nil }
+            return try DiagnosticsConsole.start(
+                settings.console, of: Worker(group: name, slot: 0), backend: backend, health: monitoring.health,
+                exposition: monitoring.exposition, logger: logger,
+                settings: { [weak runner] in runner?.settings ?? settings },
+                state: { [weak runner] in runner?.workerState ?? .finished },
+                reload: { [weak life] in life?.submit(.hangUp) }, stop: { [weak life] in life?.submit(.end(.success)) })
+        }
         monitoring.show { [weak runner] in runner?.workerState ?? .finished }
         try monitoring.health.register(
             .probe("services", .ready, .startup) { [weak runner] in

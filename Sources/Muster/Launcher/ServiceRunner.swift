@@ -84,7 +84,7 @@ final class ServiceRunner: Sendable {
     }
 
     private var logger: Logger { life.logger }
-    private var settings: MusterSettings { currentSettings.withLock { $0 } }
+    var settings: MusterSettings { currentSettings.withLock { $0 } }
 
     // MARK: Called from outside
 
@@ -174,6 +174,8 @@ final class ServiceRunner: Sendable {
         watchStart()
         transition("start") { [self] in
             try await services.start(stopsAfterFailure: false)
+            // One of them may have set up tracing.
+            backend.tracing.refresh()
             life.submit(.started)
         }
     }

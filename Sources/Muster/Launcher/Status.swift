@@ -168,6 +168,7 @@ enum StatusFamilies {
 /// How a program is doing that runs everything in one process: the process is the worker 0.
 final class SingleProcessStatus: StatusSource {
     private let name: String
+    private let slot: Int
     private let backend: Backend
     private let reader: ArenaReader
     private let sampler: ProcessSampler
@@ -175,8 +176,11 @@ final class SingleProcessStatus: StatusSource {
     /// What the launcher's services are doing; they run where nothing else is known.
     private let state = Locked<(@Sendable () -> WorkerState)?>(nil)
 
-    init(name: String, backend: Backend, reader: ArenaReader, sampler: ProcessSampler, liveness: Duration) {
+    init(
+        name: String, slot: Int = 0, backend: Backend, reader: ArenaReader, sampler: ProcessSampler, liveness: Duration
+    ) {
         self.name = name
+        self.slot = slot
         self.backend = backend
         self.reader = reader
         self.sampler = sampler
@@ -193,7 +197,7 @@ final class SingleProcessStatus: StatusSource {
         var status = StatusReport(
             at: now, name: name, mode: .process, version: MusterVersion.status, process: process)
         let state = self.state.withLock { $0 }?() ?? .ready
-        var worker = WorkerStatus(group: name, slot: 0, state: isHung ? .hung : state)
+        var worker = WorkerStatus(group: name, slot: slot, state: isHung ? .hung : state)
         worker.process = process
         let behind = max(backend.engine.stalledTime, .zero)
         worker.heartbeatAgeSeconds = behind.inSeconds

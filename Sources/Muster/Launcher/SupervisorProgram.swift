@@ -90,9 +90,16 @@ final class SupervisorProgram: LaunchedProgram {
             checks.expect(health)
             SignalCenter.shared.deliver(on: loop)
             try subscribe(supervisor)
+            monitoring.startConsole { [unowned self] in
+                try DiagnosticsConsole.start(settings.console, in: consoleDependencies, logger: logger)
+            }
             try monitoring.start()
             supervisor.handle(.begin)
             life.open { event in loop.submit { supervisor.handle(event) } }
+            LogLevels.shared.whenChanged { [weak supervisor] in
+                guard let supervisor else { return }
+                loop.submit { supervisor.sendLogLevels() }
+            }
             manager.watch(supervisor)
             let watch = SettingsWatch.begin(
                 settings, on: loop, logger: logger,
@@ -176,6 +183,44 @@ final class SupervisorProgram: LaunchedProgram {
         supervisor.take(settings.loaded.map { WorkerSettings($0) }, livenessLimit: settings.livenessLimit)
         supervisor.handle(.reconfigure(launched.all.map { $0.group(settings) }))
         logger.info("settings reloaded")
+    }
+
+    // MARK: The console
+
+    private var consoleDependencies: ConsoleHost.Dependencies {
+        let (published, launched, life) = (published, launched, life)
+        return ConsoleHost.Dependencies(
+            status: SupervisorStatus(of: published, launched: launched), health: monitoring.health,
+            exposition: monitoring.exposition,
+            settings: { [weak self] in self?.settings.withLock { $0 } ?? MusterSettings() },
+            readers: {
+                guard let report = published.report else { return [] }
+                return report.snapshot.groups.flatMap { group in
+                    group.slots.compactMap { slot in
+                        guard slot.state != .empty, let kept = report.slots[slot.worker] else { return nil }
+                        return ConsoleHost.Reader(
+                            group: group.configuration.name, slot: slot.worker.slot, series: kept.source)
+                    }
+                }
+            },
+            reload: { [weak self] in self?.restart() },
+            stop: { life.submit(.end(status: ExitStatus.success.rawValue)) },
+            scale: { name, workers in
+                guard let group = launched.index(of: name) else { return .noWorker(name) }
+                life.submit(.scale(group: group, to: workers))
+                return ConsoleAnswer(.ok, "scaling \(name) to \(PlainText.count(workers, "worker"))")
+            },
+            replace: { name in
+                for group in published.report?.snapshot.groups ?? [] {
+                    for slot in group.slots where "\(group.configuration.name)/\(slot.worker.slot)" == name {
+                        guard slot.worker.slot < group.workers else { continue }
+                        life.submit(.replace(slot.worker))
+                        return ConsoleAnswer(.ok, "replacing \(name)")
+                    }
+                }
+                return .noWorker(name)
+            },
+            relay: ConsoleRelay(published), name: "supervisor", worker: ConsoleWorker { nil })
     }
 
     private func report(_ supervisor: Supervisor) {

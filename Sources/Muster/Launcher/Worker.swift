@@ -65,7 +65,16 @@ public struct Worker: Hashable, Sendable, CustomStringConvertible {
     /// A warm spare has got a slot.
     static func assign(_ worker: Worker) {
         assigned.withLock { $0 = worker }
+        LogIdentity.set(worker: "\(worker.slot)", group: worker.group)
     }
+
+    /// Lets log lines say which worker this process is, if it is one.
+    static func identifyLogs() { identity }
+
+    private static let identity: Void = {
+        guard case .worker(let marker) = WorkerMarker.current else { return }
+        LogIdentity.set(worker: marker.slot.map(String.init) ?? "spare", group: marker.name)
+    }()
 
     /// The group and the slot, for example `mailer/2`.
     public var description: String { "\(group)/\(slot)" }

@@ -29,6 +29,8 @@ final class WorkerProgram: LaunchedProgram {
     private let toldDeadline = Locked<MonotonicInstant??>(.none)
     private let stopListening = Locked<(@Sendable () -> Void)?>(nil)
     private let backend: Locked<Backend?>
+    /// The console of this process alone, if there is one.
+    private let console = Locked<DiagnosticsConsole?>(nil)
 
     init(
         marker: WorkerMarker, settings: MusterSettings, launched: LaunchedServices, sockets: SocketTable,
@@ -42,19 +44,12 @@ final class WorkerProgram: LaunchedProgram {
         chosenBackend = backend
         let current = Locked(backend)
         self.backend = current
-        var logger = logger
-        logger[metadataKey: "worker"] = "\(marker.name)/\(marker.slot.map { "\($0)" } ?? "spare")"
+        Worker.identifyLogs()
         let channel = ControlChannel(descriptor: OwnedDescriptor(marker.control))
         self.channel = channel
         Worker.connect(channel)
         life = ServiceRunner.Life(
-            logger: { [logger] in
-                // A warm spare gets its slot late.
-                guard let worker = Worker.current else { return logger }
-                var logger = logger
-                logger[metadataKey: "worker"] = "\(worker)"
-                return logger
-            }, failed: { channel.send(.startFailed(reason: "\($0)")) })
+            logger: { logger }, failed: { channel.send(.startFailed(reason: "\($0)")) })
         let life = life
         do {
             let vitalSigns = try VitalSignsWriter(descriptor: marker.vitalSigns) { channel.send(.active) }
@@ -172,7 +167,10 @@ final class WorkerProgram: LaunchedProgram {
         var dependencies = ServiceRunner.Dependencies(exitNow: { cmuster_exit_now($0.rawValue) })
         dependencies.sockets = sockets
         // Or the loop would get another thread for it.
-        dependencies.finished = { [stopListening] in stopListening.withLock { $0.take() }?() }
+        dependencies.finished = { [stopListening, console] in
+            stopListening.withLock { $0.take() }?()
+            console.withLock { $0.take() }?.stop()
+        }
         // The message comes before the signal, but may be read after it.
         dependencies.toldDeadline = { [self] in
             _ = receiveMessages()
@@ -195,7 +193,8 @@ final class WorkerProgram: LaunchedProgram {
         while true {
             switch channel.receiveBlocking() {
             case .message(.takeOver(let slot)): return slot
-            case .message, .malformed, .nothing: continue
+            case .message(.logLevels(let rules)): LogLevels.shared.take(rules)
+            case .message, .request, .malformed, .nothing: continue
             case .closed:
                 logger.notice("supervisor is gone; exiting")
                 ExitStatus.failure.exit()
@@ -218,6 +217,26 @@ final class WorkerProgram: LaunchedProgram {
             return true
         }
         stopListening.withLock { $0 = stop }
+        if settings.console?.isForEachWorker == true { startConsole() }
+    }
+
+    private var consoleWorker: ConsoleWorker {
+        ConsoleWorker { [backend] in backend.withLock { $0 } }
+    }
+
+    /// A worker without its console does its work all the same.
+    private func startConsole() {
+        do {
+            guard let worker = Worker.current, let backend = backend.withLock({ $0 }) else { return }
+            let console = try DiagnosticsConsole.start(
+                settings.console, of: worker, backend: backend, health: health, logger: logger,
+                settings: { [runner, settings] in runner.withLock { $0 }?.settings ?? settings },
+                state: { [runner] in runner.withLock { $0 }?.workerState ?? .finished },
+                reload: { [life] in life.submit(.hangUp) }, stop: { [life] in life.submit(.end(.success)) })
+            self.console.withLock { $0 = console }
+        } catch {
+            logger.error("diagnostics console unavailable", metadata: ["error": "\(error)"])
+        }
     }
 
     /// - Parameter receive: Called when there are messages; returns whether the supervisor is gone.
@@ -244,7 +263,9 @@ final class WorkerProgram: LaunchedProgram {
             case .message(.reset(let settings)):
                 if let settings { InheritedSettings.take(settings) }
                 runner.withLock { $0 }?.reset { [channel] in channel.send(.hasReset(succeeded: $0)) }
+            case .message(.logLevels(let rules)): LogLevels.shared.take(rules)
             case .message(.stop(let deadline)): toldDeadline.withLock { $0 = .some(deadline) }
+            case .request(let line, let connection): consoleWorker.answer(line, over: connection)
             case .message, .malformed: continue
             case .nothing: return false
             case .closed: return true

@@ -81,6 +81,7 @@ public class LoopingCall: @unchecked Sendable {
         _ function: @escaping @Sendable () async throws -> Plan.Output
     ) throws {
         let backend = try chosenBackend ?? Backend.current
+        backend.tracing.refresh()
         let run = LoopRun()
         let (isFree, previous) = current.withLock { current in
             if let current, current.completion.value == nil { return (false, current as LoopRun?) }
@@ -167,16 +168,23 @@ public class LoopingCall: @unchecked Sendable {
             let began = clock.now
             let start = plan.runBegan(at: began)
             progress.expected = start.nextDue
-            let nextRun = instruments.runBegan(start, at: began)
+            let span =
+                backend.tracing.isOn
+                ? RuntimeSpan(name, attributes: ["muster.loop": name, "muster.backend": backend.type.rawValue]) : nil
+            let nextRun = RuntimeSpan.within(span) { instruments.runBegan(start, at: began) }
             var output: Plan.Output?
             do {
-                output = try await function()
+                // Not by a closure, which every run would pay for.
+                output = span == nil ? try await function() : try await RuntimeSpan.within(span, function)
             } catch let done as LoopingCallDone {
-                instruments.runEnded(took: began.duration(to: clock.now))
+                RuntimeSpan.within(span) { instruments.runEnded(took: began.duration(to: clock.now)) }
+                span?.end()
                 return .done(done.value)
             } catch is CancellationError where Task.isCancelled {
+                span?.end()
                 return .stopped
             } catch {
+                span?.end(error)
                 instruments.runFailed()
                 backend.logger.error("looping call failed", metadata: ["loop": "\(name)", "error": "\(error)"])
                 if stopsOnError {
@@ -185,7 +193,9 @@ public class LoopingCall: @unchecked Sendable {
                 }
             }
             let ended = clock.now
-            instruments.runEnded(took: began.duration(to: ended))
+            RuntimeSpan.within(span) { instruments.runEnded(took: began.duration(to: ended)) }
+            // One that has failed has ended.
+            if output != nil { span?.end() }
             if run.isStopping { return .stopped }
             let end = try plan.runEnded(at: ended, output: output)
             instruments.scheduled(

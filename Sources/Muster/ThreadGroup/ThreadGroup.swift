@@ -87,6 +87,7 @@ public final class ThreadGroup: Sendable, BackendComponent, JobOwner {
         if isNone { throw ThreadGroupError.none }
         if let binding = state.withLock({ $0.binding }) { return binding }
         let backend = try chosenBackend ?? Backend.current
+        backend.tracing.refresh()
         let made = Binding(
             backend: backend,
             instruments: try ThreadGroupInstruments(
@@ -183,10 +184,30 @@ public final class ThreadGroup: Sendable, BackendComponent, JobOwner {
         name: String, binding: Binding, _ body: @escaping @Sendable () async throws -> Value
     ) throws -> ResultJob<Value> {
         do {
+            let body = binding.backend.tracing.isOn ? traced(name, binding.backend, body) : body
             return try binding.backend.engine.spawn(name: name, group: self.name, owner: self, body)
         } catch {
             wake(state.withLock { state in state.take(state.members.giveBack()) })
             throw error
+        }
+    }
+
+    private func traced<Value: Sendable>(
+        _ name: String, _ backend: Backend, _ body: @escaping @Sendable () async throws -> Value
+    ) -> @Sendable () async throws -> Value {
+        let attributes = [
+            "muster.group": self.name, "muster.backend": backend.type.rawValue, "thread.name": name,
+        ]
+        return {
+            let span = RuntimeSpan(name, attributes: attributes)
+            do {
+                let value = try await RuntimeSpan.within(span, body)
+                span.end()
+                return value
+            } catch {
+                span.end(error)
+                throw error
+            }
         }
     }
 

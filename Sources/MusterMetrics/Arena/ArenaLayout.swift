@@ -26,6 +26,9 @@ enum ArenaLayout {
         static let epoch = 80
         static let droppedSeries = 128
         static let droppedUpdates = 136
+        static let exemplarOffset = 144
+        static let exemplarSlots = 152
+        static let hasExemplars = 160
     }
 
     /// What a record in the descriptor area describes.
@@ -56,14 +59,20 @@ struct ArenaHeader: Sendable {
     let descriptorSize: Int
     let valueOffset: Int
     let valueSize: Int
+    let exemplarOffset: Int
+    /// A power of two; 0 for none.
+    let exemplarSlots: Int
 
-    /// Divides a fresh arena: a quarter describes, the rest counts, as a precise histogram has many cells.
+    /// Divides a fresh arena: a quarter describes, the rest counts, as a precise histogram has many cells. Its end is for
+    /// exemplars.
     init(totalSize: Int) {
+        exemplarSlots = totalSize >= ExemplarTable.smallestArena ? ExemplarTable.slots : 0
+        exemplarOffset = exemplarSlots == 0 ? 0 : (totalSize & ~63) - exemplarSlots * ExemplarTable.slotSize
         let quarter = ArenaLayout.align(ArenaLayout.headerSize + (totalSize - ArenaLayout.headerSize) / 4, to: 64)
         descriptorOffset = ArenaLayout.headerSize
         descriptorSize = quarter - ArenaLayout.headerSize
         valueOffset = quarter
-        valueSize = (totalSize - quarter) & ~7
+        valueSize = ((exemplarSlots == 0 ? totalSize : exemplarOffset) - quarter) & ~7
     }
 
     /// Reads and checks the header of a mapping.
@@ -95,6 +104,16 @@ struct ArenaHeader: Sendable {
         else {
             throw .invalidHeader("the value area (\(valueOffset), \(valueSize)) is out of place")
         }
+        exemplarOffset = try Self.word(mapping, ArenaLayout.Offset.exemplarOffset, "exemplar offset")
+        exemplarSlots = try Self.word(mapping, ArenaLayout.Offset.exemplarSlots, "exemplar slots")
+        guard
+            exemplarSlots == 0
+                || exemplarSlots & (exemplarSlots - 1) == 0 && exemplarOffset % 64 == 0
+                    && exemplarOffset >= valueOffset + valueSize
+                    && exemplarSlots <= (totalSize - exemplarOffset) / ExemplarTable.slotSize
+        else {
+            throw .invalidHeader("the exemplars (\(exemplarOffset), \(exemplarSlots)) are out of place")
+        }
     }
 
     /// Writes the constant part into an empty mapping; the magic number, written last, makes it valid.
@@ -109,6 +128,8 @@ struct ArenaHeader: Sendable {
             (ArenaLayout.Offset.descriptorSize, descriptorSize),
             (ArenaLayout.Offset.valueOffset, valueOffset),
             (ArenaLayout.Offset.valueSize, valueSize),
+            (ArenaLayout.Offset.exemplarOffset, exemplarOffset),
+            (ArenaLayout.Offset.exemplarSlots, exemplarSlots),
             (ArenaLayout.Offset.committedDescriptorBytes, 0),
             (ArenaLayout.Offset.committedValueBytes, 0),
             (ArenaLayout.Offset.epoch, 0),

@@ -62,6 +62,9 @@ package final class ArenaReader: Sendable {
         return Int32(truncatingIfNeeded: word)
     }
 
+    /// The arena's exemplars; `nil` while there are none.
+    var exemplars: ExemplarTable? { ExemplarTable(mapping, header).flatMap { $0.isUsed ? $0 : nil } }
+
     /// How often a series was refused since the arena was made.
     package var droppedSeries: UInt64 {
         mapping.cell(at: ArenaLayout.Offset.droppedSeries).pointee.load(ordering: .relaxed)

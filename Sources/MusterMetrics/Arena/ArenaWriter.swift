@@ -105,6 +105,9 @@ package final class ArenaWriter: Sendable {
         mapping.cell(at: ArenaLayout.Offset.droppedUpdates).pointee.load(ordering: .relaxed)
     }
 
+    /// Where to write exemplars; `nil` in a small arena.
+    var exemplars: ExemplarTable? { ExemplarTable(mapping, header) }
+
     func countDroppedSeries() {
         mapping.cell(at: ArenaLayout.Offset.droppedSeries).pointee.wrappingAdd(1, ordering: .relaxed)
     }

@@ -34,6 +34,8 @@ struct SeriesDecoder {
     private let epoch: UInt64
     private let carried: [UInt64]
     private let wordsPerSeries: Int
+    /// What is shown with the buckets; `nil` where that is nothing.
+    var exemplars: ExemplarTable?
 
     /// - Parameters:
     ///   - mapping: The present arena; `nil` for none.
@@ -143,12 +145,21 @@ struct SeriesDecoder {
         let sum = number(of: series, at: offset)
         var total: UInt64 = 0
         var cell = 1
+        var low = -Double.infinity
         for end in layout.classicEnds {
             while cell <= 1 + Int(end) {
                 total = total.saturatingSum(count(cell, of: series, at: offset))
                 cell += 1
             }
-            writer.sample(prefix: prefixes.next(), total)
+            guard let exemplars, offset != Self.noCells else {
+                writer.sample(prefix: prefixes.next(), total)
+                continue
+            }
+            let high = Int(end) < layout.count ? layout.first[Int(end)] : .infinity
+            writer.sample(
+                prefix: prefixes.next(), total,
+                exemplars.exemplar(of: offset + 8 * (1 + Int(end)), within: (low, high)))
+            low = high
         }
         writer.sample(prefix: prefixes.next(), sum)
         writer.sample(prefix: prefixes.next(), total)

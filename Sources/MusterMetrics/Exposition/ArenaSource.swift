@@ -185,8 +185,9 @@ struct PreparedArena: PreparedMetrics {
 
     private func write(_ family: RenderedFamily, to writer: inout SampleWriter) {
         guard !family.valueOffsets.isEmpty else { return }
-        let decoder = SeriesDecoder(
+        var decoder = SeriesDecoder(
             family.definition, in: reader?.mapping, epoch: epoch, carried: family.carried)
+        if writer.format == .openMetrics { decoder.exemplars = reader?.exemplars }
         if writer.format == .protobuf { return writeMessages(of: family, decoder, to: &writer) }
         family.text.withUnsafeBufferPointer { text in
             family.lineEnds.withUnsafeBufferPointer { lineEnds in

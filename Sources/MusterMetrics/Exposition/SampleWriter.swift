@@ -87,6 +87,19 @@ package struct SampleWriter {
         }
     }
 
+    /// Writes a bucket's sample with an exemplar.
+    mutating func sample(prefix: UnsafeBufferPointer<UInt8>, _ value: UInt64, _ exemplar: Exemplar?) {
+        sample(prefix: prefix, value)
+        guard let exemplar else { return }
+        // Over the line's end.
+        buffer.rewind(to: buffer.count - 1)
+        buffer.write(atMost: Exemplar.maximumLength + 1) { first in
+            let length = exemplar.write(to: first)
+            first[length] = UInt8(ascii: "\n")
+            return length + 1
+        }
+    }
+
     /// Writes what stands in front of a family's samples.
     mutating func metadata(of family: FamilyDescriptor) {
         line.removeAll(keepingCapacity: true)

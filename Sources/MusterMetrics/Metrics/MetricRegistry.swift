@@ -36,6 +36,11 @@ public final class MetricRegistry: Sendable {
         return try ArenaReader(descriptor: arena.descriptor.rawValue)
     }
 
+    /// Keeps exemplars of observations from now on that are made in a span of a trace.
+    package func sampleExemplars() {
+        storage.samplesExemplars.store(true, ordering: .relaxed)
+    }
+
     // MARK: - Registries
 
     private static let sharedRegistry = Locked<MetricRegistry?>(nil)

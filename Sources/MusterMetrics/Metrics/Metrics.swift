@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import CMuster
+import Instrumentation
 import Logging
 import MusterLock
 import MusterPlatform
@@ -178,8 +180,12 @@ public struct HistogramMetric: Sendable {
             storage.refuseUpdate(of: cells, because: "an observation must be a finite number")
             return
         }
-        (cells + (1 &+ layout.bucket(of: value))).pointee.wrappingAdd(1, ordering: .relaxed)
+        let bucket = layout.bucket(of: value)
+        (cells + (1 &+ bucket)).pointee.wrappingAdd(1, ordering: .relaxed)
         cells.addDouble(value)
+        if storage.samplesExemplars.load(ordering: .relaxed) {
+            storage.sampleExemplar(value, of: cells, in: layout, bucket: bucket)
+        }
     }
 
     /// Records a duration.
@@ -255,6 +261,8 @@ final class MetricStorage: Sendable {
     /// Where the arena holds its present epoch. The memory behind the pointer lives as long as `arena`.
     @usableFromInline nonisolated(unsafe) let epochCell: UnsafeMutablePointer<Atomic<UInt64>>
     @usableFromInline let epoch: UInt64
+    /// Whether observations may be part of a trace.
+    @usableFromInline let samplesExemplars = Atomic<Bool>(false)
 
     init(arena: ArenaWriter, logger: Logger) {
         self.arena = arena
@@ -296,6 +304,24 @@ final class MetricStorage: Sendable {
         guard isNews("\(offset) \(reason)") else { return }
         logger.warning(
             "metric update ignored: \(reason)", metadata: ["metric": "\(arena.familyName(at: offset) ?? "(refused)")"])
+    }
+
+    /// Keeps an observation made in a recorded span as its bucket's exemplar, unless that has one of the last second.
+    @usableFromInline
+    @inline(never)
+    func sampleExemplar(
+        _ value: Double, of cells: UnsafeMutablePointer<Atomic<UInt64>>, in layout: BucketLayout, bucket: Int
+    ) {
+        guard let context = ServiceContext.current, let exemplars = arena.exemplars else { return }
+        let end = layout.classicEnds.first { Int($0) >= bucket } ?? 0
+        let key = UnsafeRawPointer(cells) - UnsafeRawPointer(arena.mapping.base) + 8 * (1 + Int(end))
+        // Those of a refused series are elsewhere.
+        guard (0..<arena.mapping.size).contains(key) else { return }
+        let time = UInt64(max(0, cmuster_realtime_ns())) / 1_000_000
+        guard exemplars.isDue(key, at: time),
+            let reference = TraceReference(context, of: InstrumentationSystem.instrument)
+        else { return }
+        exemplars.write(Exemplar(reference: reference, value: value, time: time), for: key)
     }
 
     private func complain(about metric: String, _ reason: String) {

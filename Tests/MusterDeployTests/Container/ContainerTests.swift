@@ -16,7 +16,8 @@ struct ContainerTests {
         let program = try podman.start([
             "run", "--name", name, "--pull=never", "--network", "none", "--read-only", "--cap-drop", "ALL",
             "--security-opt", "no-new-privileges", "--memory", "256m", "--pids-limit", "256", "--tmpfs",
-            "/tmp:size=64m,mode=1777", "--read-only-tmpfs=false", Images.distroless,
+            "/tmp:size=64m,mode=1777", "--read-only-tmpfs=false", "--env", "MUSTER_CONSOLE=/tmp/console.sock",
+            Images.distroless,
         ])
         try await program.waitForOutput(containing: "muster-demo is ready, pid 1, 4 workers")
         try await expectConfinement(of: name, in: podman)
@@ -39,7 +40,10 @@ struct ContainerTests {
         #expect(metrics.restarts == ["signal": 1])
         #expect(try await curl("http://127.0.0.1:9917/livez").output == "ok")
 
-        try await podman("kill", "--signal", "TERM", name)
+        // The program is its own client, with the image's own rights.
+        let jobs = try await podman("exec", name, "muster-demo", "ctl", "jobs", "store/0")
+        #expect(jobs.contains("store/0") && jobs.contains("await"))
+        #expect(try await podman("exec", name, "muster-demo", "ctl", "stop") == "stopping")
         #expect(try await program.status() == 0)
     }
 

@@ -11,7 +11,7 @@ import Testing
 struct ControlChannelTests {
     static let messages: [ControlMessage] = [
         .stop(until: nil), .stop(until: MonotonicInstant(nanoseconds: 0x0102_0304_0506_0708)), .takeOver(slot: 0),
-        .takeOver(slot: 123_456), .reset(nil), .parked, .ready, .startFailed(reason: ""),
+        .reset(WorkerSettings(["muster.liveness-limit": "10s"])), .consoleRequest("jobs"),
         .startFailed(reason: "no database at 'örtlich'"), .active, .hasReset(succeeded: true), .crashing,
         .recycle(reason: ""), .recycle(reason: "10 000 requests"), .hasReset(succeeded: false),
         .reset(WorkerSettings(["muster.liveness-limit": "10s"])),
@@ -25,6 +25,26 @@ struct ControlChannelTests {
         #expect(worker.receive() == .nothing)
         #expect(worker.send(.ready))
         #expect(supervisor.receive() == .message(.ready))
+    }
+
+    @Test("A request comes with its connection, which nobody else keeps open")
+    func request() throws {
+        let (supervisor, worker) = try ControlChannel.pair()
+        let (near, number) = try {
+            let pair = try SocketPair()
+            #expect(supervisor.send(.consoleRequest("jobs"), with: pair.far))
+            return (pair.near, pair.far.rawValue)
+        }()
+        var taken: OwnedDescriptor?
+        if case .request("jobs", let connection) = worker.receive() { taken = connection }
+        let connection = try #require(taken)
+        #expect(connection.rawValue != number || fcntl(number, F_GETFD) & FD_CLOEXEC != 0)
+        poke(connection)
+        #expect(drain(near) == 1)
+        taken = nil
+        _ = consume connection
+        var byte: UInt8 = 0
+        #expect(read(near.rawValue, &byte, 1) == 0)
     }
 
     @Test("A message that nobody has room for is refused, and the next one gets through when there is room again")

@@ -12,7 +12,7 @@ struct ComponentRegistryTests {
         let components = try TestBackend.make(type).components
         #expect(
             components.names == [
-                "BackOffLoopingCall", "DynamicLoopingCall", "FixedIntervalLoopingCall",
+                "BackOffLoopingCall", "DiagnosticsConsole", "DynamicLoopingCall", "FixedIntervalLoopingCall",
                 "FixedIntervalWithTimeoutLoopingCall", "HTTPServer", "Launcher", "LoopingCallDone",
                 "LoopingCallTimeOut",
                 "ProcessLauncher", "RetryDecorator", "Service", "ServiceLauncher", "Services", "SignalHandler",
@@ -40,6 +40,7 @@ struct ComponentRegistryTests {
         #expect(try components[.serviceLauncher] == ServiceLauncher.self)
         #expect(try components[.signalHandler] == SignalHandler.self)
         #expect(try components[.httpServer] == HTTPServer.self)
+        #expect(try components[.diagnosticsConsole] == DiagnosticsConsole.self)
         #expect(components.contains("ThreadGroup"))
         #expect(!components.contains("Eventlet"))
     }

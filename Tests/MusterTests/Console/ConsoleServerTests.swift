@@ -1,0 +1,217 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Foundation
+import Logging
+import MusterPlatform
+import MusterTestSupport
+import Synchronization
+import Testing
+
+@testable import Muster
+
+/// What clients may do to a console over its real socket.
+@Suite("The console's connections", .timeLimit(.minutes(2)))
+struct ConsoleServerTests {
+    /// A console that answers with what it was asked, in a folder of its own.
+    private final class Fixture: Sendable {
+        let folder: TemporaryFolder
+        let server: ConsoleServer
+        let socket: ListeningSocket
+        let place: ConsolePlace
+        let log = CapturedLog()
+
+        init(_ limits: ConsoleServer.Limits = .init(), place: String? = nil, lines: Int = 1) throws {
+            folder = try TemporaryFolder()
+            let place = try ConsolePlace(parsing: place ?? folder.path("s"))
+            socket = try place.open { _ in }
+            if case .tcp(_, let port) = socket.address { self.place = .ports(port...port) } else { self.place = place }
+            server = try ConsoleServer(socket: socket, limits: limits, logger: log.logger) { request, _, _, complete in
+                complete(ConsoleAnswer(lines: Array(repeating: request.line, count: lines)))
+            }
+            try server.start()
+        }
+
+        var path: String { folder.path("s") }
+
+        func send(_ line: String) async throws -> ConsoleReply {
+            let place = place
+            return try await onThread { try ConsoleClient(place).send(line) }
+        }
+
+        /// What comes after something was sent, until the console closes.
+        func exchange(_ text: String) async throws -> String {
+            let path = path
+            return try await onThread {
+                let connection = try Connection(path: path)
+                // It may close before it has read all of it.
+                try? connection.send(text)
+                return String(decoding: try connection.receiveAll(), as: UTF8.self)
+            }
+        }
+
+        deinit { server.stop() }
+    }
+
+    private var hasty: ConsoleServer.Limits {
+        .init(connections: 8, idleTime: .seconds(60), patience: .milliseconds(100))
+    }
+
+    @Test("the socket is its user's alone, and gone at the end")
+    func file() async throws {
+        let fixture = try Fixture()
+        var status = stat()
+        #expect(lstat(fixture.path, &status) == 0)
+        #expect(status.st_mode & 0o7777 == 0o600)
+        #expect(try await fixture.send("workers a/1").lines == ["workers a/1"])
+        fixture.server.stop()
+        #expect(lstat(fixture.path, &status) != 0)
+        await #expect(throws: ConsoleClientError.self) { try await fixture.send("workers") }
+    }
+
+    @Test("several lines at once are answered one after the other, with any end of line")
+    func pipeline() async throws {
+        let fixture = try Fixture()
+        #expect(
+            try await fixture.exchange("workers\r\nfoo\n\nquit\nworkers\n") == """
+                 workers
+                ok
+                usage: unknown command 'foo'; 'help' lists the commands
+                usage: no command; 'help' lists the commands
+                ok
+
+                """)
+    }
+
+    @Test(
+        "a line that is none costs its client the connection",
+        arguments: [
+            ("a\u{0}b\n", "no text"), ("\u{16}\u{3}\u{1}\n", "no text"),
+            ("GET / HTTP/1.1\r\nHost: x\r\n\r\nstop\n", "not an HTTP"),
+        ])
+    func foreign(text: String, reason: String) async throws {
+        let reply = try await Fixture().exchange(text)
+        #expect(reply.hasPrefix("refused: ") && reply.contains(reason) && reply.filter(\.isNewline).count == 1)
+    }
+
+    @Test("a line of 10 MB is refused after its beginning")
+    func longLine() async throws {
+        let fixture = try Fixture()
+        let reply = try await fixture.exchange(String(repeating: "a", count: 10 << 20))
+        #expect(reply == "refused: the line is longer than 4096 bytes\n")
+        #expect(try await fixture.send("workers").status == .ok)
+    }
+
+    @Test("half a line is not waited for without end")
+    func halfLine() async throws {
+        #expect(try await Fixture(hasty).exchange("work") == "")
+    }
+
+    @Test("a client that does not read its reply loses it, and holds up nobody")
+    func stalledReader() async throws {
+        var limits = hasty
+        limits.connections = 2
+        let fixture = try Fixture(limits, lines: 1_000_000)
+        let (path, place) = (fixture.path, fixture.place)
+        try await onThread {
+            let stalled = try Connection(path: path)
+            try stalled.send("workers\n")
+            let second = try ConsoleClient(place)
+            #expect(try second.send("foo").status == .usage)
+            // There is room for a third one when the first one has lost its place.
+            while (try? ConsoleClient(place).send("foo")) == nil { usleep(1000) }
+            let received = try stalled.receiveAll()
+            #expect(received.count < 8_000_000)
+        }
+    }
+
+    @Test("of 1,000 connections those beyond the limit are refused politely, and the first ones go on")
+    func crowd() async throws {
+        let fixture = try Fixture()
+        let (path, place) = (fixture.path, fixture.place)
+        let refusal = "too many connections; the limit is 32"
+        try await onThread {
+            let first = try ConsoleClient(place)
+            let others = try (0..<31).map { _ in try Connection(path: path) }
+            for _ in 31..<999 {
+                let received = try Connection(path: path).receiveAll()
+                guard String(decoding: received, as: UTF8.self) == "refused: \(refusal)\n" else {
+                    Issue.record("\(received.count) bytes")
+                    break
+                }
+            }
+            #expect(throws: ConsoleClientError.refused(refusal)) { try ConsoleClient(place).send("workers") }
+            #expect(try first.send("workers").status == .ok)
+            withExtendedLifetime(others) {}
+        }
+        #expect(fixture.log.messages(.warning).count == 1)
+    }
+
+    @Test("a socket left over is taken over, a living one is not, and no other file is")
+    func takeOver() throws {
+        let folder = try TemporaryFolder()
+        let path = folder.path("s")
+        let place = ConsolePlace.socket(path: path)
+        let left = try place.open { _ in }
+        close(left.descriptor)
+        let living = try place.open { _ in }
+        defer { close(living.descriptor) }
+        #expect(throws: ListenError.self) { try place.open { _ in } }
+        #expect(throws: ListenError.self) { try place.open(mayReplace: { $0 != getpid() }) { _ in } }
+        let successor = try place.open(mayReplace: { $0 == getpid() }) { _ in }
+        defer { close(successor.descriptor) }
+        living.unlinkFile()
+        #expect(access(path, F_OK) == 0)
+        let file = try folder.write("", to: "f")
+        #expect(throws: ListenError.notASocket(path: file, setting: Setting.spellings(of: "muster.console"))) {
+            try ConsolePlace.socket(path: file).open { _ in }
+        }
+        var warnings: [String] = []
+        let broken = try ConsolePlace.socket(path: folder.path("{x}")).open { warnings.append($0) }
+        close(broken.descriptor)
+        #expect(warnings.count == 1)
+        #expect(access(folder.path("{x}"), F_OK) == 0)
+    }
+
+    @Test("of a range of ports the first free one is taken; one that is busy is an error")
+    func ports() async throws {
+        // Two neighbours that were free a moment ago.
+        var busy: ListeningSocket?
+        var range: ClosedRange<UInt16> = 0...0
+        for _ in 0..<20 where busy == nil {
+            let candidate = try ConsolePlace.ports(0...0).open { _ in }
+            guard case .tcp(_, let port) = candidate.address, port < .max else { continue }
+            range = port...(port + 1)
+            guard let next = try? ConsolePlace.ports(range.upperBound...range.upperBound).open(warn: { _ in }) else {
+                continue
+            }
+            close(next.descriptor)
+            busy = candidate
+        }
+        let taken = try #require(busy)
+        defer { close(taken.descriptor) }
+        let fixture = try Fixture(place: "\(range.lowerBound):\(range.upperBound)")
+        #expect(fixture.place == .ports(range.upperBound...range.upperBound))
+        #expect(throws: ListenError.self) { try ConsolePlace.ports(range).open { _ in } }
+        // Whose the connection is, is found in the kernel's table.
+        #expect(try await fixture.send("groups").lines == ["groups"])
+    }
+
+    @Test(
+        "another user is refused, over either kind of socket", .enabled(if: geteuid() == 0), arguments: [false, true])
+    func otherUser(isTCP: Bool) async throws {
+        let fixture = try Fixture(place: isTCP ? "0" : nil)
+        var address = "http://x/"
+        var arguments = ["--reuid=65534", "--clear-groups", "--", "/usr/bin/curl", "-s", "--http0.9"]
+        if case .tcp(_, let port) = fixture.socket.address {
+            address = "http://127.0.0.1:\(port)/"
+        } else {
+            chmod(fixture.path, 0o666)
+            chmod(fixture.folder.url.path, 0o755)
+            arguments += ["--unix-socket", fixture.path]
+        }
+        let client = try Program("/usr/bin/setpriv", arguments + [address])
+        _ = try await client.status()
+        #expect(client.output == "refused: only the user of the program (uid 0) and root may use this console\n")
+        #expect(fixture.log.metadata("peer_uid", of: "console refused a connection") == ["65534"])
+    }
+}
