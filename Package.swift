@@ -90,6 +90,7 @@ let package = Package(
             name: "MusterExecution",
             dependencies: [
                 "MusterLock", "CMuster", "MusterPlatform", "MusterMetrics",
+                .product(name: "DequeModule", package: "swift-collections"),
                 .product(name: "Logging", package: "swift-log"),
             ],
             swiftSettings: swiftSettings),
@@ -123,7 +124,6 @@ let package = Package(
                 "MusterLock", "CMuster", "MusterPlatform", "MusterMetrics", "MusterExecution", "MusterHealth",
                 "MusterHTTP",
                 "MusterEndpoint", "MusterSupervision",
-                .product(name: "DequeModule", package: "swift-collections"),
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "CoreMetrics", package: "swift-metrics"),
                 .product(name: "HTTPTypes", package: "swift-http-types"),
@@ -213,6 +213,11 @@ let package = Package(
         .executableTarget(
             name: "muster-asynchronous-program", dependencies: ["Muster"], path: "Tests/MusterAsynchronousProgram",
             swiftSettings: swiftSettings),
+        // An example: a backend of one's own, which the demo offers and the engines' tests check.
+        .target(
+            name: "MusterGlobalPoolBackend",
+            dependencies: ["Muster", "MusterExecution", "MusterMetrics", "MusterPlatform"],
+            path: "Tests/MusterGlobalPoolBackend", swiftSettings: swiftSettings),
         .testTarget(
             name: "MusterPlatformTests",
             dependencies: [
@@ -229,7 +234,10 @@ let package = Package(
             swiftSettings: swiftSettings),
         .testTarget(
             name: "MusterExecutionTests",
-            dependencies: ["MusterLock", "MusterExecution", "MusterPlatform", "MusterMetrics", "MusterTestSupport"],
+            dependencies: [
+                "MusterLock", "MusterExecution", "MusterPlatform", "MusterMetrics", "MusterTestKit",
+                "MusterTestSupport",
+            ],
             swiftSettings: swiftSettings),
         .testTarget(
             name: "MusterHTTPTests", dependencies: ["MusterHTTP", "MusterPlatform"],
@@ -254,9 +262,8 @@ let package = Package(
         .testTarget(
             name: "MusterTests",
             dependencies: [
-                "MusterLock", "Muster", "MusterTestKit", "MusterExecution", "MusterHealth", "MusterMetrics",
-                "MusterPlatform",
-                "MusterTestSupport",
+                "MusterLock", "Muster", "MusterGlobalPoolBackend", "MusterTestKit", "MusterExecution", "MusterHealth",
+                "MusterMetrics", "MusterPlatform", "MusterTestSupport",
                 .product(name: "HTTPTypes", package: "swift-http-types"),
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "InMemoryLogging", package: "swift-log"),
@@ -374,7 +381,7 @@ if hasExecutables {
         .executableTarget(
             name: "muster-demo",
             dependencies: [
-                "MusterLock", "Muster", "MusterDemoSupport",
+                "MusterLock", "Muster", "MusterDemoSupport", "MusterGlobalPoolBackend",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "HTTPTypes", package: "swift-http-types"),
                 .product(name: "Logging", package: "swift-log"),
