@@ -63,13 +63,13 @@ struct SupervisorRestartTests {
     @Test("A worker that was told to stop says how long that took, and one that dies by itself does not")
     func stopTime() {
         var rig = SupervisorRig.ready(Self.web)
-        rig.send(.replace(Self.first))
+        rig.send(.scale(group: 0, to: 1))
         rig.advance(.seconds(3))
-        let stopped = rig.exit(1, code: 0).notices.compactMap { notice in
+        let stopped = rig.exit(2, code: 0).notices.compactMap { notice in
             if case .died(let death) = notice { death.stopTime } else { nil }
         }
         #expect(stopped == [.seconds(3)])
-        let died = rig.kill(2, signal: 11).notices.compactMap { notice in
+        let died = rig.kill(1, signal: 11).notices.compactMap { notice in
             if case .died(let death) = notice { death.stopTime } else { nil }
         }
         #expect(died == [])
