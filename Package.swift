@@ -93,6 +93,7 @@ let package = Package(
             name: "MusterExecution",
             dependencies: [
                 "MusterLock", "CMuster", "MusterPlatform", "MusterMetrics",
+                .product(name: "DequeModule", package: "swift-collections"),
                 .product(name: "Instrumentation", package: "swift-distributed-tracing"),
                 .product(name: "Logging", package: "swift-log"),
             ],
@@ -127,7 +128,6 @@ let package = Package(
                 "MusterLock", "CMuster", "MusterPlatform", "MusterMetrics", "MusterExecution", "MusterHealth",
                 "MusterHTTP",
                 "MusterEndpoint", "MusterSupervision",
-                .product(name: "DequeModule", package: "swift-collections"),
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "CoreMetrics", package: "swift-metrics"),
                 .product(name: "HTTPTypes", package: "swift-http-types"),
@@ -221,6 +221,11 @@ let package = Package(
         .executableTarget(
             name: "muster-asynchronous-program", dependencies: ["Muster"], path: "Tests/MusterAsynchronousProgram",
             swiftSettings: swiftSettings),
+        // An example: a backend of one's own, which the demo offers and the engines' tests check.
+        .target(
+            name: "MusterGlobalPoolBackend",
+            dependencies: ["Muster", "MusterExecution", "MusterMetrics", "MusterPlatform"],
+            path: "Tests/MusterGlobalPoolBackend", swiftSettings: swiftSettings),
         .testTarget(
             name: "MusterPlatformTests",
             dependencies: [
@@ -237,7 +242,10 @@ let package = Package(
             swiftSettings: swiftSettings),
         .testTarget(
             name: "MusterExecutionTests",
-            dependencies: ["MusterLock", "MusterExecution", "MusterPlatform", "MusterMetrics", "MusterTestSupport"],
+            dependencies: [
+                "MusterLock", "MusterExecution", "MusterPlatform", "MusterMetrics", "MusterTestKit",
+                "MusterTestSupport",
+            ],
             swiftSettings: swiftSettings),
         .testTarget(
             name: "MusterHTTPTests", dependencies: ["MusterHTTP", "MusterPlatform"],
@@ -262,9 +270,8 @@ let package = Package(
         .testTarget(
             name: "MusterTests",
             dependencies: [
-                "MusterLock", "Muster", "MusterTestKit", "MusterExecution", "MusterHealth", "MusterMetrics",
-                "MusterPlatform",
-                "MusterTestSupport",
+                "MusterLock", "Muster", "MusterGlobalPoolBackend", "MusterTestKit", "MusterExecution", "MusterHealth",
+                "MusterMetrics", "MusterPlatform", "MusterTestSupport",
                 .product(name: "HTTPTypes", package: "swift-http-types"),
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "InMemoryLogging", package: "swift-log"),
@@ -386,7 +393,7 @@ if hasExecutables {
         .executableTarget(
             name: "muster-demo",
             dependencies: [
-                "MusterLock", "Muster", "MusterDemoSupport",
+                "MusterLock", "Muster", "MusterDemoSupport", "MusterGlobalPoolBackend",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "HTTPTypes", package: "swift-http-types"),
                 .product(name: "Logging", package: "swift-log"),

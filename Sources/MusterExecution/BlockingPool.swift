@@ -1,180 +1,169 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import DequeModule
 import Instrumentation
 import MusterLock
-package import MusterMetrics
+public import MusterMetrics
 import MusterPlatform
 
-/// A bounded pool of native threads for work that blocks. Threads start when they are needed and end after a while
-/// without work; what finds no thread waits its turn.
-package final class BlockingPool: Sendable {
-    private struct Item: Sendable {
-        let ticket: UInt64
-        let submitted: MonotonicInstant
-        let work: @Sendable () -> Void
-        let refuse: @Sendable (any Error) -> Void
-    }
-
-    private struct State {
-        var queue = Deque<Item>()
-        var active = 0
-        var lastTicket: UInt64 = 0
-        /// Tickets whose item has not come in yet, and whether they were cancelled meanwhile.
-        var entering: [UInt64: Bool] = [:]
-    }
-
+/// A bounded pool of native threads for work that blocks: what an engine runs `runBlocking` with. Threads start when they
+/// are needed and end after a while without work; what finds no thread waits its turn.
+public final class BlockingPool: Sendable {
     private enum Entry {
-        case start
+        case start(UInt64)
         case queued
         case cancelled
     }
 
-    private let limit: Int
     private let instruments: BlockingInstruments
     private let threadPool: ThreadPool
-    private let state = Locked(State())
+    private let state: Locked<PoolState<BlockingCall>>
 
     /// Creates a pool without threads.
     ///
     /// - Parameters:
-    ///   - limit: The most threads it may have; at least 1.
-    ///   - keepAlive: How long an idle thread stays.
-    ///   - stackSize: Each thread's stack in bytes.
-    ///   - instruments: The metrics it keeps up to date.
-    package init(limit: Int, keepAlive: Duration, stackSize: Int, instruments: BlockingInstruments) {
-        self.limit = max(1, limit)
+    ///   - backend: The value of the label `backend` of its metrics.
+    ///   - configuration: The limits.
+    ///   - metrics: Where its metrics are kept.
+    /// - Throws: `MetricError` when the application has taken the name of one of them.
+    public init(
+        backend: String, configuration: EngineConfiguration = EngineConfiguration(), metrics: MetricRegistry
+    ) throws(MetricError) {
+        let limit = max(1, configuration.blockingThreadLimit)
+        let instruments = try BlockingInstruments(registry: metrics, backend: backend)
         self.instruments = instruments
-        let threads = instruments.threads
-        threadPool = ThreadPool(
-            ThreadPool.Configuration(
-                // The pool's own count of active threads is the limit.
-                name: "muster-blocking", limit: .max, idleLimit: self.limit, keepAlive: keepAlive,
-                stackSize: stackSize)
-        ) { threads.set(Double($0)) }
-        instruments.limit.set(Double(self.limit))
+        state = Locked(PoolState(size: .fixed(limit)))
+        // The pool's own count of running calls is the limit of the threads.
+        threadPool = ThreadPool(.init(name: "muster-blocking", idleLimit: limit, configuration)) {
+            instruments.threads.set(Double($0))
+        }
+        instruments.limit.set(Double(limit))
     }
 
     /// The native threads of the pool.
-    package var threads: Int { threadPool.threads }
+    public var threads: Int { threadPool.threads }
 
     /// Runs blocking work on one of the pool's threads.
     ///
     /// - Throws: What it throws; `CancellationError` when the task is cancelled before the work has begun;
     ///   ``EngineError`` when the pool has no thread and the system gives none.
-    package func run<Result: Sendable>(_ work: @escaping @Sendable () throws -> Result) async throws -> Result {
-        let ticket = state.withLock { state in
-            state.lastTicket += 1
-            state.entering[state.lastTicket] = false
-            return state.lastTicket
-        }
+    public func run<Result: Sendable>(_ work: @escaping @Sendable () throws -> Result) async throws -> Result {
         // The task's own values stay behind on its thread.
-        let context = ServiceContext.current
+        let call = ResultCall(
+            ServiceContext.current.map { context in { try ServiceContext.withValue(context, operation: work) } } ?? work
+        )
         return try await withTaskCancellationHandler {
-            try await withUnsafeThrowingContinuation { (continuation: UnsafeContinuation<Result, any Error>) in
-                enter(
-                    Item(
-                        ticket: ticket, submitted: .now,
-                        work: {
-                            let result = Swift.Result {
-                                guard let context else { return try work() }
-                                return try ServiceContext.withValue(context, operation: work)
-                            }
-                            continuation.resume(with: result)
-                        },
-                        refuse: { continuation.resume(throwing: $0) }))
+            try await withUnsafeThrowingContinuation { continuation in
+                call.continuation = continuation
+                enter(call)
             }
         } onCancel: {
-            cancel(ticket)
+            cancel(call)
         }
     }
 
     /// Ends the threads as they become idle.
-    package func close() {
+    public func close() {
         threadPool.close()
     }
 
-    private func enter(_ item: Item) {
+    private func enter(_ call: BlockingCall) {
         let entry: Entry = state.withLock { state in
-            if state.entering.removeValue(forKey: item.ticket) == true { return .cancelled }
-            guard state.active < limit else {
-                state.queue.append(item)
-                instruments.queueLength.set(Double(state.queue.count))
-                return .queued
-            }
-            state.active += 1
-            instruments.busy.set(Double(state.active))
-            return .start
+            if call.isCancelled { return .cancelled }
+            let (admission, ticket) = state.submit(call)
+            export(state)
+            if admission == .run { return .start(ticket) }
+            call.ticket = ticket
+            return .queued
         }
         switch entry {
         case .queued: break
-        case .cancelled: item.refuse(CancellationError())
-        case .start: start(item)
+        case .cancelled: call.refuse(CancellationError())
+        case .start(let ticket): start(call, ticket: ticket)
         }
     }
 
-    private func start(_ item: Item) {
+    private func start(_ call: BlockingCall, ticket: UInt64) {
         do {
             let loop = try threadPool.lease()
             loop.submit { [self] in
-                serve(first: item, on: loop)
+                serve(first: call, on: loop)
             }
         } catch {
-            // Without a thread of its own the item may still be served by one that is at work. Where there is none,
+            // Without a thread of its own the call may still be served by one that is at work. Where there is none,
             // what was queued in the meantime has nobody either.
-            let refused: [Item] = state.withLock { state in
-                state.active -= 1
-                instruments.busy.set(Double(state.active))
-                state.queue.append(item)
-                var refused: [Item] = []
-                if state.active == 0 {
-                    refused = Array(state.queue)
-                    state.queue.removeAll()
-                }
-                instruments.queueLength.set(Double(state.queue.count))
+            let refused = state.withLock { state in
+                call.ticket = ticket
+                let refused = state.cannotStart(call, ticket: ticket)
+                export(state)
                 return refused
             }
-            for item in refused { item.refuse(error) }
+            for call in refused { call.refuse(error) }
         }
     }
 
-    private func serve(first: Item, on loop: EventLoop) {
-        var next: Item? = first
-        while let item = next {
+    private func serve(first: BlockingCall, on loop: EventLoop) {
+        var next: BlockingCall? = first
+        while let call = next {
             instruments.tasks.increment()
-            instruments.queueTime.observe(item.submitted.duration(to: .now).inSeconds)
-            item.work()
+            instruments.queueTime.observe(call.submitted.duration(to: .now).inSeconds)
+            call.run()
             next = state.withLock { state in
-                let item = state.queue.popFirst()
-                instruments.queueLength.set(Double(state.queue.count))
-                if item == nil {
-                    state.active -= 1
-                    instruments.busy.set(Double(state.active))
-                    // Under the lock: whoever takes the place finds this thread instead of starting one more.
-                    threadPool.release(loop)
-                }
-                return item
+                state.finish()
+                let call = state.next()?.entry
+                export(state)
+                // Under the lock: whoever takes the place finds this thread instead of starting one more.
+                if call == nil { threadPool.release(loop) }
+                return call
             }
         }
     }
 
-    private func cancel(_ ticket: UInt64) {
-        let item: Item? = state.withLock { state in
-            guard let index = state.queue.firstIndex(where: { $0.ticket == ticket }) else {
-                // What runs is let run.
-                if state.entering[ticket] != nil { state.entering[ticket] = true }
-                return nil
-            }
-            let item = state.queue.remove(at: index)
-            instruments.queueLength.set(Double(state.queue.count))
-            return item
+    private func cancel(_ call: BlockingCall) {
+        let isOut = state.withLock { state in
+            call.isCancelled = true
+            // What runs is let run.
+            guard let ticket = call.ticket, state.withdraw(ticket) != nil else { return false }
+            export(state)
+            return true
         }
-        item?.refuse(CancellationError())
+        if isOut { call.refuse(CancellationError()) }
+    }
+
+    private func export(_ state: PoolState<BlockingCall>) {
+        instruments.busy.set(Double(state.running))
+        instruments.queueLength.set(Double(state.queueLength))
     }
 }
 
+/// One call of a pool for blocking work.
+///
+/// Sound as `@unchecked Sendable`: `ticket` and `isCancelled` are under the pool's lock; the subclass' continuation is set
+/// before the call is in the pool, and used once, by the thread that takes it out.
+private class BlockingCall: @unchecked Sendable {
+    let submitted = MonotonicInstant.now
+    /// Once it is queued.
+    var ticket: UInt64?
+    var isCancelled = false
+
+    func run() {}
+    func refuse(_ error: any Error) {}
+}
+
+/// Sound as `@unchecked Sendable` for its superclass' reason.
+private final class ResultCall<Result: Sendable>: BlockingCall, @unchecked Sendable {
+    private let work: @Sendable () throws -> Result
+    var continuation: UnsafeContinuation<Result, any Error>?
+
+    init(_ work: @escaping @Sendable () throws -> Result) {
+        self.work = work
+    }
+
+    override func run() { continuation?.resume(with: Swift.Result(catching: work)) }
+    override func refuse(_ error: any Error) { continuation?.resume(throwing: error) }
+}
+
 /// The metrics of a pool of threads for blocking work.
-package struct BlockingInstruments: Sendable {
+private struct BlockingInstruments: Sendable {
     let threads: GaugeMetric
     let busy: GaugeMetric
     let limit: GaugeMetric
@@ -188,7 +177,7 @@ package struct BlockingInstruments: Sendable {
     ///   - registry: Where to register them.
     ///   - backend: The value of the label `backend`.
     /// - Throws: `MetricError` when the application has taken one of the names for something else.
-    package init(registry: MetricRegistry, backend: String) throws(MetricError) {
+    init(registry: MetricRegistry, backend: String) throws(MetricError) {
         threads = try registry.gaugeFamily(
             "muster_blocking_pool_threads", help: "Native threads of the pool for blocking work.",
             labelNames: ["backend"]

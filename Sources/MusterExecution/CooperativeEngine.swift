@@ -37,10 +37,7 @@ package final class CooperativeEngine: ExecutionEngine {
         ) { loop in
             loop.startThread(name: "muster-hub")
         }
-        blocking = BlockingPool(
-            limit: configuration.blockingThreadLimit, keepAlive: configuration.threadKeepAlive,
-            stackSize: configuration.threadStackSize,
-            instruments: try BlockingInstruments(registry: metrics, backend: name))
+        blocking = try BlockingPool(backend: name, configuration: configuration, metrics: metrics)
     }
 
     package var sharedExecutor: (any TaskExecutor)? { hub }

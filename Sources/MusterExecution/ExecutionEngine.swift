@@ -97,6 +97,15 @@ extension ExecutionEngine {
         return job
     }
 
+    /// Makes a job that its owner starts, on a placement of its choice, or discards. It counts as queued until then.
+    package func prepare<Value: Sendable>(
+        name: String, group: String? = nil, owner: any JobOwner, _ body: @escaping @Sendable () async throws -> Value
+    ) throws(EngineError) -> ResultJob<Value> {
+        let job = ResultJob(name: name, group: group, owner: owner, ledger: ledger, placement: nil, body)
+        guard ledger.open(job) else { throw .shutDown(engine: self.name) }
+        return job
+    }
+
     /// Suspends the calling task until an instant of the engine's clock.
     ///
     /// - Parameter tolerance: By how much the wait may be longer, so that jobs which wait for about the same instant

@@ -12,6 +12,8 @@ public class Job: @unchecked Sendable {
     fileprivate struct Life {
         var phase = JobState.queued
         var isCancelled = false
+        /// Whether it waits for its owner to start it.
+        var isUnstarted: Bool
         var task: Task<Void, Never>?
         var outcome: JobOutcome?
         var owner: (any JobOwner)?
@@ -33,16 +35,16 @@ public class Job: @unchecked Sendable {
 
     private let ledger: JobLedger
     /// Under the ledger's lock.
-    fileprivate var life = Life()
+    fileprivate var life: Life
     /// Where its owner keeps it; the owner's.
     package var seat = 0
 
-    fileprivate init(name: String, group: String?, owner: (any JobOwner)?, ledger: JobLedger) {
+    fileprivate init(name: String, group: String?, owner: (any JobOwner)?, ledger: JobLedger, isUnstarted: Bool) {
         id = JobLedger.lastIdentifier.wrappingAdd(1, ordering: .relaxed).newValue
         self.name = name
         self.group = group
         self.ledger = ledger
-        life.owner = owner
+        life = Life(isUnstarted: isUnstarted, owner: owner)
     }
 
     /// The job whose code is running: also in its child tasks and in `Task {}`s that it started.
@@ -60,14 +62,24 @@ public class Job: @unchecked Sendable {
     /// Asks the job to end: its task is cancelled, which ends every sleep and wait of the runtime in it. The body of
     /// a job that has not started never runs.
     public func cancel() {
-        let task: Task<Void, Never>? = ledger.withLock { ledger in
-            guard !life.isCancelled, life.phase != .finished else { return nil }
+        let (task, owner): (Task<Void, Never>?, (any JobOwner)?) = ledger.withLock { ledger in
+            guard !life.isCancelled, life.phase != .finished else { return (nil, nil) }
             life.isCancelled = true
             ledger.move(self, to: .stopping)
-            return life.task
+            return (life.task, life.isUnstarted ? life.owner : nil)
         }
         task?.cancel()
+        owner?.jobCancelled(self)
     }
+
+    /// Whether an owner keeps account of the job, which is not over.
+    package func isOwned(by owner: any JobOwner) -> Bool { ledger.withLock { _ in life.owner === owner } }
+
+    /// Starts a job that was prepared, unless it has been cancelled; then it ends where it would have run.
+    package func start(on placement: EngineExecutor) {}
+
+    /// Ends a job that was prepared and is not started.
+    package func discard(_ outcome: JobOutcome) { end(outcome) }
 
     /// Waits until the job is over.
     ///
@@ -106,6 +118,7 @@ public class Job: @unchecked Sendable {
     func adopt(_ task: Task<Void, Never>) {
         let isCancelled = ledger.withLock { _ in
             if life.phase != .finished { life.task = task }
+            life.isUnstarted = false
             return life.isCancelled
         }
         if isCancelled { task.cancel() }
@@ -142,23 +155,29 @@ package protocol JobOwner: AnyObject, Sendable {
     func jobBegins(_ job: Job)
     /// A job no longer counts as alive. Nobody who waits for its end has heard of it yet.
     func jobEnded(_ job: Job, _ outcome: JobOutcome)
+    /// A job that it has not started was cancelled.
+    func jobCancelled(_ job: Job)
+}
+
+extension JobOwner {
+    package func jobCancelled(_ job: Job) {}
 }
 
 /// A job with the value that its body returns.
 ///
-/// Sound as `@unchecked Sendable` for its superclass' reason; `body` and `value` belong to its task until its end.
+/// Sound as `@unchecked Sendable` for its superclass' reason; the rest belongs to its task until its end, and before to the owner that starts it.
 public final class ResultJob<Value: Sendable>: Job, @unchecked Sendable {
-    private let placement: EngineExecutor
+    private var placement: EngineExecutor?
     private var body: (@Sendable () async throws -> Value)?
     private var value: Value?
 
     init(
-        name: String, group: String?, owner: (any JobOwner)?, ledger: JobLedger, placement: EngineExecutor,
+        name: String, group: String?, owner: (any JobOwner)?, ledger: JobLedger, placement: EngineExecutor?,
         _ body: @escaping @Sendable () async throws -> Value
     ) {
         self.placement = placement
         self.body = body
-        super.init(name: name, group: group, owner: owner, ledger: ledger)
+        super.init(name: name, group: group, owner: owner, ledger: ledger, isUnstarted: placement == nil)
     }
 
     package override var loop: EventLoop? { placement.executor as? EventLoop }
@@ -175,9 +194,19 @@ public final class ResultJob<Value: Sendable>: Job, @unchecked Sendable {
         return value
     }
 
+    package override func start(on placement: EngineExecutor) {
+        self.placement = placement
+        adopt(Task(name: name, executorPreference: placement.executor) { await self.main() })
+    }
+
+    package override func discard(_ outcome: JobOutcome) {
+        body = nil
+        super.discard(outcome)
+    }
+
     /// What the job's task does.
     nonisolated(nonsending) func main() async {
-        placement.prepare()
+        placement?.prepare()
         await Job.$current.withValue(self) {
             var outcome = JobOutcome.finished
             do {
@@ -187,7 +216,7 @@ public final class ResultJob<Value: Sendable>: Job, @unchecked Sendable {
                 outcome = self.outcome(of: error)
             }
             // Before anyone hears of the end, so that whoever waits for it can have the place.
-            placement.release()
+            placement?.release()
             end(outcome)
         }
     }
@@ -333,7 +362,7 @@ public final class JobLedger: Sendable {
     }
 
     /// Whether new jobs are refused.
-    var isClosed: Bool { hasClosed.load(ordering: .relaxed) }
+    package var isClosed: Bool { hasClosed.load(ordering: .relaxed) }
 
     /// The number of jobs by state.
     package var census: Census { state.withLock { $0.census } }

@@ -39,30 +39,18 @@ package final class ThreadingEngine: ExecutionEngine {
         threads.set(0)
         threadPool = ThreadPool(
             ThreadPool.Configuration(
-                name: Self.idleThreadName, limit: configuration.threadLimit,
+                name: "muster-idle", limit: configuration.threadLimit,
                 idleLimit: configuration.idleThreadLimit, keepAlive: configuration.threadKeepAlive,
                 stackSize: configuration.threadStackSize)
         ) { threads.set(Double($0)) }
-        blocking = BlockingPool(
-            limit: configuration.blockingThreadLimit, keepAlive: configuration.threadKeepAlive,
-            stackSize: configuration.threadStackSize,
-            instruments: try BlockingInstruments(registry: metrics, backend: name))
+        blocking = try BlockingPool(backend: name, configuration: configuration, metrics: metrics)
     }
-
-    private static let idleThreadName = "muster-idle"
 
     /// Chooses a thread, an idle one or a new one, and gives it the job's name.
     ///
     /// - Throws: ``EngineError`` when all threads are taken or the system gives none.
     package func placeJob(named name: String) throws(EngineError) -> EngineExecutor {
-        let loop = try threadPool.lease()
-        return EngineExecutor(
-            executor: loop,
-            prepare: { NativeThread.setName(name) },
-            release: { [threadPool] in
-                if loop.isCurrent { NativeThread.setName(Self.idleThreadName) }
-                threadPool.release(loop)
-            })
+        try threadPool.placeJob(named: name)
     }
 
     /// Runs blocking work in place, on the job's own thread. Called by a thread that is no job's (Swift's global
@@ -92,7 +80,7 @@ package final class ThreadingEngine: ExecutionEngine {
 
 /// Native threads for lease, each running an event loop of its own. A thread starts with the first lease that finds
 /// none idle, is used again by later leases, and ends after some time without one.
-final class ThreadPool: Sendable {
+package final class ThreadPool: Sendable {
     private struct State {
         var idle: [EventLoop] = []
         var leased: Set<ObjectIdentifier> = []
@@ -102,24 +90,38 @@ final class ThreadPool: Sendable {
         var isClosed = false
     }
 
-    struct Configuration: Sendable {
+    package struct Configuration: Sendable {
         /// The threads' name while they are not leased.
-        var name: String
+        let name: String
         /// The most threads on lease at a time.
-        var limit: Int
+        let limit: Int
         /// The most threads kept without a lease.
-        var idleLimit: Int
+        let idleLimit: Int
         /// How long a thread stays without a lease.
-        var keepAlive: Duration
+        let keepAlive: Duration
         /// Each thread's stack in bytes.
-        var stackSize: Int
+        let stackSize: Int
+
+        package init(name: String, limit: Int = .max, idleLimit: Int, keepAlive: Duration, stackSize: Int) {
+            self.name = name
+            self.limit = limit
+            self.idleLimit = idleLimit
+            self.keepAlive = keepAlive
+            self.stackSize = stackSize
+        }
+
+        /// With the limits of an engine's threads.
+        package init(name: String, idleLimit: Int, _ limits: EngineConfiguration) {
+            self.init(
+                name: name, idleLimit: idleLimit, keepAlive: limits.threadKeepAlive, stackSize: limits.threadStackSize)
+        }
     }
 
     private let configuration: Configuration
     private let state = Locked(State())
     private let threadsChanged: @Sendable (Int) -> Void
 
-    init(_ configuration: Configuration, threadsChanged: @escaping @Sendable (Int) -> Void = { _ in }) {
+    package init(_ configuration: Configuration, threadsChanged: @escaping @Sendable (Int) -> Void = { _ in }) {
         self.configuration = configuration
         self.threadsChanged = threadsChanged
     }
@@ -196,6 +198,18 @@ final class ThreadPool: Sendable {
         return loop
     }
 
+    /// Takes a thread for a job, and gives it the job's name.
+    package func placeJob(named name: String) throws(EngineError) -> EngineExecutor {
+        let loop = try lease()
+        return EngineExecutor(
+            executor: loop,
+            prepare: { NativeThread.setName(name) },
+            release: { [self] in
+                if loop.isCurrent { NativeThread.setName(configuration.name) }
+                release(loop)
+            })
+    }
+
     /// Gives a thread back.
     func release(_ loop: EventLoop) {
         let isKept = state.withLock { state in
@@ -210,7 +224,7 @@ final class ThreadPool: Sendable {
     }
 
     /// Ends the threads that nobody leases, and each of the others when it is given back.
-    func close() {
+    package func close() {
         let idle = state.withLock { state in
             state.isClosed = true
             defer { state.idle = [] }

@@ -99,6 +99,7 @@ extension Benchmark {
         var contenders: [() throws -> Double] = [
             { Double(try addThreads(to: backend, count: count)) / Double(count) },
             { Double(try checked(cmusterbench_threads_in_turn(50))) / 50 },
+            { Double(try submitTasks(to: backend, count: count)) / Double(count) },
         ]
         if hasGo { contenders.append { try GoReference.run("goroutines", "\(count)", "5")[0] } }
         let times = try Rounds.run(effort(51, quick: 15), contenders)
@@ -106,13 +107,26 @@ extension Benchmark {
         let figure = Figure(
             name, in: .nanoseconds, times[0], against: ("pthread_create and join", times[1]),
             note: hasGo ? nil : GoReference.missing)
-        guard hasGo else { return [figure] }
+        let pool = Figure(
+            "submit to a work pool of 16, to the end of all \(count), cooperative", in: .nanoseconds, times[2],
+            against: ("pthread_create and join", times[1]))
+        guard hasGo else { return [figure, pool] }
         return [
-            figure,
+            figure, pool,
             Figure(
-                "\(name), again", in: .nanoseconds, times[0], against: ("a goroutine", times[2]),
+                "\(name), again", in: .nanoseconds, times[0], against: ("a goroutine", times[3]),
                 limit: .ratioAtMost(1.5)),
         ]
+    }
+
+    private static func submitTasks(to backend: Backend, count: Int) throws -> Int64 {
+        let pool = WorkPool(name: "bench", workers: 16...16, backend: backend)
+        return try onHub(of: backend.engine) {
+            let start = cmusterbench_now()
+            for _ in 0..<count { try pool.trySubmit {} }
+            try await pool.shutDown()
+            return cmusterbench_now() - start
+        }
     }
 
     private static func addThreads(to backend: Backend, count: Int) throws -> Int64 {

@@ -1,92 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import MusterExecution
-import MusterLock
 import MusterMetrics
 import MusterPlatform
+import MusterTestKit
 import MusterTestSupport
 import Testing
 
-/// A job's life, on both engines.
+/// What every engine has to do, on both of Muster's.
 @Suite(.timeLimit(.minutes(3))) struct EngineJobTests {
-    struct Failure: Error, Equatable {}
-
-    @Test(arguments: EngineKind.allCases)
-    func `a job has a name, a group and a number, and is known to its own code`(kind: EngineKind) async throws {
-        try await withEngine(kind) { engine in
-            let seen = Locked<[Job?]>([])
-            let job = try engine.spawn(name: "worker", group: "pool") {
-                seen.withLock { $0.append(Job.current) }
-                await withTaskGroup(of: Void.self) { group in
-                    group.addTask { seen.withLock { $0.append(Job.current) } }
-                }
-                await Task { seen.withLock { $0.append(Job.current) } }.value
-            }
-            let other = try engine.spawn(name: "other") {}
-            let outcome = try await job.wait()
-            try await other.wait()
-            #expect(job.name == "worker" && job.group == "pool" && other.group == nil && job.id != other.id)
-            #expect(outcome.error == nil && job.state == .finished)
-            let all = seen.withLock { $0 }
-            #expect(all.count == 3 && all.allSatisfy { $0 === job })
-            #expect(Job.current == nil)
-            #expect(engine.name == kind.rawValue)
-        }
-    }
-
-    @Test(arguments: EngineKind.allCases)
-    func `a job's error is to be had from its handle`(kind: EngineKind) async throws {
-        let registry = try makeRegistry()
-        try await withEngine(kind, registry: registry) { engine in
-            let job = try engine.spawn(name: "failing") { throw Failure() }
-            let outcome = try await job.wait()
-            #expect(outcome.error is Failure && job.outcome?.error is Failure)
-            // Nobody has cancelled it, so this is an error like any other.
-            let odd = try engine.spawn(name: "odd") { throw CancellationError() }
-            #expect(try await odd.wait().error is CancellationError)
-        }
-        let failures = try registry.counterFamily(
-            "muster_job_failures_total", help: "Jobs that ended with an error.", labelNames: ["backend"])
-        #expect(failures.labels(kind.rawValue).value == 2)
-    }
-
-    @Test(arguments: EngineKind.allCases)
-    func `a job has the result that its body returns, typed`(kind: EngineKind) async throws {
-        try await withEngine(kind) { engine in
-            let job = try engine.spawn(name: "counts") {
-                await Task.yield()
-                return 42
-            }
-            let number: Int = try await job.result()
-            #expect(number == 42)
-            guard case .finished = try await job.wait() else {
-                Issue.record("it has not finished")
-                return
-            }
-            // Any number of times, and on the handle that any job is.
-            #expect(try await job.result() == 42)
-            #expect((job as Job).outcome?.error == nil)
-            let failing = try engine.spawn(name: "fails") { () -> String in throw Failure() }
-            await #expect(throws: Failure.self) { try await failing.result() }
-            let gate = Completion<Void>()
-            let cancelled = try engine.spawn(name: "waits") { () -> Int in
-                try await gate.wait()
-                return 1
-            }
-            await #expect(throws: TimeLimitExceeded.self) { try await cancelled.result(until: .now) }
-            cancelled.cancel()
-            await #expect(throws: CancellationError.self) { try await cancelled.result() }
-            // One that returns although it was cancelled has its result.
-            let begun = Completion<Void>()
-            let stubborn = try engine.spawn(name: "stubborn") {
-                begun.complete(with: ())
-                try? await gate.wait()
-                return "anyway"
-            }
-            try await begun.wait()
-            stubborn.cancel()
-            #expect(try await stubborn.result() == "anyway")
-        }
+    @Test(arguments: EngineKind.allCases, EngineConformance.checks())
+    func `the engine conforms`(kind: EngineKind, check: EngineConformance) async throws {
+        try await check.run { try kind.make(registry: $0) }
     }
 
     @Test(arguments: EngineKind.allCases)
@@ -108,268 +33,118 @@ import Testing
     }
 
     @Test(arguments: EngineKind.allCases)
-    func `cancellation wakes a job and counts by how the body ends`(kind: EngineKind) async throws {
+    func `blocking work runs in place, or on a thread of the pool`(kind: EngineKind) async throws {
         try await withEngine(kind) { engine in
-            let isRunning = Latch(3)
-            @Sendable func sleep() async throws {
-                isRunning.countDown()
-                try await engine.sleep(for: .seconds(3600))
+            let job = try engine.spawn(name: "blocking") {
+                let thread = NativeThread.currentIdentifier
+                let worker = try await engine.runBlocking { NativeThread.currentIdentifier }
+                return (worker == thread) == (kind == .threading) && NativeThread.currentIdentifier == thread
             }
-            let cancelled = try engine.spawn(name: "cancelled") { try await sleep() }
-            let finished = try engine.spawn(name: "finished") { try? await sleep() }
-            let failed = try engine.spawn(name: "failed") {
-                do { try await sleep() } catch { throw Failure() }
-            }
-            await isRunning.wait()
-            #expect(engine.census.running == 3)
-            for job in [cancelled, finished, failed] {
-                job.cancel()
-                job.cancel()
-            }
-            guard case .cancelled = try await cancelled.wait() else {
-                Issue.record("it was not cancelled")
-                return
-            }
-            guard case .finished = try await finished.wait() else {
-                Issue.record("it did not finish")
-                return
-            }
-            #expect(try await failed.wait().error is Failure)
-            #expect(engine.census.jobs == 0)
+            #expect(try await job.result())
         }
     }
 
-    @Test(arguments: EngineKind.allCases)
-    func `cancellation after the end changes nothing`(kind: EngineKind) async throws {
-        try await withEngine(kind) { engine in
-            let job = try engine.spawn(name: "over") {}
-            try await job.wait()
-            job.cancel()
-            #expect(job.state == .finished && engine.census == Census(nativeThreads: engine.census.nativeThreads))
-            guard case .finished = job.outcome else {
-                Issue.record("the outcome changed")
-                return
-            }
-        }
+    // MARK: The suite itself
+
+    enum Defect: String, CaseIterable {
+        case otherName, earlyClock, blocksInPlace, losesErrors, wanders, keepsThreads, deaf
     }
 
-    @Test(arguments: EngineKind.allCases)
-    func `links are called once each, before and after the end`(kind: EngineKind) async throws {
-        try await withEngine(kind) { engine in
-            let calls = Locked<[String]>([])
-            let mayEnd = Completion<Void>()
-            let thread = Locked<Int32>(0)
-            let job = try engine.spawn(name: "linked") {
-                try await mayEnd.wait()
-                thread.withLock { $0 = NativeThread.currentIdentifier }
-            }
-            let endThread = Locked<Int32>(0)
-            job.link { outcome in
-                calls.withLock { $0.append("before \(outcome)") }
-                endThread.withLock { $0 = NativeThread.currentIdentifier }
-            }
-            mayEnd.complete(with: ())
-            try await job.wait()
-            job.link { outcome in calls.withLock { $0.append("after \(outcome)") } }
-            let seen = calls.withLock { $0 }
-            #expect(seen == ["before finished", "after finished"])
-            let (ran, ended) = (thread.withLock { $0 }, endThread.withLock { $0 })
-            #expect(ran == ended)
-        }
-    }
-
-    @Test(arguments: EngineKind.allCases)
-    func `any number of tasks may wait, with and without a deadline`(kind: EngineKind) async throws {
-        try await withEngine(kind) { engine in
-            let mayEnd = Completion<Void>()
-            let job = try engine.spawn(name: "awaited") { try await mayEnd.wait() }
-            let error = await #expect(throws: TimeLimitExceeded.self) {
-                try await job.wait(until: .now.advanced(by: .milliseconds(1)))
-            }
-            #expect(error?.description.contains("'awaited'") == true)
-            let impatient = Task { try await job.wait() }
-            impatient.cancel()
-            await #expect(throws: CancellationError.self) { try await impatient.value }
-            let waiting = (0..<100).map { _ in Task { try await job.wait() } }
-            let jobs = try (0..<10).map { number in
-                try engine.spawn(name: "waiter \(number)") { try await job.wait(until: .distantFuture) }
-            }
-            mayEnd.complete(with: ())
-            for task in waiting { _ = try await task.value }
-            for job in jobs { #expect(try await job.wait().error == nil) }
-        }
-    }
-
-    @Test(arguments: EngineKind.allCases)
-    func `when a wait is over the job is in no count any more`(kind: EngineKind) async throws {
-        try await withEngine(kind) { engine in
-            for number in 0..<300 {
-                let job = try engine.spawn(name: "short") { if number % 3 == 0 { await engine.yield() } }
-                try await job.wait()
-                #expect(engine.census.jobs == 0)
-            }
-        }
-    }
-
-    @Test(arguments: EngineKind.allCases)
-    func `the figures add up at every moment`(kind: EngineKind) async throws {
-        let registry = try makeRegistry()
-        let alive = try registry.gaugeFamily(
-            "muster_worker_jobs", help: "Jobs alive, by state.", labelNames: ["backend", "state"])
-        let gauges = [JobState.queued, .running, .stopping].map { alive.labels(kind.rawValue, $0.rawValue) }
-        let jobs = 900
-        try await withEngine(kind, registry: registry) { engine in
-            #expect(gauges.allSatisfy { $0.value == 0 }, "exported from the start")
-            let isOver = Counter()
-            let wrong = Counter()
-            let observer = Task.detached {
-                try await onThread {
-                    while isOver.value == 0 {
-                        let census = engine.census
-                        if census.queued < 0 || census.running < 0 || census.stopping < 0 || census.jobs > jobs {
-                            wrong.add()
-                        }
-                        for gauge in gauges where (gauge.value ?? -1) < 0 { wrong.add() }
-                    }
+    @Test(arguments: Defect.allCases)
+    func `a defect is told`(defect: Defect) async throws {
+        var faults: [String] = []
+        for check in EngineConformance.checks() where Self.finds(defect, check) {
+            do {
+                try await check.run(within: .milliseconds(defect == .deaf ? 20 : 60_000)) { metrics in
+                    try DefectiveEngine(defect, metrics: metrics)
                 }
+            } catch let fault as EngineConformance.Fault {
+                faults.append(fault.description)
             }
-            let spawned = Locked<[Job]>([])
-            let canceller = Task.detached {
-                try await onThread {
-                    var generator = SplitMix64(seed: 5)
-                    while isOver.value == 0 {
-                        spawned.withLock { $0.randomElement(using: &generator) }?.cancel()
-                    }
-                }
-            }
-            for number in 0..<jobs {
-                // The threading engine has a thread for so many.
-                if number % 300 == 299 { for job in spawned.withLock({ $0 }) { try await job.wait() } }
-                let job = try engine.spawn(name: "short") {
-                    await engine.yield()
-                    if number % 7 == 0 { try await engine.sleep(for: .microseconds(50)) }
-                }
-                spawned.withLock { $0.append(job) }
-            }
-            for job in spawned.withLock({ $0 }) { try await job.wait() }
-            isOver.add()
-            try await observer.value
-            try await canceller.value
-            #expect(wrong.value == 0)
-            #expect(engine.census.jobs == 0 && engine.ledger.jobs.isEmpty)
-            #expect(gauges.allSatisfy { $0.value == 0 })
         }
-        let total = try registry.counterFamily("muster_jobs_total", help: "Jobs spawned.", labelNames: ["backend"])
-        #expect(total.labels(kind.rawValue).value == UInt64(jobs))
+        let text = faults.joined(separator: "\n")
+        let expected =
+            switch defect {
+            case .otherName: "is the ledger the engine's?"
+            case .earlyClock: "a sleep of 2 ms took"
+            case .blocksInPlace: "blocking work of the main actor blocks the main thread"
+            case .losesErrors: "the error of blocking work is lost"
+            case .wanders: "a job was on another thread after"
+            case .keepsThreads: "an engine without a job has threads"
+            case .deaf: "something was not over after"
+            }
+        #expect(text.contains(expected), "\(text)")
     }
 
-    @Test(arguments: EngineKind.allCases)
-    func `a second engine of the same name takes nothing from the first one's figures`(kind: EngineKind) async throws {
-        let registry = try makeRegistry()
-        let running = try registry.gaugeFamily(
-            "muster_worker_jobs", help: "Jobs alive, by state.", labelNames: ["backend", "state"]
-        ).labels(kind.rawValue, "running")
-        try await withEngine(kind, registry: registry) { engine in
-            let isRunning = Latch()
-            let job = try engine.spawn(name: "running") {
-                isRunning.countDown()
-                try await engine.sleep(for: .seconds(3600))
+    /// Only what is needed: some of the others wait for what a defective engine never does.
+    private static func finds(_ defect: Defect, _ check: EngineConformance) -> Bool {
+        let part =
+            switch defect {
+            case .otherName: "the series"
+            case .earlyClock: "sleeps as long"
+            case .blocksInPlace, .losesErrors: "its result or its error, to jobs"
+            case .wanders: "is back on its thread"
+            case .keepsThreads: "was never used"
+            case .deaf: "has the result"
             }
-            await isRunning.wait()
-            try await withEngine(kind, registry: registry) { _ in #expect(running.value == 1) }
-            job.cancel()
-            try await job.wait()
-            #expect(running.value == 0)
+        return check.description.contains(part)
+    }
+}
+
+/// An engine that does one thing wrong.
+private final class DefectiveEngine: ExecutionEngine {
+    let name = "defective"
+    let ledger: JobLedger
+    let clock: any RuntimeClock
+    private let defect: EngineJobTests.Defect
+    private let blocking: BlockingPool
+    private let loop: EventLoop
+
+    init(_ defect: EngineJobTests.Defect, metrics: MetricRegistry) throws {
+        self.defect = defect
+        ledger = try JobLedger(backend: defect == .otherName ? "other" : name, metrics: metrics)
+        clock = defect == .earlyClock ? EarlyClock() : SystemClock()
+        blocking = try BlockingPool(backend: name, metrics: metrics)
+        loop = try EventLoop(name: "defective") { $0.startThread(name: "defective") }
+    }
+
+    func placeJob(named name: String) -> EngineExecutor {
+        switch defect {
+        case .wanders: EngineExecutor(executor: globalConcurrentExecutor)
+        case .deaf: EngineExecutor(executor: DeafExecutor())
+        default: EngineExecutor(executor: loop)
         }
     }
 
-    // MARK: Shutting down
-
-    @Test(arguments: EngineKind.allCases)
-    func `an engine that is shut down ends its jobs and takes no more`(kind: EngineKind) async throws {
-        let engine = try kind.make(registry: makeRegistry())
-        let isRunning = Latch(20)
-        let jobs = try (0..<20).map { number in
-            try engine.spawn(name: "job \(number)") {
-                isRunning.countDown()
-                try await engine.sleep(for: .seconds(3600))
-            }
-        }
-        await isRunning.wait()
-        try await engine.shutDown()
-        for job in jobs {
-            guard case .cancelled = job.outcome else {
-                Issue.record("a job was not over")
-                return
-            }
-        }
-        let ran = Counter()
-        let error = #expect(throws: EngineError.self) { try engine.spawn(name: "late") { ran.add() } }
-        #expect(error == .shutDown(engine: kind.rawValue) && error?.description.contains(kind.rawValue) == true)
-        try await engine.shutDown()
-        try await until { engine.nativeThreads == 0 }
-        #expect(ran.value == 0 && engine.census == Census())
-    }
-
-    @Test(arguments: EngineKind.allCases)
-    func `an engine that was never used is shut down too`(kind: EngineKind) async throws {
-        let engine = try kind.make(registry: makeRegistry())
-        #expect(engine.nativeThreads == 0)
-        try await engine.shutDown()
-        #expect(engine.nativeThreads == 0)
-    }
-
-    @Test(arguments: EngineKind.allCases)
-    func `a job that does not end is not waited for beyond the deadline`(kind: EngineKind) async throws {
-        let engine = try kind.make(registry: makeRegistry())
-        let isRunning = Latch()
-        let mayEnd = Latch()
-        let job = try engine.spawn(name: "stubborn") {
-            isRunning.countDown()
-            await mayEnd.wait()
-        }
-        await isRunning.wait()
-        let error = await #expect(throws: TimeLimitExceeded.self) {
-            try await engine.shutDown(until: .now.advanced(by: .milliseconds(2)))
-        }
-        #expect(error?.description.contains(kind.rawValue) == true)
-        #expect(job.state == .stopping)
-        #expect(throws: EngineError.self) { try engine.spawn(name: "late") {} }
-        mayEnd.countDown()
-        try await engine.shutDown()
-        guard case .finished = job.outcome else {
-            Issue.record("the job was not over")
-            return
-        }
-        try await until { engine.nativeThreads == 0 }
-    }
-
-    @Test(arguments: EngineKind.allCases)
-    func `jobs that are spawned while the engine shuts down run or are refused`(kind: EngineKind) async throws {
-        for _ in 0..<20 {
-            let engine = try kind.make(registry: makeRegistry())
-            let taken = Locked<[Job]>([])
-            let spawner = Task.detached {
-                while true {
-                    do throws(EngineError) {
-                        let job = try engine.spawn(name: "racing") { await engine.yield() }
-                        taken.withLock { $0.append(job) }
-                    } catch {
-                        return error
-                    }
-                }
-            }
-            spin(20)
-            try await engine.shutDown()
-            let error = await spawner.value
-            guard case .shutDown = error else {
-                if case .threadLimitReached = error { continue }
-                Issue.record("\(error)")
-                return
-            }
-            let jobs = taken.withLock { $0 }
-            #expect(jobs.allSatisfy { $0.outcome != nil })
-            #expect(engine.census.jobs == 0)
+    func runBlocking<Result: Sendable>(_ work: @escaping @Sendable () throws -> Result) async throws -> Result {
+        if defect == .blocksInPlace { return try work() }
+        do {
+            return try await blocking.run(work)
+        } catch  where defect == .losesErrors {
+            throw CancellationError()
         }
     }
+
+    var nativeThreads: Int { defect == .keepsThreads ? 1 : 0 }
+    var stalledTime: Duration { .zero }
+
+    func releaseThreads() {
+        blocking.close()
+        loop.stop()
+    }
+}
+
+private struct EarlyClock: RuntimeClock {
+    var now: MonotonicInstant { .now }
+
+    nonisolated(nonsending)
+        func sleep(until deadline: MonotonicInstant, tolerance: Duration) async throws(CancellationError)
+    {
+        if Task.isCancelled { throw CancellationError() }
+    }
+}
+
+/// Never runs anything.
+private final class DeafExecutor: TaskExecutor {
+    func enqueue(_ job: consuming ExecutorJob) {}
 }

@@ -16,6 +16,8 @@ public final class Backend: Sendable {
     public let engine: any ExecutionEngine
     /// Where its metrics, and those of everything that runs on it, are kept.
     public let metrics: MetricRegistry
+    /// The limits that it was set up with.
+    let limits: EngineConfiguration
     /// Where it logs.
     package let logger: Logger
     /// Its looping calls that run now.
@@ -39,6 +41,7 @@ public final class Backend: Sendable {
         self.engine = engine
         metrics = context.metrics
         tracing = BackendTracing(metrics: context.metrics)
+        limits = context.engine
         logger = context.logger
         self.components = components ?? .standard(backend: context.type)
         if let components { ComponentRegistry.record(components) }

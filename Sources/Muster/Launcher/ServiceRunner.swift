@@ -42,6 +42,11 @@ final class ServiceRunner: Sendable {
         case rehearsal
     }
 
+    /// What services go through: the label `transition`.
+    private enum Transition: String, CaseIterable {
+        case start, stop, restart, reset
+    }
+
     typealias Life = ProgramLife<LaunchState.Event>
 
     private struct State {
@@ -63,6 +68,7 @@ final class ServiceRunner: Sendable {
     private let watch: Watch
     private let dependencies: Dependencies
     private let signals: CounterFamily
+    private let transitions: HistogramFamily
     private let state = Locked(State())
 
     init(
@@ -80,6 +86,10 @@ final class ServiceRunner: Sendable {
         for signal in [UnixSignal.terminate, .interrupt, .hangUp] {
             signals.labels(signal.description).increment(by: 0)
         }
+        transitions = try backend.metrics.histogramFamily(
+            "muster_service_transition_seconds", help: "Time that the services took to start, stop, restart or reset.",
+            unit: .seconds, labelNames: ["transition"])
+        for transition in Transition.allCases { _ = transitions.labels(transition.rawValue) }
         services.whenEnded { [weak self] service, end in self?.ended(service, end) }
     }
 
@@ -114,7 +124,8 @@ final class ServiceRunner: Sendable {
     func reset(_ ended: @escaping @Sendable (Bool) -> Void) {
         let isValid = readSettings()
         transition("reset") { [self] in
-            ended(try await services.restartAll(.mutate) { await $0(nil) } && isValid)
+            let isReset = try await timed(.reset) { try await services.restartAll(.mutate) { await $0(nil) } }
+            ended(isReset && isValid)
         }
     }
 
@@ -173,7 +184,7 @@ final class ServiceRunner: Sendable {
         watchSettings()
         watchStart()
         transition("start") { [self] in
-            try await services.start(stopsAfterFailure: false)
+            try await timed(.start) { try await services.start(stopsAfterFailure: false) }
             // One of them may have set up tracing.
             backend.tracing.refresh()
             life.submit(.started)
@@ -220,6 +231,15 @@ final class ServiceRunner: Sendable {
             guard let life else { return }
             life.submit(!isWorker && life.endsAtHangUp() ? .end(.success) : .hangUp)
         }
+    }
+
+    /// Observes how long something takes, also if it fails.
+    private nonisolated(nonsending) func timed<Result, Failure: Error>(
+        _ transition: Transition, _ body: nonisolated(nonsending) () async throws(Failure) -> Result
+    ) async throws(Failure) -> Result {
+        let start = backend.engine.clock.now
+        defer { transitions.labels(transition.rawValue).observe(start.duration(to: backend.engine.clock.now)) }
+        return try await body()
     }
 
     /// Runs a start or a restart as a job.
@@ -299,7 +319,9 @@ final class ServiceRunner: Sendable {
         logger.info("restarting services", metadata: ["method": "\(method.rawValue)"])
         transition("restart") { [self] in
             let stop: Services.StopForRestart = { [self] in await stopForRestart($0) }
-            _ = try await services.restartAll(method, stopsAfterFailure: false, stop: stop)
+            _ = try await timed(method == .mutate ? .reset : .restart) {
+                try await services.restartAll(method, stopsAfterFailure: false, stop: stop)
+            }
             life.submit(.restarted)
         }
     }
@@ -336,9 +358,11 @@ final class ServiceRunner: Sendable {
         starting?.disarm()
         runStop(within: limit, cancelling: { [backend] in backend.engine.ledger.jobs }) { [self] in
             // Waits for the start or restart in progress, which starts no further service.
-            await services.stop(
-                graceful: isGraceful, until: limit.map { onClock($0.end) },
-                startsUntil: limit.map { onClock($0.cancellation) })
+            await timed(.stop) {
+                await services.stop(
+                    graceful: isGraceful, until: limit.map { onClock($0.end) },
+                    startsUntil: limit.map { onClock($0.cancellation) })
+            }
         } over: { [life] isInTime in
             life.submit(isInTime ? .stopped : .deadline)
         }

@@ -548,11 +548,11 @@ public enum ThreadGroupError: Error, Hashable, Sendable, CustomStringConvertible
     }
 }
 
-/// What a thread group does with a thread for which it has no room.
+/// What a thread group or a work pool does with a thread or task for which it has no room.
 public enum WhenFull: String, Hashable, Sendable, CaseIterable {
-    /// Lets the caller wait until another thread has ended (upstream's Eventlet backend).
+    /// Lets the caller wait until there is room (upstream's Eventlet backend).
     case wait
-    /// Throws ``ThreadGroupError/full(group:capacity:)`` (upstream's threading backend).
+    /// Throws ``ThreadGroupError/full(group:capacity:)`` or ``WorkPoolError/full(pool:)`` (upstream's threading backend).
     case reject
 }
 

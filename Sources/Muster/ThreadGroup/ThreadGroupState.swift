@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import DequeModule
+import MusterExecution
 
 /// Who is in a thread group, who waits for whom, and who may go on. Pure: jobs are numbers, waiting is a ticket.
 ///
@@ -29,52 +29,43 @@ struct ThreadGroupState: Sendable {
         let job: UInt64?
     }
 
-    private let capacity: Int
     private(set) var threads: Set<UInt64> = []
     private(set) var timers: Set<UInt64> = []
-    private var admittedButNotIn = 0
-    private var queue: Deque<(ticket: UInt64, job: UInt64?)> = []
+    /// The room for threads, and the callers that wait for it: the jobs that they are.
+    private var pool: PoolState<UInt64?>
     private var waits: [Wait] = []
     private var held: [UInt64: Int] = [:]
-    private var lastTicket: UInt64 = 0
 
     init(capacity: Int) {
-        self.capacity = capacity
+        pool = PoolState(size: .fixed(capacity))
     }
 
     /// The number of callers that wait for room.
-    var queueLength: Int { queue.count }
+    var queueLength: Int { pool.queueLength }
+
+    private var admittedButNotIn: Int { pool.running - threads.count }
 
     /// Takes room for a thread, if there is any and nobody has waited longer.
-    mutating func admit() -> Bool {
-        guard queue.isEmpty, threads.count + admittedButNotIn < capacity else { return false }
-        admittedButNotIn += 1
-        return true
-    }
+    mutating func admit() -> Bool { pool.take() }
 
     /// Gets in the queue for room.
     ///
     /// - Returns: The ticket, and what may go on.
     mutating func enqueue(job: UInt64?) -> (ticket: UInt64, released: Released) {
-        lastTicket += 1
-        queue.append((lastTicket, job))
+        let ticket = pool.enqueue(job).ticket
         hold(job)
-        return (lastTicket, release())
+        return (ticket, release())
     }
 
     /// Leaves the queue, or gives room back that was not used after all.
     mutating func abandon(_ ticket: UInt64) -> Released {
-        if let index = queue.firstIndex(where: { $0.ticket == ticket }) {
-            unhold(queue.remove(at: index).job)
-        } else {
-            admittedButNotIn -= 1
-        }
+        if let job = pool.withdraw(ticket) { unhold(job) } else { pool.finish() }
         return release()
     }
 
     /// Gives room back that was not used after all.
     mutating func giveBack() -> Released {
-        admittedButNotIn -= 1
+        pool.finish()
         return release()
     }
 
@@ -82,7 +73,6 @@ struct ThreadGroupState: Sendable {
     ///
     /// - Returns: What may go on: the thread may already wait for its own group, and others wait for it until now.
     mutating func entered(thread: UInt64) -> Released {
-        admittedButNotIn -= 1
         threads.insert(thread)
         return release()
     }
@@ -97,7 +87,7 @@ struct ThreadGroupState: Sendable {
 
     /// A thread or a timer is over.
     mutating func left(_ job: UInt64) -> Released {
-        if threads.remove(job) == nil { timers.remove(job) }
+        if threads.remove(job) == nil { timers.remove(job) } else { pool.finish() }
         return release()
     }
 
@@ -105,10 +95,10 @@ struct ThreadGroupState: Sendable {
     ///
     /// - Returns: The ticket, and what may go on, which may be this very wait.
     mutating func wait(_ scope: Scope, job: UInt64?) -> (ticket: UInt64, released: Released) {
-        lastTicket += 1
-        waits.append(Wait(ticket: lastTicket, scope: scope, job: job))
+        let ticket = pool.makeTicket()
+        waits.append(Wait(ticket: ticket, scope: scope, job: job))
         hold(job)
-        return (lastTicket, release())
+        return (ticket, release())
     }
 
     /// A wait is given up.
@@ -129,11 +119,9 @@ struct ThreadGroupState: Sendable {
 
     private mutating func release() -> Released {
         var released = Released()
-        while let first = queue.first, threads.count + admittedButNotIn < capacity || isStuck {
-            queue.removeFirst()
-            unhold(first.job)
-            admittedButNotIn += 1
-            released.admitted.append(first.ticket)
+        while let (ticket, job) = pool.next(beyondLimit: pool.queueLength > 0 && isStuck) {
+            unhold(job)
+            released.admitted.append(ticket)
         }
         guard !waits.isEmpty else { return released }
         for wait in waits where isOver(wait) { released.finished.append(wait.ticket) }
@@ -143,7 +131,7 @@ struct ThreadGroupState: Sendable {
 
     private func isOver(_ wait: Wait) -> Bool {
         // A caller that waits for room is on its way in.
-        if wait.scope == .all, admittedButNotIn > 0 || !queue.isEmpty { return false }
+        if wait.scope == .all, admittedButNotIn > 0 || pool.queueLength > 0 { return false }
         let present = timers.count + (wait.scope == .all ? threads.count : 0)
         if present == 0 { return true }
         // From inside, members that are held are not waited for. Most often there are too few of them to look any further.

@@ -43,6 +43,25 @@ enum ExamplePrelude {
             func acquire() async throws {}
             func renewOrExit() async throws {}
         }
+        final class GlobalPoolEngine: ExecutionEngine {
+            let name: String
+            let clock: any RuntimeClock
+            let ledger: JobLedger
+            init(_ context: BackendContext) throws {
+                (name, clock) = (context.type.rawValue, context.clock)
+                ledger = try JobLedger(backend: name, metrics: context.metrics)
+            }
+            func placeJob(named name: String) -> EngineExecutor { EngineExecutor(executor: globalConcurrentExecutor) }
+            func runBlocking<Result: Sendable>(
+                _ work: @escaping @Sendable () throws -> Result
+            ) async throws -> Result { try work() }
+            var nativeThreads: Int { 0 }
+            var stalledTime: Duration { .zero }
+            func releaseThreads() {}
+        }
+        let image = "image"
+        func scale(_ image: String) throws -> Int { 0 }
+        func removeOldThumbnails() throws {}
         struct Queue: Sendable { func hasMore() async throws -> Bool { true } }
         struct Connection: Sendable { func ask() async throws -> String { "" } }
         struct ConnectionError: Error {}

@@ -2,43 +2,39 @@
 
 import Muster
 import MusterExecution
+import MusterGlobalPoolBackend
 import MusterMetrics
 import MusterPlatform
+import MusterTestKit
 import Testing
 
-/// An engine as an application may bring one, complete in one file: jobs run on Swift's global pool.
-private final class PoolEngine: ExecutionEngine {
-    let name = "pool"
-    let clock: any RuntimeClock = SystemClock()
-    let ledger: JobLedger
-
-    init(metrics: MetricRegistry) throws {
-        ledger = try JobLedger(backend: "pool", metrics: metrics)
-    }
-
-    func placeJob(named name: String) -> EngineExecutor {
-        EngineExecutor(executor: globalConcurrentExecutor)
-    }
-
-    func runBlocking<Result: Sendable>(_ work: @escaping @Sendable () throws -> Result) async throws -> Result {
-        try work()
-    }
-
-    var nativeThreads: Int { 0 }
-    var stalledTime: Duration { .zero }
-
-    func releaseThreads() {}
-}
-
 extension ProcessWide {
-    @Suite("An engine of the application's own", .timeLimit(.minutes(5)))
+    /// The example, as its page shows it.
+    @Suite("A backend of the application's own", .timeLimit(.minutes(5)))
     struct OwnEngineTests {
-        @Test("runs services, threads and looping calls under a launcher, to a graceful end")
+        init() throws {
+            // Whatever the tests before have left.
+            Backend.resetForTesting()
+            try Backend.registerGlobalPool()
+        }
+
+        @Test("The engine conforms, and pins no job to a thread", arguments: EngineConformance.checks(pinsJobs: false))
+        func conforms(check: EngineConformance) async throws {
+            try await check.run { metrics in try TestBackend.make(.globalPool, metrics: metrics).engine }
+        }
+
+        @Test("It is chosen by the hook, and shows in the metrics")
+        func chosen() throws {
+            Backend.registerDefaultHook { .globalPool }
+            #expect(try Backend.current.type == .globalPool)
+            #expect(Backend.selection?.source == .hook)
+            Backend.resetForTesting()
+        }
+
+        @Test("It runs services, threads, pools and looping calls under a launcher, to a graceful end")
         func launched() async throws {
-            let registry = MetricRegistry(arena: try .create(name: "muster-test"))
-            let backend = Backend(
-                context: BackendContext(type: BackendType("pool"), metrics: registry),
-                engine: try PoolEngine(metrics: registry))
+            let registry = try MetricRegistry.forTesting()
+            let backend = try TestBackend.make(.globalPool, metrics: registry)
             let program = try LaunchedProgram(backend)
             let runs = Recorder<String>()
             try program.launcher.launchService(
@@ -48,6 +44,8 @@ extension ProcessWide {
                         runs.append("timer")
                         throw LoopingCallDone()
                     }
+                    let pool = WorkPool(name: "pool", kind: .threads, workers: 1...2, backend: backend)
+                    try await pool.submit { runs.append("task") }.result()
                 })
             let end = try await program.start()
             let group = try #require(program.launcher.services.all.first?.threadGroup)
@@ -55,8 +53,10 @@ extension ProcessWide {
             for thread in group.threads { _ = try await thread.wait() }
             program.launcher.stop()
             #expect(await end.value == .success)
-            #expect(Set(runs.all) == ["thread", "timer"])
+            #expect(Set(runs.all) == ["thread", "timer", "task"])
             #expect(program.exits.all.isEmpty)
+            #expect(registry.value("muster_jobs_total", ["backend": "global-pool"]) != nil)
+            #expect(registry.value("muster_pool_tasks_total", ["backend": "global-pool", "outcome": "finished"]) == 1)
         }
     }
 }
