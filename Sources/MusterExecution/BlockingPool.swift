@@ -48,9 +48,12 @@ public final class BlockingPool: Sendable {
     ///   ``EngineError`` when the pool has no thread and the system gives none.
     public func run<Result: Sendable>(_ work: @escaping @Sendable () throws -> Result) async throws -> Result {
         // The task's own values stay behind on its thread.
-        let call = ResultCall(
-            ServiceContext.current.map { context in { try ServiceContext.withValue(context, operation: work) } } ?? work
-        )
+        let call: ResultCall<Result>
+        if let context = ServiceContext.current {
+            call = ResultCall { try ServiceContext.withValue(context, operation: work) }
+        } else {
+            call = ResultCall(work)
+        }
         return try await withTaskCancellationHandler {
             try await withUnsafeThrowingContinuation { continuation in
                 call.continuation = continuation

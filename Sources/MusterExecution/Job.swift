@@ -33,7 +33,7 @@ public class Job: @unchecked Sendable {
     /// When it was spawned, to some milliseconds.
     package let spawnedAt = MonotonicInstant.coarse
 
-    private let ledger: JobLedger
+    fileprivate let ledger: JobLedger
     /// Under the ledger's lock.
     fileprivate var life: Life
     /// Where its owner keeps it; the owner's.
@@ -180,7 +180,10 @@ public final class ResultJob<Value: Sendable>: Job, @unchecked Sendable {
         super.init(name: name, group: group, owner: owner, ledger: ledger, isUnstarted: placement == nil)
     }
 
-    package override var loop: EventLoop? { placement.executor as? EventLoop }
+    /// Its owner has placed it before it counts as started.
+    package override var loop: EventLoop? {
+        ledger.withLock { _ in life.isUnstarted ? nil : placement?.executor as? EventLoop }
+    }
 
     /// Waits until the job is over.
     ///
