@@ -3,7 +3,7 @@
 import DequeModule
 import MusterLock
 package import MusterMetrics
-import MusterPlatform
+package import MusterPlatform
 
 /// A bounded pool of native threads for work that blocks. Threads start when they are needed and end after a while
 /// without work; what finds no thread waits its turn.
@@ -40,8 +40,11 @@ package final class BlockingPool: Sendable {
     ///   - limit: The most threads it may have; at least 1.
     ///   - keepAlive: How long an idle thread stays.
     ///   - stackSize: Each thread's stack in bytes.
+    ///   - activity: Counts the threads' loops.
     ///   - instruments: The metrics it keeps up to date.
-    package init(limit: Int, keepAlive: Duration, stackSize: Int, instruments: BlockingInstruments) {
+    package init(
+        limit: Int, keepAlive: Duration, stackSize: Int, activity: LoopActivity? = nil, instruments: BlockingInstruments
+    ) {
         self.limit = max(1, limit)
         self.instruments = instruments
         let threads = instruments.threads
@@ -49,7 +52,7 @@ package final class BlockingPool: Sendable {
             ThreadPool.Configuration(
                 // The pool's own count of active threads is the limit.
                 name: "muster-blocking", limit: .max, idleLimit: self.limit, keepAlive: keepAlive,
-                stackSize: stackSize)
+                stackSize: stackSize, activity: activity)
         ) { threads.set(Double($0)) }
         instruments.limit.set(Double(self.limit))
     }

@@ -32,14 +32,15 @@ package final class CooperativeEngine: ExecutionEngine {
         self.name = name
         self.clock = clock
         ledger = JobLedger(instruments: try JobInstruments(registry: metrics, backend: name))
+        let activity = (clock as? any ManuallyMovedClock)?.activity
         hub = try EventLoop(
-            name: "muster-hub", observer: try HubInstruments(registry: metrics, backend: name)
+            name: "muster-hub", observer: try HubInstruments(registry: metrics, backend: name), activity: activity
         ) { loop in
             loop.startThread(name: "muster-hub")
         }
         blocking = BlockingPool(
             limit: configuration.blockingThreadLimit, keepAlive: configuration.threadKeepAlive,
-            stackSize: configuration.threadStackSize,
+            stackSize: configuration.threadStackSize, activity: activity,
             instruments: try BlockingInstruments(registry: metrics, backend: name))
     }
 

@@ -37,15 +37,16 @@ package final class ThreadingEngine: ExecutionEngine {
             "muster_job_threads", help: "Native threads that run jobs or wait for one.", labelNames: ["backend"]
         ).labels(name)
         threads.set(0)
+        let activity = (clock as? any ManuallyMovedClock)?.activity
         threadPool = ThreadPool(
             ThreadPool.Configuration(
                 name: Self.idleThreadName, limit: configuration.threadLimit,
                 idleLimit: configuration.idleThreadLimit, keepAlive: configuration.threadKeepAlive,
-                stackSize: configuration.threadStackSize)
+                stackSize: configuration.threadStackSize, activity: activity)
         ) { threads.set(Double($0)) }
         blocking = BlockingPool(
             limit: configuration.blockingThreadLimit, keepAlive: configuration.threadKeepAlive,
-            stackSize: configuration.threadStackSize,
+            stackSize: configuration.threadStackSize, activity: activity,
             instruments: try BlockingInstruments(registry: metrics, backend: name))
     }
 
@@ -113,6 +114,8 @@ final class ThreadPool: Sendable {
         var keepAlive: Duration
         /// Each thread's stack in bytes.
         var stackSize: Int
+        /// Counts the threads' loops.
+        var activity: LoopActivity?
     }
 
     private let configuration: Configuration
@@ -173,7 +176,9 @@ final class ThreadPool: Sendable {
     private func makeLoop() throws(EngineError) -> EventLoop {
         let loop: EventLoop
         do {
-            loop = try EventLoop(name: configuration.name, isDeferrable: true) { [self] loop in
+            loop = try EventLoop(
+                name: configuration.name, isDeferrable: true, activity: configuration.activity
+            ) { [self] loop in
                 // Something outlived its lease, or the thread ended just as it was leased.
                 changeThreads(by: 1)
                 loop.startThread(
