@@ -144,7 +144,10 @@ let package = Package(
         // Floor 6: beside the executables.
         .target(
             name: "MusterTestKit",
-            dependencies: ["MusterLock", "MusterPlatform", "MusterMetrics", "MusterExecution", "Muster"],
+            dependencies: [
+                "MusterLock", "MusterPlatform", "MusterMetrics", "MusterExecution", "MusterSupervision", "Muster",
+                .product(name: "Logging", package: "swift-log"),
+            ],
             swiftSettings: swiftSettings),
 
         // Empty without the trait.
@@ -203,8 +206,8 @@ let package = Package(
 
         // Tests. This one is used by several of them.
         .target(
-            name: "MusterTestSupport", dependencies: ["MusterLock", "MusterPlatform"], path: "Tests/MusterTestSupport",
-            swiftSettings: swiftSettings),
+            name: "MusterTestSupport", dependencies: ["MusterLock", "MusterPlatform", "MusterTestKit"],
+            path: "Tests/MusterTestSupport", swiftSettings: swiftSettings),
         // The program that the tests of processes drive.
         .executableTarget(
             name: "muster-test-program",
@@ -364,7 +367,8 @@ let package = Package(
             swiftSettings: swiftSettings),
         // Drives the program above; `swift test` builds that one, too.
         .testTarget(
-            name: "MusterProcessTests", dependencies: ["MusterLock", "MusterPlatform", "MusterTestSupport"],
+            name: "MusterProcessTests",
+            dependencies: ["MusterLock", "MusterPlatform", "MusterTestKit", "MusterTestSupport"],
             swiftSettings: swiftSettings),
     ]
 )

@@ -3,7 +3,7 @@
 import Instrumentation
 import MusterLock
 public import MusterMetrics
-import MusterPlatform
+package import MusterPlatform
 
 /// A bounded pool of native threads for work that blocks: what an engine runs `runBlocking` with. Threads start when they
 /// are needed and end after a while without work; what finds no thread waits its turn.
@@ -25,15 +25,24 @@ public final class BlockingPool: Sendable {
     ///   - configuration: The limits.
     ///   - metrics: Where its metrics are kept.
     /// - Throws: `MetricError` when the application has taken the name of one of them.
-    public init(
+    public convenience init(
         backend: String, configuration: EngineConfiguration = EngineConfiguration(), metrics: MetricRegistry
+    ) throws(MetricError) {
+        try self.init(backend: backend, configuration: configuration, metrics: metrics, activity: nil)
+    }
+
+    /// Creates a pool without threads.
+    ///
+    /// - Parameter activity: Counts the threads' loops.
+    package init(
+        backend: String, configuration: EngineConfiguration, metrics: MetricRegistry, activity: LoopActivity?
     ) throws(MetricError) {
         let limit = max(1, configuration.blockingThreadLimit)
         let instruments = try BlockingInstruments(registry: metrics, backend: backend)
         self.instruments = instruments
         state = Locked(PoolState(size: .fixed(limit)))
         // The pool's own count of running calls is the limit of the threads.
-        threadPool = ThreadPool(.init(name: "muster-blocking", idleLimit: limit, configuration)) {
+        threadPool = ThreadPool(.init(name: "muster-blocking", idleLimit: limit, configuration, activity: activity)) {
             instruments.threads.set(Double($0))
         }
         instruments.limit.set(Double(limit))

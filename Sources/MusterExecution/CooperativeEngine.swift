@@ -32,12 +32,14 @@ package final class CooperativeEngine: ExecutionEngine {
         self.name = name
         self.clock = clock
         ledger = JobLedger(instruments: try JobInstruments(registry: metrics, backend: name))
+        let activity = (clock as? any ManuallyMovedClock)?.activity
         hub = try EventLoop(
-            name: "muster-hub", observer: try HubInstruments(registry: metrics, backend: name)
+            name: "muster-hub", observer: try HubInstruments(registry: metrics, backend: name), activity: activity
         ) { loop in
             loop.startThread(name: "muster-hub")
         }
-        blocking = try BlockingPool(backend: name, configuration: configuration, metrics: metrics)
+        blocking = try BlockingPool(
+            backend: name, configuration: configuration, metrics: metrics, activity: activity)
     }
 
     package var sharedExecutor: (any TaskExecutor)? { hub }

@@ -37,13 +37,15 @@ package final class ThreadingEngine: ExecutionEngine {
             "muster_job_threads", help: "Native threads that run jobs or wait for one.", labelNames: ["backend"]
         ).labels(name)
         threads.set(0)
+        let activity = (clock as? any ManuallyMovedClock)?.activity
         threadPool = ThreadPool(
             ThreadPool.Configuration(
                 name: "muster-idle", limit: configuration.threadLimit,
                 idleLimit: configuration.idleThreadLimit, keepAlive: configuration.threadKeepAlive,
-                stackSize: configuration.threadStackSize)
+                stackSize: configuration.threadStackSize, activity: activity)
         ) { threads.set(Double($0)) }
-        blocking = try BlockingPool(backend: name, configuration: configuration, metrics: metrics)
+        blocking = try BlockingPool(
+            backend: name, configuration: configuration, metrics: metrics, activity: activity)
     }
 
     /// Chooses a thread, an idle one or a new one, and gives it the job's name.
@@ -101,19 +103,26 @@ package final class ThreadPool: Sendable {
         let keepAlive: Duration
         /// Each thread's stack in bytes.
         let stackSize: Int
+        /// Counts the threads' loops.
+        let activity: LoopActivity?
 
-        package init(name: String, limit: Int = .max, idleLimit: Int, keepAlive: Duration, stackSize: Int) {
+        package init(
+            name: String, limit: Int = .max, idleLimit: Int, keepAlive: Duration, stackSize: Int,
+            activity: LoopActivity? = nil
+        ) {
             self.name = name
             self.limit = limit
             self.idleLimit = idleLimit
             self.keepAlive = keepAlive
             self.stackSize = stackSize
+            self.activity = activity
         }
 
         /// With the limits of an engine's threads.
-        package init(name: String, idleLimit: Int, _ limits: EngineConfiguration) {
+        package init(name: String, idleLimit: Int, _ limits: EngineConfiguration, activity: LoopActivity? = nil) {
             self.init(
-                name: name, idleLimit: idleLimit, keepAlive: limits.threadKeepAlive, stackSize: limits.threadStackSize)
+                name: name, idleLimit: idleLimit, keepAlive: limits.threadKeepAlive, stackSize: limits.threadStackSize,
+                activity: activity)
         }
     }
 
@@ -175,7 +184,9 @@ package final class ThreadPool: Sendable {
     private func makeLoop() throws(EngineError) -> EventLoop {
         let loop: EventLoop
         do {
-            loop = try EventLoop(name: configuration.name, isDeferrable: true) { [self] loop in
+            loop = try EventLoop(
+                name: configuration.name, isDeferrable: true, activity: configuration.activity
+            ) { [self] loop in
                 // Something outlived its lease, or the thread ended just as it was leased.
                 changeThreads(by: 1)
                 loop.startThread(

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import CMuster
+import MusterLock
 
 /// The clock that every wait uses, so that tests control time.
 public protocol RuntimeClock: Sendable {
@@ -30,6 +31,59 @@ extension RuntimeClock {
     /// - Throws: `CancellationError` as soon as the task is cancelled.
     package func sleep(for duration: Duration) async throws(CancellationError) {
         try await sleep(until: now.advanced(by: duration))
+    }
+}
+
+/// A clock that a test moves, and that sees when the engines under it have nothing left to run.
+package protocol ManuallyMovedClock: RuntimeClock {
+    /// Counts the event loops of every engine that is made with the clock.
+    var activity: LoopActivity { get }
+
+    /// Runs a closure, in the test's task, when the clock gets to an instant.
+    ///
+    /// - Returns: Calls it off.
+    func schedule(at instant: MonotonicInstant, _ action: @escaping @Sendable () -> Void) -> @Sendable () -> Void
+}
+
+/// How many event loops have something to run.
+///
+/// A loop counts from when it is handed something, on the thread that does so, until it goes to sleep with nothing left.
+/// So the count does not fall to zero while one loop hands work to another.
+package final class LoopActivity: Sendable {
+    private struct State {
+        var count = 0
+        var observers: [@Sendable () -> Void] = []
+    }
+
+    private let state = Locked(State())
+
+    package init() {}
+
+    /// Whether no loop has anything to run.
+    package var isStill: Bool { state.withLock { $0.count == 0 } }
+
+    /// Calls a closure once no loop has anything to run, on another thread than those of the loops.
+    package func whenStill(_ action: @escaping @Sendable () -> Void) {
+        let isStill = state.withLock { state in
+            if state.count > 0 { state.observers.append(action) }
+            return state.count == 0
+        }
+        if isStill { action() }
+    }
+
+    func began() {
+        state.withLock { $0.count += 1 }
+    }
+
+    /// Called with a loop's lock held, and before it sleeps: what this resumes must not come to that loop here.
+    func ended() {
+        let observers = state.withLock { state -> [@Sendable () -> Void] in
+            state.count -= 1
+            guard state.count == 0 else { return [] }
+            defer { state.observers = [] }
+            return state.observers
+        }
+        for observer in observers { EventLoop.auxiliary.submit(observer) }
     }
 }
 

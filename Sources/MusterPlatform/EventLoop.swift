@@ -43,6 +43,8 @@ package final class EventLoop: TaskExecutor, @unchecked Sendable {
         var isRetiring = false
         /// How many users want the thread to stay although it is idle.
         var holds = 0
+        /// Whether it counts in the loop's `activity`.
+        var isActive = false
         var starter: (@Sendable (EventLoop) -> Void)?
 
         mutating func leave() {
@@ -71,6 +73,7 @@ package final class EventLoop: TaskExecutor, @unchecked Sendable {
     let threadSource: ThreadSource
     private let isDeferrable: Bool
     private let observer: (any EventLoopObserver)?
+    private let activity: LoopActivity?
     let shared: Locked<Shared>
     let parkingLot: ParkingLot
     /// Whether `shared` holds work for the runner.
@@ -101,15 +104,18 @@ package final class EventLoop: TaskExecutor, @unchecked Sendable {
     ///   - parking: How the loop's thread waits.
     ///   - isDeferrable: Whether the kernel may wake the thread as late as its timers tolerate, together with others.
     ///   - observer: Hears of every turn.
+    ///   - activity: Counts the loop while it has something to run.
     ///   - starter: Called, on any thread, when work arrives while no thread runs the loop; it has to see to it
     ///     that one does (and may do so later).
     /// - Throws: ``SystemError`` when the kernel gives no epoll or event descriptor.
     package convenience init(
         name: String, parking: Parking = .onDemand, isDeferrable: Bool = false,
-        observer: (any EventLoopObserver)? = nil, starter: (@Sendable (EventLoop) -> Void)? = nil
+        observer: (any EventLoopObserver)? = nil, activity: LoopActivity? = nil,
+        starter: (@Sendable (EventLoop) -> Void)? = nil
     ) throws(SystemError) {
         try self.init(
-            name: name, parking: parking, isDeferrable: isDeferrable, observer: observer, starter: starter,
+            name: name, parking: parking, isDeferrable: isDeferrable, observer: observer, activity: activity,
+            starter: starter,
             threadSource: { (name, stackSize, body) throws(SystemError) in
                 try NativeThread.start(name: name, stackSize: stackSize, body)
             })
@@ -117,13 +123,15 @@ package final class EventLoop: TaskExecutor, @unchecked Sendable {
 
     init(
         name: String, parking: Parking = .onDemand, isDeferrable: Bool = false,
-        observer: (any EventLoopObserver)? = nil, starter: (@Sendable (EventLoop) -> Void)? = nil,
+        observer: (any EventLoopObserver)? = nil, activity: LoopActivity? = nil,
+        starter: (@Sendable (EventLoop) -> Void)? = nil,
         threadSource: @escaping ThreadSource
     ) throws(SystemError) {
         self.name = name
         self.threadSource = threadSource
         self.isDeferrable = isDeferrable
         self.observer = observer
+        self.activity = activity
         shared = Locked(Shared(starter: starter))
         parkingLot = ParkingLot()
         if case .descriptors = parking {
@@ -221,6 +229,7 @@ package final class EventLoop: TaskExecutor, @unchecked Sendable {
         let next: AfterHanding = shared.withLock { state in
             add(&state)
             hasRemote.store(true, ordering: .releasing)
+            if activity != nil { setActive(true, &state) }
             if state.isParked {
                 state.isParked = false
                 return .wake
@@ -243,6 +252,7 @@ package final class EventLoop: TaskExecutor, @unchecked Sendable {
         let wasParked = shared.withLock { state in
             change(&state)
             hasRemote.store(true, ordering: .releasing)
+            if state.isParked { setActive(true, &state) }
             defer { state.isParked = false }
             return state.isParked
         }
@@ -268,6 +278,7 @@ package final class EventLoop: TaskExecutor, @unchecked Sendable {
         let isFree = shared.withLock { state in
             if case .attached = state.attachment { return false }
             state.attachment = .attached
+            setActive(true, &state)
             return true
         }
         guard isFree else { throw EventLoopBusyError(loop: name) }
@@ -346,6 +357,8 @@ package final class EventLoop: TaskExecutor, @unchecked Sendable {
             if isWorkLeft || !state.jobs.isEmpty || !state.works.isEmpty, let next = state.starter {
                 state.attachment = .starting
                 starter = next
+            } else {
+                setActive(false, &state)
             }
             return true
         }
@@ -376,10 +389,12 @@ package final class EventLoop: TaskExecutor, @unchecked Sendable {
             if state.isStopping || (state.isRetiring && isIdle && state.holds == 0) {
                 state.leave()
                 hasRemote.store(false, ordering: .relaxed)
+                setActive(false, &state)
                 return .leave
             }
             if isDue { return .goOn }
             state.isParked = true
+            setActive(false, &state)
             return .sleep(mayLeave: idleEnd != nil && state.holds == 0)
         }
         let mayLeave: Bool
@@ -404,10 +419,19 @@ package final class EventLoop: TaskExecutor, @unchecked Sendable {
         return shared.withLock { state in
             let wasWoken = !state.isParked
             state.isParked = false
-            guard isOver, !wasWoken, state.holds == 0, state.jobs.isEmpty, state.works.isEmpty else { return .goOn }
+            guard isOver, !wasWoken, state.holds == 0, state.jobs.isEmpty, state.works.isEmpty else {
+                setActive(true, &state)
+                return .goOn
+            }
             state.leave()
             return .leave
         }
+    }
+
+    private func setActive(_ isActive: Bool, _ state: inout Shared) {
+        guard let activity, state.isActive != isActive else { return }
+        state.isActive = isActive
+        if isActive { activity.began() } else { activity.ended() }
     }
 
     private func setTimerSlack(_ slack: Int64) {

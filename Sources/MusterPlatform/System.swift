@@ -117,7 +117,7 @@ public struct UnixSignal: RawRepresentable, Hashable, Sendable, CustomStringConv
     /// Requests an immediate shutdown (Ctrl-C).
     public static let interrupt = UnixSignal(rawValue: SIGINT)
     /// Requests a reload.
-    package static let hangUp = UnixSignal(rawValue: SIGHUP)
+    public static let hangUp = UnixSignal(rawValue: SIGHUP)
     /// Free for the application's use.
     public static let user1 = UnixSignal(rawValue: SIGUSR1)
     /// Free for the application's use.

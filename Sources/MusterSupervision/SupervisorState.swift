@@ -67,7 +67,7 @@ package struct SupervisorState: Sendable {
     private(set) var groups: [Group]
     private(set) var processes = ProcessTable()
     private(set) var nextIncarnation = 1
-    private(set) var timers: [SupervisorTimer: MonotonicInstant] = [:]
+    package private(set) var timers: [SupervisorTimer: MonotonicInstant] = [:]
     private(set) var rollingReload: RollingReload?
     /// Whether another rolling reload follows the one in progress.
     private var isReloadRemembered = false

@@ -8,15 +8,29 @@ public import MusterPlatform
 ///
 /// ```swift
 /// let clock = ManualClock()
-/// let backend = try TestBackend.make(.cooperative, clock: clock)
-/// // … start a loop with an interval of one second …
-/// await clock.sleepers(atLeast: 1)
-/// clock.advance(by: .seconds(1))
+/// try await TestBackend.with(.cooperative, clock: clock) { backend in
+///     let loop = FixedIntervalLoopingCall(name: "refresh") { … }
+///     try loop.start(interval: .seconds(1))
+///     await clock.advance(by: .seconds(10))
+///     #expect(backend.metrics.value("muster_loop_runs_total", ["loop": "refresh"]) == 11)
+/// }
 /// ```
+///
+/// ``advance(by:)`` runs what is due and returns when all is still: when no thread of a backend on this clock has
+/// anything left to run. A job that blocks its thread, and work of `runBlocking`, are waited for. Not waited for is what
+/// runs elsewhere: `Task {}` and `Task.detached {}`, `MainActor` code, actors with an executor of their own, the threads of
+/// other libraries, and engines of your own. Wait for what these do by ``sleepers(atLeast:)`` or an event of the test's.
 public final class ManualClock: RuntimeClock {
-    private struct Sleeper {
-        let deadline: MonotonicInstant
-        let continuation: UnsafeContinuation<Bool, Never>
+    private enum Waker {
+        case task(UnsafeContinuation<Bool, Never>)
+        case action(@Sendable () -> Void)
+
+        func wake() {
+            switch self {
+            case .task(let continuation): continuation.resume(returning: true)
+            case .action(let action): action()
+            }
+        }
     }
 
     private struct Observer {
@@ -27,9 +41,17 @@ public final class ManualClock: RuntimeClock {
     private struct State {
         var now: MonotonicInstant
         var lastTicket: UInt64 = 0
-        var sleepers: [UInt64: Sleeper] = [:]
+        var sleepers: [UInt64: (deadline: MonotonicInstant, waker: Waker)] = [:]
         var cancelledEarly: Set<UInt64> = []
         var observers: [Observer] = []
+
+        /// Takes out those that are due, in the order of their deadlines and, for one deadline, of their arrival.
+        mutating func takeDue() -> [Waker] {
+            let now = now
+            let due = sleepers.filter { $0.value.deadline <= now }
+            for ticket in due.keys { sleepers[ticket] = nil }
+            return due.sorted { ($0.value.deadline, $0.key) < ($1.value.deadline, $1.key) }.map(\.value.waker)
+        }
     }
 
     private enum Arrival {
@@ -38,6 +60,7 @@ public final class ManualClock: RuntimeClock {
         case cancelled
     }
 
+    package let activity = LoopActivity()
     private let state: Locked<State>
 
     /// Creates a clock.
@@ -48,59 +71,64 @@ public final class ManualClock: RuntimeClock {
     /// Where the clock stands.
     public var now: MonotonicInstant { state.withLock { $0.now } }
 
-    /// The instants for which tasks sleep, the earliest first.
+    /// The instants that tasks sleep for, the earliest first.
     public var deadlines: [MonotonicInstant] {
         state.withLock { state in state.sleepers.values.map(\.deadline).sorted() }
     }
 
-    /// Suspends the calling task until the clock has been moved to an instant.
+    // MARK: Moving it
+
+    /// Runs everything that is due within a duration, in the order of the deadlines, and what becomes due by that: a
+    /// loop with an interval of 1 s that is advanced by 10 s runs ten times. Returns when all is still, with the clock at
+    /// the end of the duration.
     ///
-    /// - Parameters:
-    ///   - deadline: When to go on; for an instant in the past others run first.
-    ///   - tolerance: Not used: a test moves the clock to where it wants it.
-    /// - Throws: `CancellationError` as soon as the task is cancelled.
-    public func sleep(until deadline: MonotonicInstant, tolerance: Duration) async throws(CancellationError) {
-        let ticket = state.withLock { state in
-            state.lastTicket += 1
-            return state.lastTicket
-        }
-        let wasDue = deadline <= now
-        if wasDue { await Task.yield() }
-        let elapsed = await withTaskCancellationHandler {
-            await withUnsafeContinuation { (continuation: UnsafeContinuation<Bool, Never>) in
-                switch arrive(Sleeper(deadline: deadline, continuation: continuation), ticket: ticket) {
-                case .asleep(let reached): for observer in reached { observer.complete(with: ()) }
-                case .due: continuation.resume(returning: true)
-                case .cancelled: continuation.resume(returning: false)
-                }
-            }
-        } onCancel: {
-            cancel(ticket)?.resume(returning: false)
-        }
-        if !elapsed { throw CancellationError() }
+    /// A job that calls it is taken to be still meanwhile, so it may be used inside jobs, too.
+    ///
+    /// - Parameter duration: How far; zero runs what can run without the clock being moved.
+    public nonisolated(nonsending) func advance(by duration: Duration) async {
+        await advance(to: now.advanced(by: duration))
     }
 
-    private func arrive(_ sleeper: Sleeper, ticket: UInt64) -> Arrival {
+    /// As ``advance(by:)``, to an instant; one in the past changes nothing but runs what can run.
+    public nonisolated(nonsending) func advance(to instant: MonotonicInstant) async {
+        await settle()
+        while let due = step(to: instant) {
+            for waker in due { waker.wake() }
+            await settle()
+        }
+    }
+
+    /// Moves the clock to the next deadline up to an instant, or to the instant when there is none.
+    private func step(to instant: MonotonicInstant) -> [Waker]? {
         state.withLock { state in
-            if state.cancelledEarly.remove(ticket) != nil { return .cancelled }
-            if sleeper.deadline <= state.now { return .due }
-            state.sleepers[ticket] = sleeper
-            let count = state.sleepers.count
-            let reached = state.observers.filter { $0.count <= count }.map(\.reached)
-            state.observers.removeAll { $0.count <= count }
-            return .asleep(reached)
+            let next = state.sleepers.values.map(\.deadline).min()
+            state.now = max(state.now, min(next ?? instant, instant))
+            let due = state.takeDue()
+            return due.isEmpty ? nil : due
         }
     }
 
-    private func cancel(_ ticket: UInt64) -> UnsafeContinuation<Bool, Never>? {
-        state.withLock { state in
-            if let sleeper = state.sleepers.removeValue(forKey: ticket) { return sleeper.continuation }
-            state.cancelledEarly.insert(ticket)
-            return nil
+    /// Waits until no event loop on this clock has anything to run.
+    private nonisolated(nonsending) func settle() async {
+        while !Task.isCancelled {
+            let still = Completion<Void>()
+            activity.whenStill { still.complete(with: ()) }
+            // A test that is given up has nothing to wait for any more.
+            _ = try? await still.wait()
+            if activity.isStill || EventLoop.current != nil { return }
         }
     }
 
-    // MARK: In the test's hands
+    /// Moves the clock at once, as a machine that stalls does, or work that takes time: what was due meanwhile wakes late.
+    ///
+    /// - Parameter duration: How far; a negative one changes nothing.
+    public func stall(for duration: Duration) {
+        let due = state.withLock { state in
+            state.now = max(state.now, state.now.advanced(by: duration))
+            return state.takeDue()
+        }
+        for waker in due { waker.wake() }
+    }
 
     /// Waits until a number of tasks sleep on the clock, or the calling task is cancelled.
     public func sleepers(atLeast count: Int) async {
@@ -114,35 +142,71 @@ public final class ManualClock: RuntimeClock {
         if !isReached { try? await reached.wait() }
     }
 
-    /// Moves the clock on, and wakes whoever slept until then, the earliest first.
-    ///
-    /// - Parameter duration: How far; a negative one changes nothing.
-    public func advance(by duration: Duration) {
-        advance(to: now.advanced(by: duration))
-    }
+    // MARK: Sleeping
 
-    /// Moves the clock on, and wakes whoever slept until then, the earliest first.
+    /// Suspends the calling task until the clock has been moved to an instant.
     ///
-    /// - Parameter instant: Where to; an instant in the past changes nothing.
-    public func advance(to instant: MonotonicInstant) {
-        let due = state.withLock { state in
-            state.now = max(state.now, instant)
-            let now = state.now
-            let due = state.sleepers.filter { $0.value.deadline <= now }
-            for ticket in due.keys { state.sleepers[ticket] = nil }
-            return due.sorted { ($0.value.deadline, $0.key) < ($1.value.deadline, $1.key) }.map(\.value)
+    /// - Parameters:
+    ///   - deadline: When to go on; for an instant in the past others run first.
+    ///   - tolerance: Not used: a test moves the clock to where it wants it.
+    /// - Throws: `CancellationError` as soon as the task is cancelled.
+    public func sleep(until deadline: MonotonicInstant, tolerance: Duration) async throws(CancellationError) {
+        let ticket = nextTicket()
+        let wasDue = deadline <= now
+        if wasDue { await Task.yield() }
+        let elapsed = await withTaskCancellationHandler {
+            await withUnsafeContinuation { (continuation: UnsafeContinuation<Bool, Never>) in
+                switch arrive(ticket, deadline, .task(continuation)) {
+                case .asleep(let reached): for observer in reached { observer.complete(with: ()) }
+                case .due: continuation.resume(returning: true)
+                case .cancelled: continuation.resume(returning: false)
+                }
+            }
+        } onCancel: {
+            if case .task(let continuation) = cancel(ticket) { continuation.resume(returning: false) }
         }
-        for sleeper in due { sleeper.continuation.resume(returning: true) }
+        if !elapsed { throw CancellationError() }
     }
 
-    /// Waits until somebody sleeps, and moves the clock to the earliest instant that somebody sleeps for.
-    @discardableResult
-    public func advanceToNextDeadline() async -> Duration {
-        await sleepers(atLeast: 1)
-        guard let next = deadlines.first else { return .zero }
-        let before = now
-        advance(to: next)
-        return before.duration(to: next)
+    private func nextTicket() -> UInt64 {
+        state.withLock { state in
+            state.lastTicket += 1
+            return state.lastTicket
+        }
+    }
+
+    private func arrive(_ ticket: UInt64, _ deadline: MonotonicInstant, _ waker: Waker) -> Arrival {
+        state.withLock { state in
+            if state.cancelledEarly.remove(ticket) != nil { return .cancelled }
+            if deadline <= state.now { return .due }
+            state.sleepers[ticket] = (deadline, waker)
+            let count = state.sleepers.count
+            let reached = state.observers.filter { $0.count <= count }.map(\.reached)
+            state.observers.removeAll { $0.count <= count }
+            return .asleep(reached)
+        }
+    }
+
+    private func cancel(_ ticket: UInt64) -> Waker? {
+        state.withLock { state in
+            if let sleeper = state.sleepers.removeValue(forKey: ticket) { return sleeper.waker }
+            state.cancelledEarly.insert(ticket)
+            return nil
+        }
+    }
+}
+
+extension ManualClock: ManuallyMovedClock {
+    package func schedule(
+        at instant: MonotonicInstant, _ action: @escaping @Sendable () -> Void
+    ) -> @Sendable () -> Void {
+        let ticket = nextTicket()
+        guard case .asleep(let reached) = arrive(ticket, instant, .action(action)) else {
+            action()
+            return {}
+        }
+        for observer in reached { observer.complete(with: ()) }
+        return { [weak self] in self?.state.withLock { _ = $0.sleepers.removeValue(forKey: ticket) } }
     }
 }
 
@@ -170,7 +234,7 @@ public final class RecordedClock: RuntimeClock {
     /// Moves the clock on, as work that takes time does.
     ///
     /// - Parameter duration: How far; a negative one changes nothing.
-    public func advance(by duration: Duration) {
+    public func stall(for duration: Duration) {
         state.withLock { $0.now = max($0.now, $0.now.advanced(by: duration)) }
     }
 

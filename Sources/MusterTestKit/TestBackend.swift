@@ -27,14 +27,18 @@ public enum TestBackend {
                 type: type, metrics: metrics ?? .forTesting(), engine: configuration, clock: clock, logger: logger))
     }
 
-    /// Sets up a backend, uses it where the caller is, and shuts its engine down, which cancels what still runs.
+    /// Sets up a backend, selects it for what the test does, and shuts its engine down, which cancels what still runs.
+    ///
+    /// What asks for the selected backend in the test's task, its child tasks and the jobs that they start gets this one:
+    /// `Backend.current`, components, and a `ThreadGroup` or looping call without a backend of its own. The selection of
+    /// the process, and of other tests that run meanwhile, is another one.
     ///
     /// - Parameters:
-    ///   - type: `.cooperative` or `.threading`.
+    ///   - type: `.cooperative`, `.threading`, or a backend registered with `Backend.register(_:_:)`.
     ///   - clock: The clock of everything that runs on it.
     ///   - configuration: The limits of its engine.
     ///   - logger: Where it logs.
-    ///   - body: The test.
+    ///   - body: The test. It runs where the caller is.
     /// - Throws: What the test throws; as ``make(_:clock:metrics:configuration:logger:)``.
     public nonisolated(nonsending) static func with<Result>(
         _ type: BackendType, clock: any RuntimeClock = SystemClock(),
@@ -42,31 +46,35 @@ public enum TestBackend {
         _ body: nonisolated(nonsending) (Backend) async throws -> Result
     ) async throws -> Result {
         let backend = try make(type, clock: clock, configuration: configuration, logger: logger)
+        return try await run(in: BackendSelector.shared.scope(selecting: backend)) { try await body(backend) }
+    }
+
+    /// Runs a test of how the backend is selected: for what it does nothing is, and what it registers and selects is gone
+    /// with it. The scope is that of ``with(_:clock:configuration:logger:_:)``.
+    ///
+    /// - Parameters:
+    ///   - metrics: Where the metrics of a backend that is selected are kept; a new registry when `nil`.
+    ///   - logger: Where the selection, and the selected backend, log.
+    ///   - body: The test. It runs where the caller is.
+    /// - Throws: What the test throws; what shutting the selected backend's engine down throws.
+    public nonisolated(nonsending) static func withNoneSelected<Result>(
+        metrics: MetricRegistry? = nil, logger: Logger = Logger(label: "muster.test"),
+        _ body: nonisolated(nonsending) () async throws -> Result
+    ) async throws -> Result {
+        try await run(in: BackendSelector.shared.scope(metrics: metrics ?? .forTesting(), logger: logger), body)
+    }
+
+    private nonisolated(nonsending) static func run<Result>(
+        in selector: BackendSelector, _ body: nonisolated(nonsending) () async throws -> Result
+    ) async throws -> Result {
         let result: Result
         do {
-            result = try await body(backend)
+            result = try await BackendSelector.$scoped.withValue(selector) { try await body() }
         } catch {
-            try? await backend.engine.shutDown()
+            try? await selector.selected?.engine.shutDown()
             throw error
         }
-        try await backend.engine.shutDown()
+        try await selector.selected?.engine.shutDown()
         return result
-    }
-}
-
-extension Backend {
-    /// Forgets the process' selection, the default hook and the registered backends.
-    ///
-    /// Whoever holds the old backend keeps using it, so tests that call this must not run side by side with others
-    /// that use the process' selection.
-    public static func resetForTesting() {
-        BackendSelector.shared.reset()
-    }
-}
-
-extension BackendSelector {
-    /// Forgets the selection, the default hook and the registered backends.
-    public func resetForTesting() {
-        reset()
     }
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Foundation
+import MusterTestKit
 import MusterTestSupport
 import Testing
 
@@ -38,11 +39,11 @@ struct ChurnTests {
                 }
                 killed += count
             }
-            func settle() async throws -> Scrape {
+            func settle() async throws -> [MetricSample] {
                 try await program.metric("muster_worker_restarts_total", is: Double(killed))
                 try await program.metric("muster_workers", ["state": "ready"], is: 4)
                 try await program.metric("muster_workers", ["state": "spare"], is: Double(spares))
-                return try await program.scrape()
+                return try await program.metrics()
             }
             // Memory and caches get as large as they are going to be.
             try await kill(min(100, Self.restarts / 3))
@@ -52,9 +53,9 @@ struct ChurnTests {
             let after = try await settle()
             #expect(try openDescriptors(program.pid) == descriptors)
             #expect(try residentKibibytes(program.pid) - memory < 2048)
-            #expect(after.lineCount == warm.lineCount)
-            #expect(after.sum("muster_worker_restarts_total", ["reason": "signal"]) == Double(killed))
-            #expect(after.sum("muster_worker_starts_total") == Double(killed + 4))
+            #expect(after.count == warm.count)
+            #expect(after.sum("muster_worker_restarts_total", ["reason": "signal"]) == MetricValue(Double(killed)))
+            #expect(after.sum("muster_worker_starts_total") == MetricValue(Double(killed + 4)))
             program.signal(SIGTERM)
             #expect(try await program.status() == 0)
         }

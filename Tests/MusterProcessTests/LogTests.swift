@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Foundation
+import MusterTestKit
 import MusterTestSupport
 import Testing
 
@@ -23,7 +24,7 @@ struct LogTests {
     private func fill(_ program: TestProgram) async throws {
         _ = try await eventually("lines that find no room") {
             for _ in 0..<200 { program.signal(SIGUSR2) }
-            return try await program.scrape().sum("muster_log_lines_dropped_total") ?? 0 > 0 ? true : nil
+            return try await program.metrics().sum("muster_log_lines_dropped_total") > 0 ? true : nil
         }
     }
 
@@ -91,7 +92,7 @@ struct LogTests {
             let workers = try await program.started(2)
             _ = try await eventually("lines that cannot be written") {
                 program.signal(SIGUSR2)
-                return try await program.scrape().sum("muster_log_lines_dropped_total") ?? 0 > 0 ? true : nil
+                return try await program.metrics().sum("muster_log_lines_dropped_total") > 0 ? true : nil
             }
             kill(workers[0].pid, SIGKILL)
             try await program.said("started", 3)
@@ -134,7 +135,7 @@ struct LogTests {
             try await program.ready()
             _ = try await eventually("lines that find no room") {
                 for _ in 0..<50 { program.signal(SIGHUP) }
-                return try await program.scrape().sum("muster_log_lines_dropped_total") ?? 0 > 0 ? true : nil
+                return try await program.metrics().sum("muster_log_lines_dropped_total") > 0 ? true : nil
             }
             #expect(try await program.get("/livez").status == 200)
             program.signal(SIGTERM)

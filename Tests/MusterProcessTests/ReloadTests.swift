@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Foundation
+import MusterTestKit
 import MusterTestSupport
 import Testing
 
@@ -101,15 +102,15 @@ struct ReloadTests {
             try await program.ready()
             // So that the old one has spent some.
             for _ in 0..<200 { try await program.command("who") }
-            var last = 0.0
+            var last: MetricValue = 0
             program.signal(SIGHUP)
             _ = try await eventually("the end of the reload") {
-                let now = try #require(try await program.scrape().sum("muster_worker_cpu_seconds_total"))
+                let now = try await program.metrics().sum("muster_worker_cpu_seconds_total")
                 #expect(now >= last)
                 last = now
                 return program.log("reload completed").isEmpty ? nil : true
             }
-            #expect(try #require(try await program.scrape().sum("muster_worker_cpu_seconds_total")) >= last)
+            #expect(try await program.metrics().sum("muster_worker_cpu_seconds_total") >= last)
         }
     }
 

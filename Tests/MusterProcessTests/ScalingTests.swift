@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Foundation
+import MusterTestKit
 import MusterTestSupport
 import Testing
 
@@ -41,7 +42,8 @@ struct ScalingTests {
                 if round % 2 == 0 { program.signal(SIGTTIN) }
                 taken += round % 2 == 0 ? 2 : 1
                 try await program.metric("muster_signals_total", ["signal": "SIGTTOU"], is: Double(round))
-                if try await program.scrape().sum("muster_signals_total", ["signal": "SIGTTIN"]) != taken {
+                if try await program.metrics().sum("muster_signals_total", ["signal": "SIGTTIN"]) != MetricValue(taken)
+                {
                     // Two were taken for one.
                     taken -= 1
                 }

@@ -109,7 +109,7 @@ struct StartMethodTests {
             try await program.ready()
             for _ in 0..<30 {
                 for pid in program.titledProcesses where pid != program.pid { kill(pid, SIGKILL) }
-                _ = try await program.scrape()
+                _ = try await program.metrics()
             }
             try await program.metric("muster_workers", ["state": "ready"], is: 3)
             try await program.metric("muster_worker_scrape_success", is: 3)

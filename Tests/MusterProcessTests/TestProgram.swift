@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Foundation
+import MusterTestKit
 import MusterTestSupport
 import Synchronization
 
@@ -36,12 +37,26 @@ final class TestProgram: Sendable {
 
     let folder: TemporaryFolder
     let socketPath: String
-    private let program: Program
+    private let supervised: SupervisedProgram
+    private var program: Program { supervised.program }
     private let hasFailed = Atomic<Bool>(false)
 
-    private init(_ options: [String], environment: [String: String], wrapper: [String]) throws {
-        folder = try TemporaryFolder()
-        socketPath = folder.path("s")
+    private init(_ supervised: SupervisedProgram, folder: TemporaryFolder, socketPath: String) {
+        self.supervised = supervised
+        self.folder = folder
+        self.socketPath = socketPath
+    }
+
+    /// Runs the program during a test, and ends all of its processes with it.
+    nonisolated(nonsending) static func run<Result>(
+        _ options: [String] = [], backend: String? = nil, environment: [String: String] = [:], wrapper: [String] = [],
+        _ body: nonisolated(nonsending) (TestProgram) async throws -> Result
+    ) async throws -> Result {
+        await Places.shared.enter()
+        defer { Places.shared.leave() }
+        let folder = try TemporaryFolder()
+        let socketPath = folder.path("s")
+        let options = options + (backend.map { ["--backend=\($0)"] } ?? [])
         var arguments = ["--muster-endpoint-address=127.0.0.1:0", "--socket=unix:\(socketPath)"]
         // What comes later counts for the program, what comes first for the settings.
         arguments.removeAll { argument in
@@ -57,26 +72,18 @@ final class TestProgram: Sendable {
             wrapper + [Self.binary] + arguments + options.map(resolved) + [
                 "--mark=\(folder.url.path)", "--end-with-input",
             ]
-        program = try Program(
-            command[0], Array(command.dropFirst()), environment: environment.mapValues(resolved), keepsInput: true)
-    }
-
-    /// Runs the program during a test, and ends all of its processes with it.
-    static func run<Result>(
-        _ options: [String] = [], backend: String? = nil, environment: [String: String] = [:], wrapper: [String] = [],
-        isolation: isolated (any Actor)? = #isolation, _ body: (TestProgram) async throws -> Result
-    ) async throws -> Result {
-        await Places.shared.enter()
-        defer { Places.shared.leave() }
-        let program = try TestProgram(
-            options + (backend.map { ["--backend=\($0)"] } ?? []), environment: environment, wrapper: wrapper)
-        do {
-            let result = try await $current.withValue(program) { try await body(program) }
-            try await program.end()
-            return result
-        } catch {
-            try? await program.end()
-            throw error
+        return try await SupervisedProgram.run(
+            command[0], Array(command.dropFirst()), environment: environment.mapValues(resolved)
+        ) { supervised in
+            let program = TestProgram(supervised, folder: folder, socketPath: socketPath)
+            do {
+                let result = try await $current.withValue(program) { try await body(program) }
+                try await program.end()
+                return result
+            } catch {
+                try? await program.end()
+                throw error
+            }
         }
     }
 
@@ -248,23 +255,10 @@ final class TestProgram: Sendable {
         try await HTTPAnswer.get(try await ready().url + path)
     }
 
-    func scrape() async throws -> Scrape {
-        let answer = try await get("/metrics")
-        guard answer.status == 200 else { throw Program.Ended(description: "/metrics answers \(answer.status)") }
-        return Scrape(answer.body)
-    }
+    func metrics() async throws -> [MetricSample] { MetricSample.all(in: try await get("/metrics").body) }
 
     /// Waits until a metric has a value, which may take a turn of the supervisor's after what has been seen of it.
     func metric(_ name: String, _ labels: [String: String] = [:], is value: Double) async throws {
-        var last: Scrape?
-        do {
-            _ = try await eventually("\(name)\(labels) \(value)", within: .seconds(30)) {
-                last = try await scrape()
-                return last?.sum(name, labels) == value ? true : nil
-            }
-        } catch let error as Program.Ended {
-            let samples = last?.samples.filter { $0.name == name } ?? []
-            throw Program.Ended(description: "\(error); there is \(samples)")
-        }
+        try await supervised.metric(name, labels, is: value)
     }
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Foundation
+import MusterTestKit
 import MusterTestSupport
 import Testing
 
@@ -19,11 +20,11 @@ struct WorkerTests {
             #expect(workers.map { "\($0.worker) \($0.pid)" }.contains(who))
             #expect(try await program.get("/readyz").status == 200)
             #expect(try await program.get("/livez").status == 200)
-            let scrape = try await program.scrape()
-            #expect(scrape.sum("muster_worker_up") == 3)
-            #expect(scrape.sum("muster_workers", ["state": "ready", "worker_group": "test"]) == 3)
-            #expect(scrape.sum("muster_worker_starts_total") == 3)
-            #expect(scrape.sum("muster_worker_restarts_total") == 0)
+            let samples = try await program.metrics()
+            #expect(samples.sum("muster_worker_up") == 3)
+            #expect(samples.sum("muster_workers", ["state": "ready", "worker_group": "test"]) == 3)
+            #expect(samples.sum("muster_worker_starts_total") == 3)
+            #expect(samples.sum("muster_worker_restarts_total") == 0)
         }
     }
 
@@ -83,18 +84,18 @@ struct WorkerTests {
             try await program.ready()
             for _ in 0..<8 { try await program.command("who") }
             try await program.metric("test_commands_total", is: 8)
-            let cpu = try #require(try await program.scrape().sum("muster_worker_cpu_seconds_total"))
+            let cpu = try await program.metrics().sum("muster_worker_cpu_seconds_total")
             for worker in try await program.started(2) { kill(worker.pid, SIGKILL) }
             try await program.started(4)
             try await program.metric("test_commands_total", is: 8)
             for _ in 0..<4 { try await program.command("who") }
             try await program.metric("test_commands_total", is: 12)
             try await program.metric("test_generation", is: 2)
-            let scrape = try await program.scrape()
-            #expect(try #require(scrape.sum("muster_worker_cpu_seconds_total")) >= cpu)
-            #expect(scrape.sum("muster_worker_scrape_success") == 2)
+            let samples = try await program.metrics()
+            #expect(samples.sum("muster_worker_cpu_seconds_total") >= cpu)
+            #expect(samples.sum("muster_worker_scrape_success") == 2)
             for name in ["threads", "resident_memory_bytes", "open_fds", "start_time_seconds"] {
-                #expect(scrape.samples.filter { $0.name == "muster_worker_\(name)" && $0.value > 0 }.count == 2)
+                #expect(samples.filter { $0.name == "muster_worker_\(name)" && $0.value > 0 }.count == 2)
             }
             program.signal(SIGHUP)
             try await program.logged("reload completed")

@@ -3,21 +3,6 @@
 import MusterPlatform
 import Synchronization
 
-/// Runs a closure on a native thread of its own, without holding up the caller's.
-package func onThread<Result: Sendable>(
-    _ name: String = "test", _ body: @escaping @Sendable () throws -> Result
-) async throws -> Result {
-    try await withCheckedThrowingContinuation { continuation in
-        do {
-            try NativeThread.start(name: name) {
-                continuation.resume(with: Swift.Result(catching: body))
-            }
-        } catch {
-            continuation.resume(throwing: error)
-        }
-    }
-}
-
 private let spun = Atomic<Int>(0)
 
 /// Keeps the processor busy for some rounds of about a microsecond, so that threads meet at ever different moments.

@@ -28,8 +28,13 @@ package final class BackendSelector: @unchecked Sendable {
         var selecting: Int32?
     }
 
-    /// The process' selector.
-    package static let shared = BackendSelector()
+    /// The process' selector, or the one of the test that the calling task belongs to.
+    package static var shared: BackendSelector { scoped ?? process }
+
+    /// A selector in the place of the process' one, for a test and the jobs and child tasks that it starts.
+    @TaskLocal package static var scoped: BackendSelector?
+
+    private static let process = BackendSelector()
 
     private let metrics: @Sendable () -> MetricRegistry
     private let logger: Logger
@@ -169,15 +174,26 @@ package final class BackendSelector: @unchecked Sendable {
         withState { $0.makers.keys.filter { Self.standardMakers[$0] == nil } }.sorted { $0.rawValue < $1.rawValue }
     }
 
-    /// Forgets the selection, the hook and the registered backends. For tests: whoever holds the old backend keeps
-    /// using it.
-    package func reset() {
-        withState { state in
-            state.selected = nil
-            state.hook = nil
-            state.makers = Self.standardMakers
+    /// A selector that knows the same backends, for a test.
+    ///
+    /// - Parameters:
+    ///   - backend: What is selected; nothing when `nil`.
+    ///   - metrics: Where the metrics of a backend that it selects later are kept; those of `backend` when `nil`.
+    package func scope(
+        selecting backend: Backend? = nil, metrics: MetricRegistry? = nil, logger: Logger? = nil
+    ) -> BackendSelector {
+        let selector = BackendSelector(
+            metrics: metrics ?? backend?.metrics ?? .shared, logger: logger ?? backend?.logger ?? self.logger)
+        let makers = withState { $0.makers }
+        selector.withState { state in
+            state.makers = makers
+            state.selected = backend.map { ($0, BackendSelection(type: $0.type, source: .explicit)) }
         }
+        return selector
     }
+
+    /// The selected backend; selects none.
+    package var selected: Backend? { withState { $0.selected?.backend } }
 
     // MARK: One selection at a time
 

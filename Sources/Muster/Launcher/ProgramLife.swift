@@ -62,19 +62,24 @@ final class ProgramLife<Event: Sendable>: Sendable {
     ///
     /// - Parameter end: The event that a cancelled task sends. The shutdown is awaited nevertheless.
     func run(end: Event, begin: () throws -> Void) async -> ExitStatus {
-        do {
-            try start()
-            try begin()
-        } catch {
-            return refuse(error)
-        }
-        return await withTaskCancellationHandler {
+        await withTaskCancellationHandler {
             await withCheckedContinuation { continuation in
-                over.whenComplete { continuation.resume(returning: $0) }
+                run(begin: begin) { continuation.resume(returning: $0) }
             }
         } onCancel: {
             submit(end)
         }
+    }
+
+    /// Runs without a thread of the caller's.
+    func run(begin: () throws -> Void, ended: @escaping @Sendable (ExitStatus) -> Void) {
+        do {
+            try start()
+            try begin()
+        } catch {
+            return ended(refuse(error))
+        }
+        over.whenComplete(ended)
     }
 
     private func start() throws(ServicesError) {

@@ -40,6 +40,8 @@ final class ServiceRunner: Sendable {
         case ownLoop
         /// The waiting thread, deadlines alone: the runner stops by itself, and nothing of it is seen.
         case rehearsal
+        /// None: a test sends what would be signals, and its clock has the deadlines.
+        case test
     }
 
     /// What services go through: the label `transition`.
@@ -61,6 +63,8 @@ final class ServiceRunner: Sendable {
     }
 
     let services: Services
+    /// The clock of the deadlines: the machine's, also where jobs have one of their own, unless a test moves theirs.
+    private let clock: any RuntimeClock
 
     private let life: Life
     private let backend: Backend
@@ -79,6 +83,7 @@ final class ServiceRunner: Sendable {
         currentSettings = Locked(settings)
         self.watch = watch
         self.dependencies = dependencies
+        clock = backend.engine.clock as? any ManuallyMovedClock ?? SystemClock()
         services = try Services(backend: backend)
         if watch != .rehearsal { try LogQueue.shared.countDropped(in: backend.metrics) }
         signals = try backend.metrics.counterFamily(
@@ -162,6 +167,10 @@ final class ServiceRunner: Sendable {
         await life.run(end: .end(.success)) { begin() }
     }
 
+    func run(ended: @escaping @Sendable (ExitStatus) -> Void) {
+        life.run(begin: begin, ended: ended)
+    }
+
     private func loopForThisThread() throws -> EventLoop {
         if let hub = backend.engine.sharedLoop, hub.claim() { return hub }
         return try EventLoop(name: "muster-main")
@@ -209,7 +218,7 @@ final class ServiceRunner: Sendable {
     private func subscribe() throws {
         let terminate: LaunchState.Event
         switch watch {
-        case .rehearsal: return
+        case .rehearsal, .test: return
         case .auxiliary: terminate = .terminate
         case .ownLoop:
             // A supervised worker may receive SIGTERM twice, from its supervisor and from whatever ends a whole control
@@ -331,7 +340,7 @@ final class ServiceRunner: Sendable {
         // Whoever waits for connections goes on, and those that come meanwhile wait.
         dependencies.sockets?.suspend()
         let over = Completion<Void>()
-        let limit = StopLimit(timeout: settings.gracefulShutdownTimeout)
+        let limit = StopLimit(timeout: settings.gracefulShutdownTimeout, from: clock.now)
         runStop(within: limit, cancelling: { [services] in services.all.flatMap(\.threadGroup.members) }) { [self] in
             await body(limit.map { onClock($0.end) })
         } over: { _ in
@@ -348,8 +357,8 @@ final class ServiceRunner: Sendable {
         dependencies.stopping()
         let limit =
             switch dependencies.toldDeadline() {
-            case .some(let end): end.map { StopLimit(end: $0) }
-            case .none: StopLimit(timeout: settings.gracefulShutdownTimeout)
+            case .some(let end): end.map { StopLimit(end: $0, from: clock.now) }
+            case .none: StopLimit(timeout: settings.gracefulShutdownTimeout, from: clock.now)
             }
         let (former, starting, isGraceful) = state.withLock {
             ($0.stopAlarms.take(), $0.startAlarm.take(), !$0.hasFailedToStart)
@@ -370,7 +379,7 @@ final class ServiceRunner: Sendable {
 
     /// An instant on the clock of the jobs.
     private func onClock(_ instant: MonotonicInstant) -> MonotonicInstant {
-        backend.engine.clock.now.advanced(by: MonotonicInstant.now.duration(to: instant))
+        backend.engine.clock.now.advanced(by: clock.now.duration(to: instant))
     }
 
     /// Runs a stop as a job. Shortly before the limit, the jobs that are left are cancelled, so that they can clean up; at
@@ -403,21 +412,22 @@ final class ServiceRunner: Sendable {
             }
             for job in jobs { job.cancel() }
         }
-        let alarms = Alarms(on: state.withLock { $0.watchLoop })
+        let alarms = Alarms(on: state.withLock { $0.watchLoop }, clock)
         state.withLock { $0.stopAlarms = alarms }
         if life.isOver { alarms.disarm() }
         // A supervisor with the same deadline acts first; this one is for other causes of the shutdown.
-        let patience: Duration = if case .ownLoop = watch { .seconds(1) } else { .zero }
+        let patience: Duration = watch == .ownLoop || watch == .test ? .seconds(1) : .zero
         alarms.arm(
             (
                 limit.cancellation,
-                {
+                { [watch] in
                     // A job's cancellation handlers may block.
+                    if watch == .test { return cancel() }
                     do { try NativeThread.start(name: "muster-cancel", cancel) } catch { cancel() }
                 }
             ), (limit.end.advanced(by: patience), { [weak life] in life?.submit(.deadline) }))
-        stop.link { _ in
-            let isInTime = MonotonicInstant.now < limit.cancellation && cancelled.complete(with: [])
+        stop.link { [clock] _ in
+            let isInTime = clock.now < limit.cancellation && cancelled.complete(with: [])
             // Also when the stop has cancelled them itself, a moment ago.
             if !isInTime { cancel() }
             Self.whenOver(cancelled.value ?? []) {
@@ -445,11 +455,11 @@ final class ServiceRunner: Sendable {
     private func watchStart() {
         let timeout = settings.startupTimeout
         let delay = timeout > .zero ? min(timeout / 2, .seconds(10)) : .seconds(10)
-        let alarm = Alarms(on: state.withLock { $0.watchLoop })
+        let alarm = Alarms(on: state.withLock { $0.watchLoop }, clock)
         state.withLock { $0.startAlarm = alarm }
         alarm.arm(
             (
-                .now.advanced(by: delay),
+                clock.now.advanced(by: delay),
                 { [weak self] in
                     guard let self, let service = services.starting else { return }
                     logger.warning(
@@ -478,49 +488,63 @@ struct StopLimit: Sendable {
     let end: MonotonicInstant
     let cancellation: MonotonicInstant
 
-    init(end: MonotonicInstant) {
+    init(end: MonotonicInstant, from now: MonotonicInstant) {
         self.end = end
-        let left = max(MonotonicInstant.now.duration(to: end), .zero)
+        let left = max(now.duration(to: end), .zero)
         cancellation = end.advanced(by: .zero - min(left / 4, .seconds(2)))
     }
 
     /// None for a time-out of zero.
-    init?(timeout: Duration) {
+    init?(timeout: Duration, from now: MonotonicInstant) {
         guard timeout > .zero else { return nil }
-        self.init(end: .now.advanced(by: timeout))
+        self.init(end: now.advanced(by: timeout), from: now)
     }
 }
 
-/// Actions that a loop runs at their instants unless they are called off, from any thread.
+/// Actions that a loop, or a test's clock, runs at their instants unless they are called off, from any thread.
 private final class Alarms: Sendable {
-    private let loop: EventLoop
-    private let state = Locked<(isOff: Bool, scheduled: [EventLoop.ScheduledAction])>((false, []))
+    private typealias Cancellation = @Sendable () -> Void
 
-    init(on loop: EventLoop) {
+    private let loop: EventLoop
+    private let testClock: (any ManuallyMovedClock)?
+    private let state = Locked<(isOff: Bool, cancellations: [Cancellation])>((false, []))
+
+    init(on loop: EventLoop, _ clock: any RuntimeClock) {
         self.loop = loop
+        testClock = clock as? any ManuallyMovedClock
     }
 
     func arm(_ actions: (instant: MonotonicInstant, action: @Sendable () -> Void)...) {
-        loop.submit { [self] in
+        perform { [self] in
             guard !state.withLock({ $0.isOff }) else { return }
-            let scheduled = actions.map { alarm in
-                loop.schedule(at: alarm.instant) { [self] in
+            let cancellations = actions.map { alarm in
+                schedule(at: alarm.instant) { [self] in
                     if !state.withLock({ $0.isOff }) { alarm.action() }
                 }
             }
-            state.withLock { $0.scheduled = scheduled }
+            state.withLock { $0.cancellations = cancellations }
         }
     }
 
     func disarm() {
         state.withLock { $0.isOff = true }
-        loop.submit { [self] in
-            let scheduled = state.withLock { state in
-                defer { state.scheduled = [] }
-                return state.scheduled
+        perform { [self] in
+            let cancellations = state.withLock { state in
+                defer { state.cancellations = [] }
+                return state.cancellations
             }
-            for action in scheduled { loop.cancel(action) }
+            for cancel in cancellations { cancel() }
         }
+    }
+
+    private func perform(_ work: @escaping @Sendable () -> Void) {
+        if testClock == nil { loop.submit(work) } else { work() }
+    }
+
+    private func schedule(at instant: MonotonicInstant, _ action: @escaping @Sendable () -> Void) -> Cancellation {
+        if let testClock { return testClock.schedule(at: instant, action) }
+        let scheduled = loop.schedule(at: instant, action)
+        return { [loop] in loop.cancel(scheduled) }
     }
 }
 

@@ -283,7 +283,7 @@ extension SupervisorProgram: SupervisorObserver {
 
 extension LaunchedService {
     /// The group as the supervisor knows it.
-    fileprivate func group(_ settings: MusterSettings) -> WorkerGroupConfiguration {
+    func group(_ settings: MusterSettings) -> WorkerGroupConfiguration {
         WorkerGroupConfiguration(
             name: service.name, workers: workers, warmSpares: options.warmSpares, policy: options.restartPolicy,
             backoff: options.backoff ?? settings.restartBackoff,

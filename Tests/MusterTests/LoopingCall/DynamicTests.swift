@@ -100,7 +100,7 @@ struct DynamicTests {
         try await TestBackend.with(type, clock: clock) { backend in
             let runs = Recorder<Void>()
             let loop = DynamicLoopingCall(name: "long", backend: backend) {
-                clock.advance(by: .seconds(30))
+                clock.stall(for: .seconds(30))
                 if runs.append(()) == 3 { throw LoopingCallDone() }
                 return .seconds(2)
             }

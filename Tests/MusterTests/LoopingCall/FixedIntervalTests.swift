@@ -124,7 +124,7 @@ struct FixedIntervalTests {
             let loop = FixedIntervalLoopingCall(name: "adjusted", backend: backend) {
                 let run = runs.append(())
                 guard run <= lengths.count else { throw LoopingCallDone() }
-                clock.advance(by: lengths[run - 1])
+                clock.stall(for: lengths[run - 1])
             }
             try loop.start(interval: .milliseconds(1010))
             try await loop.wait()
@@ -138,7 +138,7 @@ struct FixedIntervalTests {
         try await TestBackend.with(type, clock: clock) { backend in
             let runs = Recorder<Void>()
             let loop = FixedIntervalLoopingCall(name: "fast", backend: backend) {
-                clock.advance(by: .microseconds(400))
+                clock.stall(for: .microseconds(400))
                 if runs.append(()) == 1001 { throw LoopingCallDone() }
             }
             try loop.start(interval: .milliseconds(1))
@@ -188,7 +188,7 @@ struct FixedIntervalTests {
             let runs = Recorder<Void>()
             let loop = FixedIntervalLoopingCall(name: "slow", overrun: policy, backend: backend) {
                 switch runs.append(()) {
-                case 2: clock.advance(by: secondRun)
+                case 2: clock.stall(for: secondRun)
                 case 6: throw LoopingCallDone()
                 default: break
                 }
@@ -238,7 +238,7 @@ struct FixedIntervalTests {
             }
             try loop.start(interval: .seconds(1))
             await clock.sleepers(atLeast: 1)
-            clock.advance(by: .milliseconds(4200))
+            clock.stall(for: .milliseconds(4200))
             try await runs.first(2)
             await clock.sleepers(atLeast: 1)
             #expect(clock.deadlines == [start.advanced(by: .seconds(5))])
@@ -256,13 +256,13 @@ struct FixedIntervalTests {
         try await TestBackend.with(type, clock: clock) { backend in
             let runs = Recorder<Void>()
             let counted = FixedIntervalLoopingCall(name: "counted", overrun: policy, backend: backend) {
-                if runs.append(()) == 1 { clock.advance(by: .milliseconds(1250)) }
+                if runs.append(()) == 1 { clock.stall(for: .milliseconds(1250)) }
             }
             try counted.start(interval: .seconds(1))
             // Skip leaves the start at 1 s out and sleeps until the one at 2 s.
             try await runs.first(policy == .skip ? 1 : 2)
             await clock.sleepers(atLeast: 1)
-            let drift = backend.metrics.value("muster_loop_drift_seconds", ["loop": "counted"])
+            let drift = backend.metrics.value("muster_loop_drift_seconds", ["loop": "counted"]).number
             #expect(drift == (policy == .delay ? 0.25 : 0))
             counted.stop()
             try await counted.wait()
@@ -278,7 +278,7 @@ struct FixedIntervalTests {
             let loop = FixedIntervalLoopingCall(name: "slow", backend: backend) {
                 let run = runs.append(())
                 if run == 8 { throw LoopingCallDone() }
-                if run != 4 { clock.advance(by: .seconds(2)) }
+                if run != 4 { clock.stall(for: .seconds(2)) }
             }
             try loop.start(interval: .seconds(1))
             try await loop.wait()
@@ -309,7 +309,7 @@ struct FixedIntervalTests {
         let clock = RecordedClock()
         try await TestBackend.with(type, clock: clock) { backend in
             let loop = FixedIntervalWithTimeoutLoopingCall(name: "limited", backend: backend) {
-                clock.advance(by: .milliseconds(500))
+                clock.stall(for: .milliseconds(500))
             }
             try loop.start(interval: .milliseconds(100), initialDelay: .milliseconds(50), timeout: .milliseconds(200))
             await #expect(throws: LoopingCallTimeOut(loop: "limited", elapsed: .milliseconds(550))) {
@@ -324,7 +324,7 @@ struct FixedIntervalTests {
         try await TestBackend.with(type, clock: clock) { backend in
             let runs = Recorder<Void>()
             let loop = FixedIntervalWithTimeoutLoopingCall(name: "unlimited", overrun: .skip, backend: backend) {
-                clock.advance(by: .milliseconds(1500))
+                clock.stall(for: .milliseconds(1500))
                 if runs.append(()) == 3 { throw LoopingCallDone("over") }
             }
             #expect(throws: LoopingCallError.self) { try loop.start(interval: .zero) }

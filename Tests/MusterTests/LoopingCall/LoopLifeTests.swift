@@ -109,7 +109,7 @@ struct LoopLifeTests {
             let deadline = clock.now.advanced(by: .seconds(5))
             let waiting = Task { _ = try await loop.wait(until: deadline) }
             await clock.sleepers(atLeast: 2)
-            clock.advance(to: deadline)
+            await clock.advance(to: deadline)
             let error = await #expect(throws: TimeLimitExceeded.self) { try await waiting.value }
             #expect(error.map { "\($0)" } == "looping call 'long' was not over at the deadline")
             #expect(loop.isRunning)
@@ -242,8 +242,8 @@ struct LoopLifeTests {
             let runs = Recorder<Void>()
             let loop = FixedIntervalLoopingCall(name: "exact", overrun: .skip, backend: backend) {
                 switch runs.append(()) {
-                case 1...7: clock.advance(by: .milliseconds(250))
-                case 8: clock.advance(by: .milliseconds(3500))
+                case 1...7: clock.stall(for: .milliseconds(250))
+                case 8: clock.stall(for: .milliseconds(3500))
                 case 9: throw TestFailure()
                 default: throw LoopingCallDone()
                 }
@@ -260,12 +260,12 @@ struct LoopLifeTests {
             #expect(metrics.value("muster_loop_lateness_seconds_count", labels) == 10)
             #expect(metrics.value("muster_loop_lateness_seconds_sum", labels) == 0)
             #expect(metrics.value("muster_loop_run_duration_seconds_count", labels) == 10)
-            #expect(metrics.value("muster_loop_run_duration_seconds_sum", labels) == 7 * 0.25 + 3.5)
-            #expect(metrics.value("muster_loop_last_run_timestamp_seconds", labels) != nil)
+            #expect(metrics.value("muster_loop_run_duration_seconds_sum", labels) == 5.25)
+            #expect(metrics.value("muster_loop_last_run_timestamp_seconds", labels).number != nil)
             // What says where it stands now vanishes with it.
-            #expect(metrics.value("muster_loop_interval_seconds", labels) == nil)
-            #expect(metrics.value("muster_loop_drift_seconds", labels) == nil)
-            #expect(metrics.value("muster_loop_next_run_timestamp_seconds", labels) == nil)
+            #expect(metrics.value("muster_loop_interval_seconds", labels).number == nil)
+            #expect(metrics.value("muster_loop_drift_seconds", labels).number == nil)
+            #expect(metrics.value("muster_loop_next_run_timestamp_seconds", labels).number == nil)
         }
     }
 
@@ -278,8 +278,8 @@ struct LoopLifeTests {
             await clock.sleepers(atLeast: 1)
             let metrics = backend.metrics
             #expect(metrics.value("muster_loop_interval_seconds", ["loop": "shown"]) == 30)
-            let last = metrics.value("muster_loop_last_run_timestamp_seconds", ["loop": "shown"]) ?? 0
-            let next = metrics.value("muster_loop_next_run_timestamp_seconds", ["loop": "shown"]) ?? 0
+            let last = metrics.value("muster_loop_last_run_timestamp_seconds", ["loop": "shown"]).number ?? 0
+            let next = metrics.value("muster_loop_next_run_timestamp_seconds", ["loop": "shown"]).number ?? 0
             // Two readings of the wall clock lie between them; a step of it aside they differ by the interval.
             #expect(abs(next - last - 30) < 5)
             loop.stop()
@@ -304,9 +304,7 @@ struct LoopLifeTests {
             try await first.wait()
             try await job?.wait()
             #expect(backend.loops.count == 1)
-            clock.advance(by: .seconds(10))
-            try await runs.first(3)
-            await clock.sleepers(atLeast: 1)
+            await clock.advance(by: .seconds(10))
             #expect(backend.metrics.value("muster_loop_runs_total", ["loop": "twin"]) == 3)
             #expect(backend.metrics.value("muster_loop_interval_seconds", ["loop": "twin"]) == 10)
             second.stop()
@@ -344,19 +342,19 @@ struct LoopLifeTests {
             try long.start()
             try await began.first(4)
             func stalled() -> [LoopMonitor.Stall] { backend.loops.stalled(limit: .seconds(3600), at: clock.now) }
-            clock.advance(by: .seconds(10))
+            await clock.advance(by: .seconds(10))
             #expect(stalled().isEmpty)
-            clock.advance(by: .seconds(1))
+            await clock.advance(by: .seconds(1))
             #expect(stalled().map(\.loop) == ["dynamic"])
             #expect(stalled().map(\.by) == [.seconds(11)])
-            clock.advance(by: .seconds(19))
+            await clock.advance(by: .seconds(19))
             #expect(stalled().map(\.loop) == ["dynamic", "stuck"])
             #expect(stalled().map(\.by) == [.seconds(30), .seconds(25)])
-            clock.advance(by: .seconds(3600))
+            await clock.advance(by: .seconds(3600))
             #expect(stalled().map(\.loop) == ["dynamic", "stuck"])
             // What says from when on a loop is overdue: the next start, or the run's own where none is fixed.
             func due(_ loop: String) -> Double? {
-                backend.metrics.value("muster_loop_next_run_timestamp_seconds", ["loop": loop])
+                backend.metrics.value("muster_loop_next_run_timestamp_seconds", ["loop": loop]).number
             }
             let (fixed, dynamicDue) = try (#require(due("patient")), #require(due("long")))
             #expect(abs(fixed - dynamicDue - 5) < 1)
@@ -382,10 +380,9 @@ struct LoopLifeTests {
             }
             try loop.start()
             for attempt in 1...6 {
-                try await attempts.first(attempt)
-                await clock.sleepers(atLeast: 1)
+                await clock.advance(to: clock.deadlines.first ?? clock.now)
+                #expect(attempts.count == attempt)
                 #expect(backend.loops.stalled(limit: .seconds(3600), at: clock.now).isEmpty)
-                await clock.advanceToNextDeadline()
             }
             #expect(clock.now > MonotonicInstant(nanoseconds: 0).advanced(by: .seconds(10)))
             loop.job?.cancel()
@@ -414,7 +411,7 @@ struct LoopLifeTests {
             try loop.start()
             try await began.first(1)
             await clock.sleepers(atLeast: 1)
-            clock.advance(by: .seconds(6))
+            await clock.advance(by: .seconds(6))
             #expect(backend.loops.stalled(limit: .seconds(3600), at: clock.now).map(\.loop) == ["waits"])
             loop.job?.cancel()
             try await loop.wait()

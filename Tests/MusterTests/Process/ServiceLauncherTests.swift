@@ -60,6 +60,21 @@ extension ProcessWide {
             }
         }
 
+        @Test("A launched service runs on the selected backend", arguments: bothBackends)
+        func launched(type: BackendType) async throws {
+            try await TestBackend.with(type) { _ in
+                let started = Completion<String?>()
+                let service = ThreadGroupService(name: "launched") { group in
+                    try await group.addThread(name: "thread") { started.complete(with: Job.current?.group) }
+                }
+                let launcher = try launch(service, settings: MusterSettings(endpoint: nil))
+                let running = Task { await launcher.run() }
+                #expect(try await started.wait() == "launched")
+                launcher.stop()
+                #expect(await running.value == .success)
+            }
+        }
+
         @Test("The program may end it, with a status of its own", arguments: bothBackends)
         func stop(type: BackendType) async throws {
             try await TestBackend.with(type) { backend in
@@ -402,9 +417,9 @@ extension ProcessWide {
                 try loop.start(interval: .seconds(5))
                 try healthy.start(interval: .seconds(1))
                 try await began.first(2)
-                clock.advance(by: .seconds(15))
+                await clock.advance(by: .seconds(15))
                 #expect(await program.failures(at: .live) == [])
-                clock.advance(by: .seconds(1))
+                await clock.advance(by: .seconds(1))
                 #expect(
                     await program.failures(at: .live) == [
                         "looping call 'poller' is overdue by 11 s; its stall limit is 10 s"

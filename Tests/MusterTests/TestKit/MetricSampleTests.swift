@@ -33,9 +33,32 @@ struct MetricSampleTests {
         #expect(metrics.value("a_total", ["y": "quoted \"\n\\"]) == 3)
         #expect(metrics.value("a_total", ["x": "2", "y": "b"]) == 4)
         // Two, and none.
-        #expect(metrics.value("a_total") == nil)
-        #expect(metrics.value("a_total", ["x": "3"]) == nil)
+        #expect(metrics.value("a_total").number == nil)
+        #expect(metrics.value("a_total", ["x": "3"]).number == nil)
+        #expect(metrics.samples.sum("a_total") == 7)
+        #expect(metrics.samples.sum("b_total").number == nil)
         #expect(MetricRegistry.discarding().samples.isEmpty)
+    }
+
+    @Test("A value that is not the expected one says what there is, the nearest first")
+    func explanation() throws {
+        let metrics = try MetricRegistry.forTesting()
+        let family = try metrics.counterFamily("runs_total", help: "Text.", labelNames: ["loop", "backend"])
+        family.labels("other", "x").increment(by: 2)
+        family.labels("refresh", "y").increment(by: 3)
+        let one = metrics.value("runs_total", ["loop": "refresh"])
+        let both = #"{backend="y",loop="refresh"} 3, {backend="x",loop="other"} 2"#
+        #expect("\(one)" == "3, there is runs_total \(both)")
+        #expect(
+            "\(metrics.value("runs_total", ["loop": "refresh", "backend": "x"]))".hasPrefix(
+                "no value, there is runs_total {"))
+        #expect("\(metrics.value("runs_total"))".hasPrefix("no value, 2 samples fit; there is runs_total {"))
+        #expect("\(metrics.value("runs_totals"))".hasPrefix("no value, there is no runs_totals; near it: runs_total"))
+        #expect("\(MetricRegistry.discarding().value("a"))" == "no value, there is no a")
+        #expect("\(MetricValue(2.5))" == "2.5")
+        #expect(one > 2 && one >= 3 && one < 4 && one <= 3 && one != 2)
+        let none = metrics.value("none")
+        #expect(!(none > 0) && !(none >= 0) && !(none < 0) && !(none <= 0))
     }
 
     @Test("Test backends share nothing, and unknown ones are refused", arguments: bothBackends)

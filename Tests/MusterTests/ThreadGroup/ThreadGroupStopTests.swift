@@ -79,7 +79,7 @@ struct ThreadGroupStopTests {
             let stopping = Task { try await group.stop(graceful: true, until: deadline) }
             await clock.sleepers(atLeast: 2)
             #expect(group.threads.count == 1)
-            clock.advance(to: deadline)
+            await clock.advance(to: deadline)
             let error = await #expect(throws: TimeLimitExceeded.self) { try await stopping.value }
             #expect(error?.operation == "thread group 'slow'")
             try await job.wait()
@@ -103,7 +103,7 @@ struct ThreadGroupStopTests {
             let deadline = clock.now.advanced(by: .seconds(5))
             let stopping = Task { try await group.stop(until: deadline) }
             await clock.sleepers(atLeast: 1)
-            clock.advance(to: deadline)
+            await clock.advance(to: deadline)
             await #expect(throws: TimeLimitExceeded.self) { try await stopping.value }
             #expect(group.threads.count == 1)
             gate.complete(with: ())
@@ -121,7 +121,7 @@ struct ThreadGroupStopTests {
             let deadline = clock.now.advanced(by: .seconds(1))
             let waiting = Task { try await group.wait(until: deadline) }
             await clock.sleepers(atLeast: 1)
-            clock.advance(to: deadline)
+            await clock.advance(to: deadline)
             await #expect(throws: TimeLimitExceeded.self) { try await waiting.value }
             let cancelled = Task { try await group.wait() }
             cancelled.cancel()
@@ -166,7 +166,7 @@ struct ThreadGroupStopTests {
             let deadline = clock.now.advanced(by: .seconds(2))
             let cancelling = Task { try await group.cancel(until: deadline) }
             await clock.sleepers(atLeast: 2)
-            clock.advance(to: deadline)
+            await clock.advance(to: deadline)
             try await cancelling.value
             #expect(job.state == .finished)
             #expect(group.threads.isEmpty)

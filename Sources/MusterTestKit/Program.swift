@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 package import Foundation
-import MusterLock
+import MusterPlatform
 
 /// A program started by a test.
 ///
@@ -69,9 +69,10 @@ package final class Program: @unchecked Sendable {
         collect(errPipe) { $0.errors += $1 }
     }
 
-    private func update(_ change: (inout Transcript) -> Void) {
+    package func update(_ change: (inout Transcript) -> Void) {
         lock.lock()
         change(&transcript)
+        transcript.version += 1
         lock.broadcast()
         lock.unlock()
     }
@@ -124,6 +125,16 @@ package final class Program: @unchecked Sendable {
         }
     }
 
+    /// Waits until something has been added to the transcript since a version, but not for long.
+    package func change(since version: Int, within limit: Duration) async throws {
+        _ = try await onThread { [self] in
+            lock.lock()
+            defer { lock.unlock() }
+            let deadline = Date().addingTimeInterval(limit.inSeconds)
+            while transcript.version == version, lock.wait(until: deadline) {}
+        }
+    }
+
     /// Waits until the program has written something to its standard output.
     package func waitForOutput(containing text: String, within limit: TimeInterval = 60) async throws {
         try await wait(for: "'\(text)' on standard output", within: limit) { $0.output.contains(text) ? () : nil }
@@ -160,4 +171,78 @@ package func eventually<Value>(
         try await Task.sleep(for: .milliseconds(50))
     }
     throw Program.Ended(description: "\(what) did not come within \(limit)")
+}
+
+/// Runs a closure on a native thread of its own, without holding up the caller's.
+package func onThread<Result: Sendable>(
+    _ name: String = "test", _ body: @escaping @Sendable () throws -> Result
+) async throws -> Result {
+    try await withCheckedThrowingContinuation { continuation in
+        do {
+            try NativeThread.start(name: name) {
+                continuation.resume(with: Swift.Result(catching: body))
+            }
+        } catch {
+            continuation.resume(throwing: error)
+        }
+    }
+}
+
+/// What a program has written, and how it has ended.
+package struct Transcript: Sendable, CustomStringConvertible {
+    /// The whole lines of its standard output.
+    package private(set) var lines: [String] = []
+    /// What it has written since the last line's end.
+    package private(set) var rest = ""
+    package var errors = ""
+    /// The exit status, or 128 plus the signal.
+    package var exitStatus: Int32?
+
+    /// What it has sent to its service manager.
+    package var notifications: [String] = []
+    /// How often something has been added.
+    package fileprivate(set) var version = 0
+
+    /// How many of its standard output and error are still open, with it or with a child that has inherited them.
+    package internal(set) var openPipes = 2
+
+    package init() {}
+
+    package var output: String { lines.map { "\($0)\n" }.joined() + rest }
+
+    mutating func addOutput(_ text: String) {
+        rest += text
+        var parts = rest.split(separator: "\n", omittingEmptySubsequences: false)
+        rest = String(parts.removeLast())
+        lines += parts.map(String.init)
+    }
+
+    package var description: String {
+        """
+        status: \(exitStatus.map(String.init) ?? "running")
+        output:
+        \(output)
+        errors:
+        \(errors)
+        """
+    }
+}
+
+/// A folder that is removed with its owner.
+package final class TemporaryFolder: Sendable {
+    package let url: URL
+
+    package init() throws {
+        url = FileManager.default.temporaryDirectory.appendingPathComponent("muster-\(UUID().uuidString)")
+        try FileManager.default.createDirectory(at: url, withIntermediateDirectories: true)
+    }
+
+    package func path(_ name: String) -> String { url.appendingPathComponent(name).path }
+
+    package func write(_ text: String, to name: String) throws -> String {
+        try text.write(toFile: path(name), atomically: true, encoding: .utf8)
+        return path(name)
+    }
+
+    deinit { try? FileManager.default.removeItem(at: url) }
 }
