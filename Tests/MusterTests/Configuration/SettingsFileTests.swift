@@ -116,7 +116,7 @@ struct SettingsFileTests {
                 "'MUSTER_LIVENES_LIMIT' is not a setting; did you mean 'MUSTER_LIVENESS_LIMIT'?",
                 "'--muster-log-option' is not a setting; did you mean '--muster-log-options'?",
             ])
-        #expect(unknown.allSatisfy(\.isLikelyMistake))
+        #expect(unknown.allSatisfy { $0.isLikelyMistake })
         // What Kubernetes sets for a Service that is called so is the cluster's own.
         let links = [
             "SERVICE_HOST", "SERVICE_PORT", "PORT", "PORT_8080_TCP", "PORT_8080_TCP_ADDR", "PORT_8080_TCP_PROTO",
