@@ -192,7 +192,7 @@ public final class SupervisedProgram: Sendable {
         MetricSample.all(in: try await body(of: "/metrics"))
     }
 
-    /// The workers at `/status`, by group and slot.
+    /// The workers at `/status`, by group and slot, as they were 100 ms ago at most.
     public func workers() async throws -> [Worker] {
         let status = try JSONDecoder().decode(Status.self, from: Data(try await body(of: "/status").utf8))
         return status.workers.map { Worker(name: "\($0.group)/\($0.slot)", pid: $0.process?.pid, state: $0.state) }

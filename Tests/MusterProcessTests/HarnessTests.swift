@@ -26,7 +26,9 @@ struct HarnessTests {
             try await program.until("readiness", { try await program.get("/readyz") }) { $0.status == 200 }
             let before = try await program.workers()
             try await program.reload()
-            #expect(Set(try await program.workers().map(\.pid)).isDisjoint(with: before.map(\.pid)))
+            try await program.until("their successors", { try await program.workers() }) { now in
+                Set(now.map(\.pid)).isDisjoint(with: before.map(\.pid))
+            }
             #expect(try await program.metrics().sum("muster_worker_up") == 2)
             #expect(program.lines("reload completed").count == 1)
             program.send(.terminate)

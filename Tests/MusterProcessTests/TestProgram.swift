@@ -259,6 +259,8 @@ final class TestProgram: Sendable {
 
     /// Waits until a metric has a value, which may take a turn of the supervisor's after what has been seen of it.
     func metric(_ name: String, _ labels: [String: String] = [:], is value: Double) async throws {
-        try await supervised.metric(name, labels, is: value)
+        try await supervised.until("\(name)\(labels) \(value)", { try await metrics().sum(name, labels) }) {
+            $0.number == value
+        }
     }
 }
