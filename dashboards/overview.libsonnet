@@ -237,13 +237,17 @@ function(config)
           ),
           panels.lines(
             'Room used',
-            'The highest use of each limited resource: threads of a group, threads for blocking work, file descriptors.',
+            'The highest use of each limited resource: threads of a group, workers of a pool, threads for blocking work, file descriptors.',
             'percentunit',
             [
               [
                 'max by (group) (muster_threadgroup_threads' + workers + ' / muster_threadgroup_threads_limit' +
                 workers + ')',
                 'thread group {{group}}',
+              ],
+              [
+                'max by (pool) (muster_pool_workers_busy' + workers + ' / muster_pool_workers_limit' + workers + ')',
+                'pool {{pool}}',
               ],
               [
                 'max(muster_blocking_pool_threads_busy' + workers + ' / muster_blocking_pool_threads_limit' + workers +
@@ -268,16 +272,17 @@ function(config)
           ),
           panels.lines(
             'Waiting',
-            'Callers that wait for room in a thread group, and tasks that wait for a thread for blocking work.',
+            'Callers that wait for room in a thread group, and tasks that wait for a worker of a pool or a thread for blocking work.',
             'none',
             [
               ['sum by (group) (muster_threadgroup_queue_length' + workers + ')', 'thread group {{group}}'],
+              ['sum by (pool) (muster_pool_queue_length' + workers + ')', 'pool {{pool}}'],
               ['sum(muster_blocking_pool_queue_length' + workers + ')', 'blocking pool'],
             ],
           ),
           panels.lines(
             'Work refused and failed',
-            'Threads that a full group rejected, and threads of a group that ended with an error.',
+            'Threads and tasks that a full group or pool rejected, and those that ended with an error.',
             'cps',
             [
               [
@@ -287,6 +292,15 @@ function(config)
               [
                 'sum by (group) (rate(muster_threadgroup_task_failures_total' + workers + '[$__rate_interval]))',
                 '{{group}} failed',
+              ],
+              [
+                'sum by (pool) (rate(muster_pool_rejections_total' + workers + '[$__rate_interval]))',
+                'pool {{pool}} refused',
+              ],
+              [
+                'sum by (pool) (rate(muster_pool_tasks_total' + with('outcome="failed"') +
+                '[$__rate_interval]))',
+                'pool {{pool}} failed',
               ],
             ],
             alerts=['MusterThreadGroupRejecting', 'MusterThreadGroupTasksFailing'],
@@ -315,6 +329,29 @@ function(config)
             ['refused', 'orange'],
             ['superseded', 'blue'],
           ]),
+          panels.lines(
+            'Time to start, stop and reload',
+            'How long worker processes take until they are ready, and to end once they are told to; and whole reloads.',
+            's',
+            [
+              [
+                'histogram_quantile(0.99, sum by (le) (rate(muster_worker_startup_seconds_bucket' + target +
+                '[$__rate_interval])))',
+                'start 99 %',
+              ],
+              [
+                'histogram_quantile(0.99, sum by (le) (rate(muster_worker_stop_seconds_bucket' + target +
+                '[$__rate_interval])))',
+                'stop 99 %',
+              ],
+              [
+                'histogram_quantile(0.99, sum by (le) (rate(muster_reload_seconds_bucket' + target +
+                '[$__rate_interval])))',
+                'reload 99 %',
+              ],
+            ],
+            w=6,
+          ),
           panels.lines(
             'Metrics dropped',
             'Series that did not fit into the arena, and invalid updates, of workers and supervisors.',

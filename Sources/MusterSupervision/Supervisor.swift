@@ -75,6 +75,9 @@ package final class Supervisor: @unchecked Sendable {
     /// Whether every slot that wants a process has a ready one. On the supervisor's thread.
     package var isEveryWorkerReady: Bool { state.isEveryWorkerReady }
 
+    /// The name of a launched service. To be called on the supervisor's thread.
+    package func groupName(_ group: Int) -> String { state.groupName(group) }
+
     /// How long the supervisor's thread has been busy.
     package var busyTime: Duration { loop.busyTime() }
 

@@ -293,6 +293,8 @@ package struct WorkerSnapshot: Hashable, Sendable {
     package var deathsByReason: DeathCounts
     /// How long the latest restart was delayed; zero once the process after it has been stable.
     package var currentDelay: Duration
+    /// When the next process is due; nil if none is delayed.
+    package var nextStart: MonotonicInstant?
 }
 
 /// How a reload ended: the label `outcome`.
@@ -372,6 +374,8 @@ package struct WorkerDeath: Hashable, Sendable {
     package var uptime: Duration
     /// Whether it had ever been ready.
     package var wasReady: Bool
+    /// How long it took to end after it was told to; nil if it was not.
+    package var stopTime: Duration?
 }
 
 /// Why a worker's process ended: the label `reason`.

@@ -340,6 +340,7 @@ extension SupervisorState {
             disarm(.startup(incarnation))
             disarm(.age(incarnation))
             processes[incarnation]?.phase = .stopping(cause)
+            processes[incarnation]?.stoppedAt = now
             actions.append(.stop(incarnation))
             let timeout = groups[process.role.group].configuration.stopTimeout
             if timeout > .zero { arm(.kill(incarnation), at: now.advanced(by: timeout)) }
@@ -363,7 +364,8 @@ extension SupervisorState {
                 WorkerDeath(
                     worker: worker, group: process.role.group, incarnation: incarnation, reason: reason,
                     termination: termination,
-                    uptime: process.startedAt.duration(to: now), wasReady: process.readySince != nil)))
+                    uptime: process.startedAt.duration(to: now), wasReady: process.readySince != nil,
+                    stopTime: process.stoppedAt.map { $0.duration(to: now) })))
         switch process.role {
         case .current(let worker): slotEnded(worker, process, reason, termination)
         case .former(let worker) where process.phase == .dying: recordRestart(worker, reason, after: .zero)
@@ -1103,7 +1105,8 @@ extension SupervisorState {
             worker: worker, state: state, incarnation: process?.incarnation, startedAt: process?.startedAt,
             readySince: process?.readySince, starts: slot.starts, restartsByReason: slot.restarts,
             latestRestart: slot.latestRestart,
-            deathsByReason: slot.deaths, currentDelay: isStable ? .zero : slot.latestDelay)
+            deathsByReason: slot.deaths, currentDelay: isStable ? .zero : slot.latestDelay,
+            nextStart: timers[.backoff(worker)])
     }
 }
 
@@ -1211,6 +1214,8 @@ extension SupervisorState {
         var startedAt: MonotonicInstant
         /// When it became ready, or was parked.
         var upSince: MonotonicInstant?
+        /// When it was told to stop.
+        var stoppedAt: MonotonicInstant?
         /// Whether it may have read its settings before they were changed.
         var needsReset = false
         /// Whether it has said that its service did not start.

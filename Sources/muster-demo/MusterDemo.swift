@@ -5,6 +5,7 @@ import Glibc
 import Logging
 import Muster
 import MusterDemoSupport
+import MusterGlobalPoolBackend
 
 /// The example program: a small key-value store over HTTP, run and watched by Muster.
 @main
@@ -23,8 +24,8 @@ struct MusterDemo: ParsableCommand {
 
             GET / lists what else can be asked for, trouble included.
 
-            The backend is taken from the environment: MUSTER_BACKEND=cooperative (the default) or threading. With any \
-            other value the program does not start. All settings of Muster's that no option here names are taken from \
+            The backend is taken from the environment: MUSTER_BACKEND=cooperative (the default), threading, \
+            or global-pool, a backend of the demo's own. With any other value the program does not start. All settings of Muster's that no option here names are taken from \
             the environment, too, for example MUSTER_SHUTDOWN_DELAY=5s.
             """,
         version: "muster-demo \(MusterVersion.current)")
@@ -70,6 +71,11 @@ struct MusterDemo: ParsableCommand {
 
     @Option(
         help: ArgumentHelp(
+            "Check this often that the store can be written, and less often while it cannot.", valueName: "duration"))
+    var checkVolume: DurationOption?
+
+    @Option(
+        help: ArgumentHelp(
             "How long there may be no progress before /livez fails. (setting, default: 10s)", valueName: "duration"))
     var livenessLimit: DurationOption?
 
@@ -98,7 +104,8 @@ struct MusterDemo: ParsableCommand {
     )
     var warmSpares = 0
 
-    @Option(help: ArgumentHelp("The backend of the canaries: cooperative or threading.", valueName: "name"))
+    @Option(
+        help: ArgumentHelp("The backend of the canaries: cooperative, threading or global-pool.", valueName: "name"))
     var canaryBackend: BackendOption?
 
     @Option(help: ArgumentHelp("The share of the workers that are canaries, 0 to 100.", valueName: "percent"))
@@ -166,6 +173,8 @@ struct MusterDemo: ParsableCommand {
         let backend = try BackendOption.ofEnvironment()
         let plan = CanaryPlan(percent: canaryPercent)
         let canary = canaryBackend?.type
+        // A backend of the application's own.
+        try Backend.registerGlobalPool()
         // The application's own choice, as every application makes it: there is no option of Muster's for it.
         Backend.registerDefaultHook {
             if let canary, let slot = workerSlot(), plan.isCanary(slot: slot) { return canary }
@@ -185,7 +194,8 @@ struct MusterDemo: ParsableCommand {
     private func service(at socket: ListeningSocket, _ folder: DataFolder) throws -> StoreService {
         try StoreService(
             at: socket, folder: folder.path, limit: dataLimit.bytes, shards: loops, interval: interval.duration,
-            idleGrace: idleGrace.duration, metrics: .shared, describe: describeProcess)
+            volumeInterval: checkVolume?.duration, idleGrace: idleGrace.duration, metrics: .shared,
+            describe: describeProcess)
     }
 
     /// Everything in this process.

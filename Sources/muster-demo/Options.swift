@@ -4,13 +4,14 @@ public import ArgumentParser
 import Glibc
 public import Logging
 public import Muster
+import MusterGlobalPoolBackend
 
 /// The name of a backend on the command line or in the environment.
 struct BackendOption: ExpressibleByArgument {
     let type: BackendType
 
     init?(argument: String) {
-        let types: [BackendType] = [.cooperative, .threading]
+        let types: [BackendType] = [.cooperative, .threading, .globalPool]
         guard let type = types.first(where: { $0.rawValue == argument }) else { return nil }
         self.type = type
     }
@@ -97,6 +98,6 @@ struct UnknownBackendName: Error, CustomStringConvertible {
     let name: String
 
     var description: String {
-        "MUSTER_BACKEND is '\(name)': set it to 'cooperative' or 'threading', or unset it"
+        "MUSTER_BACKEND is '\(name)': set it to 'cooperative', 'threading' or 'global-pool', or unset it"
     }
 }

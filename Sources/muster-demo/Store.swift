@@ -29,6 +29,9 @@ final class Store: Sendable {
     private let account: SpaceAccount
     private let serial = Locked(0)
 
+    /// Whether items can be written now.
+    var isWritable: Bool { shards.allSatisfy { access($0.folder, W_OK) == 0 } }
+
     /// Opens the store.
     ///
     /// - Parameters:

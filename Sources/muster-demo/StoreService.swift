@@ -11,6 +11,11 @@ final class StoreService: ServiceBase {
     /// Of the looping calls, and of what lasts longer than a request of the store.
     let threadGroup = ThreadGroup(name: "store", capacity: 512, whenFull: .reject)
 
+    /// For requests that compute.
+    private let pool = WorkPool(
+        name: "compute", kind: .threads, workers: 1...4, queueLimit: 16, whenFull: .reject)
+    private let volumeCheck: BackOffLoopingCall
+    private let volumeInterval: Duration?
     private let interval: Duration
     private let store: Store
     private let metrics: StoreMetrics
@@ -24,18 +29,23 @@ final class StoreService: ServiceBase {
     ///   - limit: How many bytes of the volume the items may use; 0 for no limit.
     ///   - shards: The number of shards.
     ///   - interval: The interval of each shard's looping call.
+    ///   - volumeInterval: How often to check that items can be written; `nil` for never.
     ///   - idleGrace: How long a connection without a request is kept once the service stops.
     ///   - metrics: Where the store's metrics are registered.
     ///   - describe: What the process says of itself on the store's first page.
     /// - Throws: What registering the metrics throws; `SystemError` when the folder cannot be used.
     init(
         at socket: ListeningSocket, folder: String, limit: Int, shards: Int, interval: Duration,
-        idleGrace: Duration, metrics: MetricRegistry, describe: @escaping @Sendable () -> String
+        volumeInterval: Duration?, idleGrace: Duration, metrics registry: MetricRegistry,
+        describe: @escaping @Sendable () -> String
     ) throws {
         let store = try Store(folder: folder, shards: shards, limit: limit)
-        let metrics = try StoreMetrics(metrics)
-        let api = StoreAPI(store: store)
-        let trouble = TroubleAPI(store: store, threadGroup: threadGroup)
+        let metrics = try StoreMetrics(registry)
+        let api = StoreAPI(store: store, metrics: registry)
+        let trouble = TroubleAPI(store: store, threadGroup: threadGroup, pool: pool)
+        // Less often while it fails.
+        volumeCheck = BackOffLoopingCall(name: "volume") { store.isWritable }
+        self.volumeInterval = volumeInterval
         self.interval = interval
         self.store = store
         self.metrics = metrics
@@ -64,6 +74,10 @@ final class StoreService: ServiceBase {
 
     func start() async throws {
         try await server.start()
+        try pool.open()
+        if let volumeInterval {
+            try volumeCheck.start(.init(startingInterval: volumeInterval, timeout: .zero))
+        }
         for shard in 0..<store.shardCount {
             let items = metrics.items.labels("\(shard)")
             let bytes = metrics.bytes.labels("\(shard)")
@@ -78,13 +92,16 @@ final class StoreService: ServiceBase {
     }
 
     func stop(graceful: Bool, until deadline: MonotonicInstant?) async throws {
+        volumeCheck.stop()
         do {
             // The group goes on until every request has its answer: the next one may be on its way.
             try await server.stop(graceful: graceful, until: deadline)
         } catch {
+            try? await pool.shutDown(cancelQueued: true, until: deadline)
             try? await threadGroup.stop(graceful: false, until: deadline)
             throw error
         }
+        try await pool.shutDown(until: deadline)
         try await threadGroup.stop(graceful: graceful, until: deadline)
     }
 }
@@ -94,9 +111,14 @@ private struct StoreAPI: Sendable {
     let store: Store
 
     private let logger = Logger(label: "muster-demo")
+    /// An error of the device may pass.
+    private let retry: RetryDecorator
 
-    init(store: Store) {
+    init(store: Store, metrics: MetricRegistry) {
         self.store = store
+        retry = RetryDecorator(
+            name: "put", maximumRetries: 3, delayIncrement: .milliseconds(50), metrics: metrics,
+            isRetryable: { ($0 as? SystemError)?.code == EIO })
     }
 
     static let help = """
@@ -136,7 +158,7 @@ private struct StoreAPI: Sendable {
             ttl = duration
         }
         let value = try await request.body.collect()
-        try change { try store.set(key, to: value, expiring: ttl) }
+        try await retry { try change { try store.set(key, to: value, expiring: ttl) } }
         return HTTPServer.Response(status: .noContent)
     }
 

@@ -10,6 +10,7 @@ import SwiftOverlayShims
 struct TroubleAPI: Sendable {
     let store: Store
     let threadGroup: ThreadGroup
+    let pool: WorkPool
 
     private static let longestSeconds = 3600
     private static let pageSize = 4096
@@ -22,6 +23,8 @@ struct TroubleAPI: Sendable {
                                           the shard's looping call stands still, and /livez notices
           GET    /sleep?ms=N              answer after N ms, without blocking anything
           GET    /work?ms=N               keep a processor busy for N ms
+          GET    /compute?ms=N            the same in a pool of one to four threads; 16 requests wait
+                                          for one, and more are refused
           GET    /leak?mb=N               take N MiB of memory and never give them back
           GET    /exit?code=N             end the process at once with status N, from 0 to 255
           GET    /crash                   read past the end of an array, which ends the process
@@ -33,7 +36,8 @@ struct TroubleAPI: Sendable {
         [
             ("block", onThread { try block($0) }), ("hang", onThread { try hang($0) }),
             ("sleep", onThread { try await sleep($0) }), ("work", onThread { try work($0) }),
-            ("leak", onThread { try leak($0) }), ("exit", onThread { try exit($0) }),
+            ("compute", { [self] in try await compute($0) }), ("leak", onThread { try leak($0) }),
+            ("exit", onThread { try exit($0) }),
             ("crash", onThread { crash($0) }),
         ]
     }
@@ -89,6 +93,21 @@ struct TroubleAPI: Sendable {
             for number in 0..<10_000 as Range<UInt64> { checksum = (checksum ^ number) &* 0x100_0000_01b3 }
         } while MonotonicInstant.now < end
         return "worked for \(milliseconds) ms, checksum \(checksum)"
+    }
+
+    private func compute(_ request: HTTPServer.Request) async throws -> HTTPServer.Response {
+        do {
+            let task = try pool.trySubmit { HTTPServer.Response.text(try work(request) + "\n") }
+            return try await withTaskCancellationHandler {
+                try await task.result()
+            } onCancel: {
+                task.cancel()
+            }
+        } catch let error as BadParameter {
+            return .text("\(error)\n", status: .badRequest)
+        } catch let error as WorkPoolError {
+            return .text("\(error)\n", status: .serviceUnavailable)
+        }
     }
 
     private func leak(_ request: HTTPServer.Request) throws -> String {

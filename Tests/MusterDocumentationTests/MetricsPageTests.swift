@@ -16,8 +16,8 @@ struct MetricsPageTests {
             documented[String(match.1)] = String(match.2)
         }
         var exported: [String: String] = [:]
-        let inOneProcess: [String] = []
-        let supervised = ["--workers", "2", "--warm-spares", "1"]
+        let inOneProcess = ["--check-volume", "1m"]
+        let supervised = inOneProcess + ["--workers", "2", "--warm-spares", "1"]
         for (backend, options) in [
             ("cooperative", inOneProcess), ("threading", inOneProcess), ("cooperative", supervised),
             ("threading", supervised),
@@ -32,6 +32,8 @@ struct MetricsPageTests {
         }
         // Shown with TLS only; the tests of the endpoint's TLS see it.
         exported["muster_endpoint_certificate_expiry_timestamp_seconds"] = "gauge"
+        // Only while a worker's restart is delayed; a test of processes sees it.
+        exported["muster_worker_next_start_timestamp_seconds"] = "gauge"
         #expect(documented == exported)
     }
 }

@@ -37,7 +37,9 @@ struct TroubleTests {
         _ = try await eventually("200 again") { try await demo.get("/livez").status == 200 ? true : nil }
     }
 
-    @Test("/sleep lets others work meanwhile, /work takes its time", arguments: DemoTests.backends)
+    @Test(
+        "/sleep lets others work meanwhile, /work and /compute take their time",
+        arguments: DemoTests.backends + ["global-pool"])
     func sleepAndWork(backend: String) async throws {
         let demo = try await Demo(backend: backend)
         let sleeping = try HTTPConnection(to: demo.ready.http)
@@ -48,6 +50,11 @@ struct TroubleTests {
         let began = ContinuousClock.now
         #expect(try await demo.get("/work?ms=50", from: demo.ready.http).body.hasPrefix("worked for 50 ms"))
         #expect(ContinuousClock.now - began >= .milliseconds(50))
+        #expect(try await demo.get("/compute?ms=1", from: demo.ready.http).body.hasPrefix("worked for 1 ms"))
+        #expect(try await demo.get("/compute?ms=x", from: demo.ready.http).status == 400)
+        let pool = ["backend": backend, "pool": "compute", "outcome": "finished"]
+        #expect(try await demo.metrics().sum("muster_pool_tasks_total", pool) == 1)
+        #expect(try await demo.metrics().sum("muster_pool_tasks_total", ["outcome": "failed"]) == 1)
         #expect(try await demo.get("/sleep?ms=1", from: demo.ready.http).body == "slept for 1 ms\n")
     }
 

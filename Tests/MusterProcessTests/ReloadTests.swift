@@ -24,6 +24,10 @@ struct ReloadTests {
                 "muster_reloads_total", ["method": "reload", "outcome": "completed"], is: 1)
             try await program.metric("muster_worker_restarts_total", ["reason": "reload"], is: 3)
             try await program.metric("muster_worker_restarts_total", is: 3)
+            try await program.metric("muster_reload_seconds_count", ["method": "reload"], is: 1)
+            try await program.metric("muster_worker_stop_seconds_count", ["worker_group": "test"], is: 3)
+            try await program.metric("muster_worker_startup_seconds_count", is: 6)
+            try await program.metric("muster_service_transition_seconds_count", ["transition": "start"], is: 6)
             try await program.metric("muster_workers", ["state": "ready"], is: 3)
         }
     }

@@ -48,6 +48,25 @@ struct RestartTests {
         }
     }
 
+    @Test("a restart that is delayed shows for how long and until when")
+    func delayed() async throws {
+        try await TestProgram.run(["--workers=1", "--muster-restart-backoff-base=30s"]) { program in
+            try await program.ready()
+            try await program.metric("muster_worker_startup_seconds_count", is: 1)
+            kill(try await program.started(1)[0].pid, SIGKILL)
+            let due = try await eventually("a delay") {
+                let next = try await program.scrape().samples.first {
+                    $0.name == "muster_worker_next_start_timestamp_seconds"
+                }
+                return next?.value
+            }
+            #expect(due > Date.now.timeIntervalSince1970 + 5 && due < Date.now.timeIntervalSince1970 + 40)
+            try await program.metric("muster_workers", ["state": "backoff"], is: 1)
+            // It was not told to stop.
+            try await program.metric("muster_worker_stop_seconds_count", is: 0)
+        }
+    }
+
     @Test("policy never: the first worker that ends, ends all, with its verdict", arguments: [0, 3])
     func never(code: Int32) async throws {
         try await TestProgram.run(["--workers=3", "--policy=never"]) { program in

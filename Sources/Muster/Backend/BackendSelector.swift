@@ -206,20 +206,26 @@ package final class BackendSelector: @unchecked Sendable {
                 pthread_cond_broadcast(selectionEnded)
             }
         }
+        let start = MonotonicInstant.now
         let (type, source) = choose()
         let backend = try make(BackendContext(type: type, metrics: metrics(), logger: logger))
         let selection = BackendSelection(type: type, source: source)
-        export(selection)
+        export(selection, took: start.duration(to: .now))
         logger.info("selected backend", metadata: ["backend": "\(type)", "source": "\(source.rawValue)"])
         result = (backend, selection)
         return backend
     }
 
-    private func export(_ selection: BackendSelection) {
+    private func export(_ selection: BackendSelection, took time: Duration) {
         do {
             try metrics().info(
                 "muster_backend", help: "The selected backend and who chose it.",
                 labels: [("backend", selection.type.rawValue), ("source", selection.source.rawValue)])
+            try metrics().gaugeFamily(
+                "muster_backend_selection_seconds",
+                help: "Time that choosing and setting up the selected backend took.", unit: .seconds,
+                labelNames: ["backend"]
+            ).labels(selection.type.rawValue).set(time.inSeconds)
         } catch {
             logger.warning("the selected backend is not exported", metadata: ["error": "\(error)"])
         }

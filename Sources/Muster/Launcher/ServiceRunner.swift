@@ -42,6 +42,11 @@ final class ServiceRunner: Sendable {
         case rehearsal
     }
 
+    /// What services go through: the label `transition`.
+    private enum Transition: String, CaseIterable {
+        case start, stop, restart, reset
+    }
+
     typealias Life = ProgramLife<LaunchState.Event>
 
     private struct State {
@@ -62,6 +67,7 @@ final class ServiceRunner: Sendable {
     private let watch: Watch
     private let dependencies: Dependencies
     private let signals: CounterFamily
+    private let transitions: HistogramFamily
     private let state = Locked(State())
 
     init(
@@ -79,6 +85,10 @@ final class ServiceRunner: Sendable {
         for signal in [UnixSignal.terminate, .interrupt, .hangUp] {
             signals.labels(signal.description).increment(by: 0)
         }
+        transitions = try backend.metrics.histogramFamily(
+            "muster_service_transition_seconds", help: "Time that the services took to start, stop, restart or reset.",
+            unit: .seconds, labelNames: ["transition"])
+        for transition in Transition.allCases { _ = transitions.labels(transition.rawValue) }
         services.whenEnded { [weak self] service, end in self?.ended(service, end) }
     }
 
@@ -113,7 +123,8 @@ final class ServiceRunner: Sendable {
     func reset(_ ended: @escaping @Sendable (Bool) -> Void) {
         let isValid = readSettings()
         transition("reset") { [self] in
-            ended(try await services.restartAll(.mutate) { await $0(nil) } && isValid)
+            let isReset = try await timed(.reset) { try await services.restartAll(.mutate) { await $0(nil) } }
+            ended(isReset && isValid)
         }
     }
 
@@ -165,7 +176,7 @@ final class ServiceRunner: Sendable {
         if let problem { return fail(problem) }
         watchStart()
         transition("start") { [self] in
-            try await services.start(stopsAfterFailure: false)
+            try await timed(.start) { try await services.start(stopsAfterFailure: false) }
             life.submit(.started)
         }
     }
@@ -195,6 +206,15 @@ final class ServiceRunner: Sendable {
             guard let life else { return }
             life.submit(!isWorker && life.endsAtHangUp() ? .end(.success) : .hangUp)
         }
+    }
+
+    /// Observes how long something takes, also if it fails.
+    private nonisolated(nonsending) func timed<Result, Failure: Error>(
+        _ transition: Transition, _ body: nonisolated(nonsending) () async throws(Failure) -> Result
+    ) async throws(Failure) -> Result {
+        let start = backend.engine.clock.now
+        defer { transitions.labels(transition.rawValue).observe(start.duration(to: backend.engine.clock.now)) }
+        return try await body()
     }
 
     /// Runs a start or a restart as a job.
@@ -274,7 +294,9 @@ final class ServiceRunner: Sendable {
         logger.info("restarting services", metadata: ["method": "\(method.rawValue)"])
         transition("restart") { [self] in
             let stop: Services.StopForRestart = { [self] in await stopForRestart($0) }
-            _ = try await services.restartAll(method, stopsAfterFailure: false, stop: stop)
+            _ = try await timed(method == .mutate ? .reset : .restart) {
+                try await services.restartAll(method, stopsAfterFailure: false, stop: stop)
+            }
             life.submit(.restarted)
         }
     }
@@ -311,9 +333,11 @@ final class ServiceRunner: Sendable {
         starting?.disarm()
         runStop(within: limit, cancelling: { [backend] in backend.engine.ledger.jobs }) { [self] in
             // Waits for the start or restart in progress, which starts no further service.
-            await services.stop(
-                graceful: isGraceful, until: limit.map { onClock($0.end) },
-                startsUntil: limit.map { onClock($0.cancellation) })
+            await timed(.stop) {
+                await services.stop(
+                    graceful: isGraceful, until: limit.map { onClock($0.end) },
+                    startsUntil: limit.map { onClock($0.cancellation) })
+            }
         } over: { [life] isInTime in
             life.submit(isInTime ? .stopped : .deadline)
         }

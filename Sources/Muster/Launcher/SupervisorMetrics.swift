@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import MusterLock
 import MusterMetrics
 import MusterPlatform
 import MusterSupervision
@@ -8,7 +9,12 @@ import MusterSupervision
 final class SupervisorMetrics: MetricSource {
     let signals: CounterFamily
     private let reloads: CounterFamily
+    private let startups: HistogramFamily
+    private let stops: HistogramFamily
+    private let reloadTimes: HistogramFamily
     private let published: PublishedSupervisor
+    /// When the processes that start were started, and when the latest reload began.
+    private let begun = Locked<(processes: [Int: MonotonicInstant], reload: MonotonicInstant?)>(([:], nil))
 
     init(of published: PublishedSupervisor, registry: MetricRegistry) throws {
         self.published = published
@@ -22,10 +28,51 @@ final class SupervisorMetrics: MetricSource {
                 _ = reloads.labels(method.rawValue, outcome.rawValue)
             }
         }
+        startups = try registry.histogramFamily(
+            "muster_worker_startup_seconds", help: "Time from the start of a worker process until it was ready.",
+            unit: .seconds, labelNames: ["worker_group"])
+        stops = try registry.histogramFamily(
+            "muster_worker_stop_seconds", help: "Time from the request to stop a worker process until it had exited.",
+            unit: .seconds, labelNames: ["worker_group"])
+        reloadTimes = try registry.histogramFamily(
+            "muster_reload_seconds", help: "Time that completed and aborted reloads took.", unit: .seconds,
+            labelNames: ["method"])
+        for method in RestartMethod.allCases { _ = reloadTimes.labels(method.rawValue) }
+    }
+
+    /// Exports the series of a launched service.
+    func add(group: String) {
+        _ = startups.labels(group)
+        _ = stops.labels(group)
+    }
+
+    func started(_ incarnation: Int) {
+        begun.withLock { $0.processes[incarnation] = .now }
+    }
+
+    func ready(_ incarnation: Int, group: String) {
+        guard let start = begun.withLock({ $0.processes.removeValue(forKey: incarnation) }) else { return }
+        startups.labels(group).observe(start.duration(to: .now))
+    }
+
+    func died(_ death: WorkerDeath, group: String) {
+        begun.withLock { $0.processes[death.incarnation] = nil }
+        if let time = death.stopTime { stops.labels(group).observe(time) }
+    }
+
+    func reloadBegan() {
+        begun.withLock { $0.reload = .now }
     }
 
     func reloadEnded(_ outcome: ReloadOutcome, method: RestartMethod) {
         reloads.labels(method.rawValue, outcome.rawValue).increment()
+        switch outcome {
+        case .completed, .aborted:
+            if let start = begun.withLock({ $0.reload }) {
+                reloadTimes.labels(method.rawValue).observe(start.duration(to: .now))
+            }
+        case .refused, .superseded: break
+        }
     }
 
     // MARK: At a scrape
@@ -100,6 +147,7 @@ struct WorkerFamilies {
         }
         add(Self.starts, labels, Double(slot.starts))
         add(Self.backoff, labels, slot.state == .backoff ? slot.currentDelay.inSeconds : 0)
+        add(Self.nextStart, labels, slot.nextStart.map { WallClock.secondsSinceEpoch(at: $0) })
         for reason in DeathReason.allCases {
             add(Self.restarts, labels + [("reason", reason.rawValue)], Double(slot.restartsByReason[reason]))
         }
@@ -167,6 +215,9 @@ struct WorkerFamilies {
     private static let backoff = FamilyDescriptor(
         name: "muster_worker_backoff_seconds", type: .gauge,
         help: "Delay before the slot's next process starts; 0 if none is pending.", unit: .seconds)
+    private static let nextStart = FamilyDescriptor(
+        name: "muster_worker_next_start_timestamp_seconds", type: .gauge,
+        help: "Unix time when the slot's next process starts, while it is delayed.", unit: .seconds)
     private static let restarts = FamilyDescriptor(
         name: "muster_worker_restarts_total", type: .counter,
         help: "Total number of replaced processes of the slot, by reason of exit.")

@@ -84,6 +84,7 @@ final class SupervisorProgram: LaunchedProgram {
             let supervisor = Supervisor(
                 plan: plan(services, settings), loop: loop, registry: .shared, logger: logger,
                 addSource: { exposition.add($0) })
+            for launched in services { metrics.add(group: launched.service.name) }
             supervisor.setObserver(self)
             published.publish(supervisor)
             checks.expect(health)
@@ -198,6 +199,11 @@ final class PublishedSupervisor: Sendable {
 extension SupervisorProgram: SupervisorObserver {
     func supervisor(_ supervisor: Supervisor, records notice: SupervisorNotice) {
         switch notice {
+        case .started(_, let incarnation): metrics.started(incarnation)
+        case .ready(let worker, let incarnation):
+            metrics.ready(incarnation, group: supervisor.groupName(worker.group))
+        case .died(let death): metrics.died(death, group: supervisor.groupName(death.group))
+        case .reloadBegan: metrics.reloadBegan()
         case .reloadEnded(.refused): metrics.reloadEnded(.refused, method: settings.withLock { $0.restartMethod })
         case .reloadEnded(let outcome): metrics.reloadEnded(outcome, method: .reload)
         case .resetEnded(let outcome): metrics.reloadEnded(outcome, method: .mutate)

@@ -121,6 +121,7 @@ struct BackOffPlan: LoopPlan {
     }
 
     var interval: Duration? { nil }
+    var backsOff: Bool { true }
     var drift: Duration { .zero }
 
     mutating func begin(at now: MonotonicInstant) -> MonotonicInstant {
@@ -155,7 +156,7 @@ struct BackOffPlan: LoopPlan {
         // Numbers of the application's own (a jitter that is no number) must not bring the process down.
         idle = idle.isFinite ? min(max(idle, shortest), Self.longest) : settings.maximumInterval.inSeconds
         due = now.advanced(by: .seconds(idle))
-        return LoopRunEnd(due: due)
+        return LoopRunEnd(due: due, backOff: output == true ? .zero : .seconds(idle))
     }
 }
 

@@ -18,6 +18,8 @@ struct LoopFamilies: Sendable {
     let failures: CounterFamily
     let overruns: CounterFamily
     let skipped: CounterFamily
+    let backOff: GaugeFamily
+    let backOffs: CounterFamily
 
     init(registry: MetricRegistry) throws(MetricError) {
         let names = ["backend", "loop"]
@@ -52,6 +54,12 @@ struct LoopFamilies: Sendable {
             help:
                 "Runs left out: 'overrun' because the one before lasted too long, 'late' because the loop woke too late.",
             labelNames: names + ["reason"])
+        backOff = try registry.gaugeFamily(
+            "muster_loop_backoff_seconds", help: "How long the loop waits because its runs fail; 0 after a success.",
+            unit: .seconds, labelNames: names)
+        backOffs = try registry.counterFamily(
+            "muster_loop_backoffs_total", help: "Runs after which the loop waited longer because they had failed.",
+            labelNames: names)
     }
 }
 
@@ -68,8 +76,10 @@ struct LoopInstruments: Sendable {
     private let overruns: CounterMetric
     private let skippedLate: CounterMetric
     private let skippedOverrun: CounterMetric
+    /// Of loops that back off.
+    private let backOff: (delay: GaugeMetric, count: CounterMetric)?
 
-    init(_ families: LoopFamilies, loop: String, backend: String) {
+    init(_ families: LoopFamilies, loop: String, backend: String, backsOff: Bool = false) {
         lateness = families.lateness.labels(backend, loop)
         duration = families.duration.labels(backend, loop)
         drift = families.drift.labels(backend, loop)
@@ -81,11 +91,14 @@ struct LoopInstruments: Sendable {
         overruns = families.overruns.labels(backend, loop)
         skippedLate = families.skipped.labels(backend, loop, "late")
         skippedOverrun = families.skipped.labels(backend, loop, "overrun")
+        backOff =
+            backsOff ? (families.backOff.labels(backend, loop), families.backOffs.labels(backend, loop)) : nil
     }
 
     func began(interval fixed: Duration?, due: MonotonicInstant) {
         if let fixed { interval.set(fixed.inSeconds) }
         drift.set(0)
+        backOff?.delay.set(0)
         nextRun.set(WallClock.secondsSinceEpoch(at: due))
     }
 
@@ -116,6 +129,10 @@ struct LoopInstruments: Sendable {
         // Set anew each time: the end of another loop of this name has cleared them.
         if let fixed { interval.set(fixed.inSeconds) }
         drift.set(slipped.inSeconds)
+        if let backOff {
+            backOff.delay.set(end.backOff.inSeconds)
+            if end.backOff > .zero { backOff.count.increment() }
+        }
         guard end.overrun != nil else { return }
         overruns.increment()
         if end.skipped > 0 { skippedOverrun.increment(by: end.skipped) }
@@ -124,6 +141,7 @@ struct LoopInstruments: Sendable {
     /// The loop is over: what says where it stands now vanishes, what it has done stays.
     func ended() {
         for gauge in [drift, interval, nextRun] { gauge.clear() }
+        backOff?.delay.clear()
     }
 }
 
@@ -170,7 +188,7 @@ package final class LoopMonitor: Sendable {
     private let families = Locked<LoopFamilies?>(nil)
 
     /// The metrics of a loop of the backend.
-    func instruments(of loop: String, backend: Backend) throws(MetricError) -> LoopInstruments {
+    func instruments(of loop: String, backsOff: Bool, backend: Backend) throws(MetricError) -> LoopInstruments {
         let families: LoopFamilies
         if let known = self.families.withLock({ $0 }) {
             families = known
@@ -178,7 +196,7 @@ package final class LoopMonitor: Sendable {
             families = try LoopFamilies(registry: backend.metrics)
             self.families.withLock { $0 = families }
         }
-        return LoopInstruments(families, loop: loop, backend: backend.type.rawValue)
+        return LoopInstruments(families, loop: loop, backend: backend.type.rawValue, backsOff: backsOff)
     }
 
     /// The number of loops that run now.

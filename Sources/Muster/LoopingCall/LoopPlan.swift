@@ -35,6 +35,13 @@ protocol LoopPlan: Sendable {
 
     /// The time between two starts, where it is fixed.
     var interval: Duration? { get }
+
+    /// Whether runs that fail make the delays longer.
+    var backsOff: Bool { get }
+}
+
+extension LoopPlan {
+    var backsOff: Bool { false }
 }
 
 /// How one loop gets on: when it is expected to start its next run, or to be done with the present one, and the thread
@@ -139,6 +146,8 @@ struct LoopRunEnd: Hashable, Sendable {
     var overrun: Duration?
     /// Runs left out because this one has lasted too long.
     var skipped = 0
+    /// How long the loop waits because runs fail.
+    var backOff = Duration.zero
 }
 
 /// How a looping call ended, unless with an error.

@@ -112,7 +112,7 @@ public class LoopingCall: @unchecked Sendable {
         _ plan: Plan, tolerance: Duration?, run: LoopRun, backend: Backend, stopsOnError: Bool,
         _ function: @Sendable () async throws -> Plan.Output
     ) async throws {
-        let instruments = makeInstruments(backend)
+        let instruments = makeInstruments(backend, backsOff: plan.backsOff)
         var plan = plan
         let now = backend.engine.clock.now
         let due = plan.begin(at: now)
@@ -207,16 +207,17 @@ public class LoopingCall: @unchecked Sendable {
         min(max(.zero, wait / 1000), .milliseconds(1))
     }
 
-    private func makeInstruments(_ backend: Backend) -> LoopInstruments {
+    private func makeInstruments(_ backend: Backend, backsOff: Bool) -> LoopInstruments {
         do {
-            return try backend.loops.instruments(of: name, backend: backend)
+            return try backend.loops.instruments(of: name, backsOff: backsOff, backend: backend)
         } catch {
             backend.logger.error(
                 "looping call is not exported", metadata: ["loop": "\(name)", "error": "\(error)"])
         }
         do {
             return LoopInstruments(
-                try LoopFamilies(registry: .discarding()), loop: name, backend: backend.type.rawValue)
+                try LoopFamilies(registry: .discarding()), loop: name, backend: backend.type.rawValue,
+                backsOff: backsOff)
         } catch {
             // An empty registry cannot clash with anything.
             preconditionFailure("a fresh registry refused Muster's own metrics: \(error)")

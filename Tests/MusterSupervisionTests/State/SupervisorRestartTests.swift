@@ -60,6 +60,21 @@ struct SupervisorRestartTests {
         #expect(rig.slot(0).starts == 2)
     }
 
+    @Test("A worker that was told to stop says how long that took, and one that dies by itself does not")
+    func stopTime() {
+        var rig = SupervisorRig.ready(Self.web)
+        rig.send(.scale(group: 0, to: 1))
+        rig.advance(.seconds(3))
+        let stopped = rig.exit(2, code: 0).notices.compactMap { notice in
+            if case .died(let death) = notice { death.stopTime } else { nil }
+        }
+        #expect(stopped == [.seconds(3)])
+        let died = rig.kill(1, signal: 11).notices.compactMap { notice in
+            if case .died(let death) = notice { death.stopTime } else { nil }
+        }
+        #expect(died == [])
+    }
+
     @Test("Each further death waits longer, and the slot is in back-off meanwhile")
     func delays() throws {
         var rig = SupervisorRig.ready(Self.web)
@@ -70,6 +85,7 @@ struct SupervisorRestartTests {
             let delay = try #require(rig.delay(.backoff(Self.first)))
             #expect(delay > .milliseconds(nominal) * 0.9 && delay < .milliseconds(nominal) * 1.1)
             #expect(rig.slot(0).currentDelay == delay)
+            #expect(rig.slot(0).nextStart == rig.now.advanced(by: delay) && rig.slot(1).nextStart == nil)
             #expect(rig.advance(delay - .nanoseconds(1)).deeds == [])
             incarnation = try #require(rig.advance(.nanoseconds(1)).spawned.first)
             #expect(rig.states() == [.starting, .ready])

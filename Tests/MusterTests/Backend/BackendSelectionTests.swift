@@ -254,5 +254,6 @@ struct BackendSelectionTests {
         #expect(metrics.value("muster_backend_info") == nil)
         _ = try selector.backend()
         #expect(metrics.value("muster_backend_info", ["backend": "threading", "source": "hook"]) == 1)
+        #expect((metrics.value("muster_backend_selection_seconds", ["backend": "threading"]) ?? 0) > 0)
     }
 }

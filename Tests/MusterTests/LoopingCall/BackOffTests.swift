@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Muster
+import MusterMetrics
 import MusterPlatform
 import MusterTestKit
 import Testing
@@ -51,6 +52,26 @@ struct BackOffTests {
             try loop.start()
             try await loop.wait()
             #expect(clock.sleeps == [.seconds(1), .seconds(1), .seconds(1)])
+        }
+    }
+
+    @Test("Its back-off is exported while it lasts", arguments: bothBackends)
+    func exported(type: BackendType) async throws {
+        let clock = RecordedClock()
+        try await TestBackend.with(type, clock: clock) { backend in
+            let metrics = backend.metrics
+            let seen = Recorder<Double?>()
+            let loop = BackOffLoopingCall(name: "fragile", backend: backend, random: { _ in 1 }) {
+                if seen.append(metrics.value("muster_loop_backoff_seconds", ["loop": "fragile"])) == 5 {
+                    throw LoopingCallDone()
+                }
+                return seen.count == 3
+            }
+            try loop.start(.init(jitter: 1))
+            try await loop.wait()
+            #expect(seen.all == [0, 2, 4, 0, 2])
+            #expect(metrics.value("muster_loop_backoffs_total", ["loop": "fragile"]) == 3)
+            #expect(metrics.value("muster_loop_backoff_seconds", ["loop": "fragile"]) == nil)
         }
     }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Muster
+import MusterMetrics
 import MusterPlatform
 import MusterTestKit
 import Testing
@@ -22,6 +23,36 @@ struct RetryDecoratorTests {
         let decorator = decorator()
         #expect(try await decorator { 42 } == 42)
         #expect(clock.sleeps.isEmpty)
+    }
+
+    @Test("The retries of a name are counted, and so is how the calls end")
+    func counted() async throws {
+        let metrics = try MetricRegistry.forTesting()
+        let decorator = RetryDecorator(
+            name: "storage", maximumRetries: 2, clock: clock, metrics: metrics, isRetryable: { $0 is TestFailure })
+        #expect(metrics.value("muster_retries_total", ["retry": "storage"]) == 0)
+        var calls = 0
+        let waiting: Double? = try await decorator {
+            calls += 1
+            if calls < 3 { throw TestFailure() }
+            return metrics.value("muster_retry_waiting", ["retry": "storage"])
+        }
+        #expect(waiting == 0)
+        await #expect(throws: TestFailure.self) { try await decorator { throw TestFailure() } }
+        // Those that needed no retry are not counted.
+        try await decorator {}
+        #expect(metrics.value("muster_retries_total", ["retry": "storage"]) == 4)
+        #expect(metrics.value("muster_retried_calls_total", ["retry": "storage", "outcome": "success"]) == 1)
+        #expect(metrics.value("muster_retried_calls_total", ["retry": "storage", "outcome": "exhausted"]) == 1)
+        let manual = ManualClock()
+        let patient = RetryDecorator(
+            name: "storage", maximumRetries: 1, clock: manual, metrics: metrics, isRetryable: { _ in true })
+        let call = Task { try await patient { throw TestFailure() } }
+        await manual.sleepers(atLeast: 1)
+        #expect(metrics.value("muster_retry_waiting", ["retry": "storage"]) == 1)
+        call.cancel()
+        _ = await call.result
+        #expect(metrics.value("muster_retry_waiting", ["retry": "storage"]) == 0)
     }
 
     private final class NotSendable {

@@ -32,6 +32,10 @@ extension ProcessWide {
                 #expect(program.launcher.failure == nil)
                 #expect(backend.metrics.value("muster_signals_total", ["signal": "SIGTERM"]) == 1)
                 #expect(backend.metrics.value("muster_signals_total", ["signal": "SIGHUP"]) == 0)
+                for (transition, count) in [("start", 1.0), ("stop", 1), ("restart", 0), ("reset", 0)] {
+                    let name = "muster_service_transition_seconds_count"
+                    #expect(backend.metrics.value(name, ["transition": transition]) == count)
+                }
                 for signal in [UnixSignal.terminate, .interrupt, .hangUp] {
                     #expect(Disposition(of: signal) == .byDefault)
                 }
