@@ -203,20 +203,6 @@ extension MusterSettings {
         host == "localhost" || host == "::1" || host.hasPrefix("127.")
     }
 
-    /// Where a setting's value comes from, in words.
-    func origin(of setting: Setting) -> String {
-        if hasChosen(setting.key) { return "program" }
-        guard loaded?[setting.key] != nil else { return "default" }
-        if Worker.isWorkerProcess { return "supervisor" }
-        // Both are what they were when the settings were loaded.
-        func has(_ provider: any ConfigProvider) -> Bool {
-            (try? SettingsReader(config: ConfigReader(provider: provider)).value(setting.key)) ?? nil != nil
-        }
-        if has(CommandLineArgumentsProvider()) { return "argument \(setting.argument)" }
-        if has(Self.environment) { return "environment \(setting.variable)" }
-        return file.map { "file \($0)" } ?? "loaded"
-    }
-
     // MARK: Properties that are part of an optional one
 
     private var webConfigFile: String? {
@@ -267,8 +253,6 @@ package struct Setting: Sendable {
     package let related: [String]
     package let advice: @Sendable (MusterSettings) -> Advice?
 
-    /// The value as it would be written; `nil` for none.
-    let value: @Sendable (MusterSettings) -> String?
     /// Reads the value into the settings, if there is a value.
     let read: @Sendable (inout MusterSettings, SettingsReader) throws(SettingsError) -> Void
     /// What it may be in a JSON file.
@@ -288,7 +272,6 @@ package struct Setting: Sendable {
         self.syntax = value.syntax
         kinds = value.kinds
         self.defaultValue = value.text(MusterSettings()[keyPath: property])
-        self.value = { value.text($0[keyPath: property]) }
         self.reload = reload
         self.text = text
         self.related = related
@@ -306,7 +289,6 @@ package struct Setting: Sendable {
         self.syntax = syntax
         self.text = text
         defaultValue = nil
-        value = { $0.file }
         kinds = [.text]
         reload = .always
         related = []

@@ -268,12 +268,9 @@ final class ConsoleHost: Sendable {
     }
 
     private func settings(_ prefix: String) -> ConsoleAnswer {
-        let settings = dependencies.settings()
-        let rows = MusterSettings.table.filter {
+        let rows = dependencies.settings().inForce.filter {
             $0.key.hasPrefix(prefix) || $0.key.dropFirst("muster.".count).hasPrefix(prefix)
-        }.map { setting -> [ConsoleCell] in
-            [.text(setting.key), ConsoleCell(setting.value(settings)), .text(settings.origin(of: setting))]
-        }
+        }.map { setting -> [ConsoleCell] in [.text(setting.key), .text(setting.value), .text(setting.source)] }
         if rows.isEmpty { return ConsoleAnswer(.failed, "no setting begins with '\(prefix)'") }
         return ConsoleAnswer(ConsoleTable([.init("setting"), .init("value"), .init("source")], rows: rows))
     }
