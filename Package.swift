@@ -385,11 +385,15 @@ if hasExecutables {
     package.targets += [
         // Floor 0 again. Without pkg-config, which would print a warning in every other build.
         .systemLibrary(name: "CCurl", providers: [.apt(["libcurl4-openssl-dev"])]),
+        // From archives, as libyaml: the command line is one file, where editing lines is not its main purpose.
+        .target(
+            name: "CEdit",
+            linkerSettings: ["edit", "tinfo", "bsd", "md"].map { .linkedLibrary(":lib\($0).a") }),
         // Floor 7 again.
         .executableTarget(
             name: "muster",
             dependencies: [
-                "MusterLock", "CCurl", "CMuster", "MusterPlatform", "MusterSupervision", "MusterCompare",
+                "MusterLock", "CCurl", "CEdit", "CMuster", "MusterPlatform", "MusterSupervision", "MusterCompare",
                 "MusterCommand", "Muster",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],

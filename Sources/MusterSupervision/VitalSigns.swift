@@ -21,7 +21,8 @@ import Synchronization
 /// | 128 | *deadlineCount*: how many deadline cells have ever been used |
 /// | 192 | *bell*: the lock that the worker's first thread holds |
 /// | 256 | health table: 32 entries of 320 bytes |
-/// | 12288 | deadline cells: to the end of the file |
+/// | 12288 | deadline cells |
+/// | 65536 | samples of the worker's threads: ``ProcessInspector``, to the end of the file |
 ///
 /// Instants are nanoseconds of `CLOCK_MONOTONIC`, which is the same clock in all processes. What both sides write often
 /// lies in cache lines of its own.
@@ -34,9 +35,10 @@ import Synchronization
 /// counts in nanoseconds (0 for ever), 4 says whether the entry is used, its levels, status and the two texts' lengths,
 /// a byte each; 5 to 12 are the name, 13 to 37 the reason.
 enum VitalSignsLayout {
-    static let size = 64 << 10
+    /// What has never been used of it is not in memory.
+    static let size = Offset.inspection + MemoryLayout<cmuster_inspection>.stride
     static let magic: UInt64 = 0x6C61_7469_765F_736D
-    static let version: UInt64 = 2
+    static let version: UInt64 = 3
 
     enum Offset {
         static let magic = 0
@@ -50,13 +52,14 @@ enum VitalSignsLayout {
         static let bell = 192
         static let health = 256
         static let deadlines = 12288
+        static let inspection = 64 << 10
     }
 
     static let healthEntries = 32
     static let healthWords = 40
     static let longestName = 63
     static let longestReason = 200
-    static let deadlines = (size - Offset.deadlines) / 8
+    static let deadlines = (Offset.inspection - Offset.deadlines) / 8
 
     enum HealthWord {
         static let sequence = 0
@@ -105,6 +108,10 @@ final class VitalSignsMapping: @unchecked Sendable {
     @inline(__always)
     func deadline(_ index: Int) -> UnsafeMutablePointer<Atomic<Int64>> {
         instant(at: VitalSignsLayout.Offset.deadlines + 8 * index)
+    }
+
+    var inspection: UnsafeMutablePointer<cmuster_inspection> {
+        (base + VitalSignsLayout.Offset.inspection).assumingMemoryBound(to: cmuster_inspection.self)
     }
 
     /// The words of an entry of the health table.

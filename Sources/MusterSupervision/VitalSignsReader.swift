@@ -19,6 +19,8 @@ package final class VitalSignsReader: Sendable {
     /// The file, to be handed to the worker.
     package let descriptor: OwnedDescriptor
     private let mapping: VitalSignsMapping
+    /// Through which the worker's threads are looked at.
+    package let inspection: InspectionArea
 
     /// Creates a worker's vital signs.
     ///
@@ -32,6 +34,7 @@ package final class VitalSignsReader: Sendable {
     private init(descriptor: OwnedDescriptor) throws(VitalSignsError) {
         self.descriptor = descriptor
         mapping = try VitalSignsMapping(descriptor: descriptor.rawValue)
+        inspection = InspectionArea(mapping.inspection, owner: mapping)
         mapping.word(at: VitalSignsLayout.Offset.version).pointee.store(VitalSignsLayout.version, ordering: .relaxed)
         mapping.word(at: VitalSignsLayout.Offset.magic).pointee.store(VitalSignsLayout.magic, ordering: .releasing)
     }

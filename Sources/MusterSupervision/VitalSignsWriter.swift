@@ -53,6 +53,12 @@ package final class VitalSignsWriter: Sendable {
         cmuster_bell_hold(mapping.base + VitalSignsLayout.Offset.bell) == 0
     }
 
+    /// Lets the supervisor look at this process' threads.
+    package func allowInspection() throws(SystemError) {
+        let code = cmuster_inspection_install(mapping.inspection)
+        if code != 0 { throw SystemError("sigaction(SIGPROF)", code: code) }
+    }
+
     // MARK: Deadlines
 
     /// Takes a free deadline cell; `nil` when all are in use.

@@ -87,6 +87,11 @@ package final class Program: @unchecked Sendable {
         }
     }
 
+    /// Writes to its standard input, which it keeps.
+    package func write(_ text: String) {
+        input.fileHandleForWriting.write(Data(text.utf8))
+    }
+
     package var pid: Int32 { process.processIdentifier }
     package var output: String { lock.withLock { transcript.output } }
     package var errors: String { lock.withLock { transcript.errors } }

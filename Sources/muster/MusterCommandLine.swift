@@ -11,18 +11,22 @@ import MusterCommand
 struct MusterCommandLine: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "muster",
-        abstract: "Show the status of a Muster service, check its settings, and compare backends.",
+        abstract: "Show and control a Muster service, check its settings, and compare backends.",
         discussion: """
             muster status                        the service at 127.0.0.1:9917
             muster status --watch unix:/run/mailer.sock
             muster check -- --muster-liveness-limit 5s
+            muster console /run/mailer/console.sock
+            muster ctl reload                    the service whose console MUSTER_CONSOLE names
             muster compare run -- ./mailer       both backends, measured on this machine
             muster compare --prometheus http://prometheus:9090
 
             Completions for a shell: muster --generate-completion-script bash (or zsh, fish).
             """,
         version: "muster \(MusterVersion.current)",
-        subcommands: [StatusCommand.self, CheckCommand.self, CompareCommand.self])
+        subcommands: [
+            StatusCommand.self, CheckCommand.self, ConsoleSubcommand.self, ControlSubcommand.self, CompareCommand.self,
+        ])
 
     static func main() {
         // Help and completions are printed by the library, which does not look whether they were written.

@@ -13,6 +13,9 @@ package enum Scale {
         max(1, getenv(variable).flatMap { Int(String(cString: $0)) } ?? 1)
     }
 
+    /// Whether a sanitizer makes tests run with less.
+    package static let isReduced = divisor > 1
+
     /// A number made smaller, or larger for a long run.
     ///
     /// - Parameter number: The number without a sanitizer.

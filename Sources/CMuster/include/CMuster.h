@@ -203,6 +203,69 @@ int cmuster_futex_wait_any(const struct cmuster_futex *futexes, int count);
 // Wakes who waits for a word of this process.
 void cmuster_futex_wake(const void *word);
 
+// Looking inside a process: memory that it shares with whoever looks.
+
+// How many samples have room at once, and the bytes of stack in each: a sample is 32 KiB.
+#define CMUSTER_SAMPLES 64
+#define CMUSTER_REGISTERS 33
+enum { CMUSTER_SAMPLE_STACK = (32 << 10) - 24 - 8 * CMUSTER_REGISTERS };
+#define CMUSTER_PROFILED_THREADS 1000
+// A thread's registers, in DWARF's order, and what its stack pointer points to.
+struct cmuster_sample {
+    uint32_t state;
+    int32_t thread;
+    uint32_t weight;    // how many intervals of a timer it stands for
+    uint32_t reserved;
+    uint64_t length;    // of the stack in bytes
+    uint64_t registers[CMUSTER_REGISTERS];
+    unsigned char stack[CMUSTER_SAMPLE_STACK];
+};
+struct cmuster_inspection {
+    uint32_t owner;     // the process whose handler is installed
+    uint32_t written;   // counts samples and answers; a futex
+    uint32_t obeyed;    // the latest request about timers that has been done
+    uint32_t next;      // where the next timer's sample goes
+    uint32_t lost;      // samples that there was no room for
+    uint32_t thread_count;
+    uint32_t looker;    // the process that looks
+    uint32_t request;   // the latest request's number
+    int64_t deadline;   // when timers end by themselves
+    int64_t interval;
+    int32_t threads[CMUSTER_PROFILED_THREADS];
+    unsigned char padding[8192 - 48 - 4 * CMUSTER_PROFILED_THREADS];
+    struct cmuster_sample samples[CMUSTER_SAMPLES];
+};
+// Lets this process be looked at. Returns 0 or an errno value: EBUSY where the program handles SIGPROF itself.
+int cmuster_inspection_install(struct cmuster_inspection *area);
+// Where this process' samples go, if it can be looked at.
+struct cmuster_inspection *cmuster_inspection_installed(void);
+// One looks at a time: false while another does. The end of a process that looks ends that, too.
+bool cmuster_inspection_begin(struct cmuster_inspection *area);
+void cmuster_inspection_end(struct cmuster_inspection *area);
+uint32_t cmuster_inspection_next_request(struct cmuster_inspection *area);
+bool cmuster_inspection_is_installed(struct cmuster_inspection *area, int pid);
+// Asks a thread for a sample. A request's number is other than that of the requests before it.
+int cmuster_inspection_request(struct cmuster_inspection *area, int pid, int thread, uint32_t request, int index);
+bool cmuster_inspection_is_written(struct cmuster_inspection *area, uint32_t request, int index);
+void cmuster_inspection_free(struct cmuster_inspection *area, int index);
+// Asks for samples of further threads, one per `interval` of processor time, until `deadline`; or for no more of any.
+int cmuster_inspection_start(
+    struct cmuster_inspection *area, int pid, uint32_t request, int64_t interval, int64_t deadline, const int *threads,
+    int count);
+int cmuster_inspection_stop(struct cmuster_inspection *area, int pid, uint32_t request);
+bool cmuster_inspection_is_obeyed(struct cmuster_inspection *area, uint32_t request);
+// How many samples were lost since the last call.
+uint32_t cmuster_inspection_lost(struct cmuster_inspection *area);
+uint32_t cmuster_inspection_written(struct cmuster_inspection *area);
+// Waits until more is written, or the time is over.
+void cmuster_inspection_wait(struct cmuster_inspection *area, uint32_t written, int64_t timeout_ns);
+
+// The code that the kernel maps into every process, an ELF image; NULL where it maps none.
+const void *cmuster_kernel_image(void);
+
+// What a symbol of Swift's or C++'s stands for, to be freed; NULL for another.
+char *cmuster_demangle(const char *name);
+
 // Who has connected a Unix socket, in the namespaces of this process. Returns 0 or an errno value.
 int cmuster_peer_credentials(int socket, int *pid, uint32_t *uid);
 // Sends a packet without waiting, with a descriptor unless that is negative; receives one, truncated to the capacity but

@@ -7,14 +7,21 @@ import MusterPlatform
 /// A connection to a console. Each call waits for the reply.
 package final class ConsoleClient {
     private let connection: OwnedDescriptor
+    private let timeout: Duration?
+    private let interruption: Int32?
     private var input: [UInt8] = []
 
     /// Connects.
     ///
-    /// - Parameter timeout: How long to wait for each piece of a reply; `nil` for no end.
-    package init(_ place: ConsolePlace, timeout: Duration? = .seconds(30)) throws(ConsoleClientError) {
+    /// - Parameters:
+    ///   - timeout: How long to wait for each piece of a reply; `nil` for 30 s and what the command itself may take.
+    ///   - interruption: A descriptor that ends the waiting when it is readable.
+    package init(
+        _ place: ConsolePlace, timeout: Duration? = nil, interruptedBy interruption: Int32? = nil
+    ) throws(ConsoleClientError) {
         connection = try place.connect()
-        if let timeout { setTimeout(timeout) }
+        self.timeout = timeout
+        self.interruption = interruption
     }
 
     private func setTimeout(_ timeout: Duration) {
@@ -29,6 +36,7 @@ package final class ConsoleClient {
     ///
     /// - Throws: ``ConsoleClientError`` when there is none, or the console refuses the client.
     package func send(_ line: String) throws(ConsoleClientError) -> ConsoleReply {
+        setTimeout(timeout ?? .seconds(30) + ((try? ConsoleRequest(line))?.timeLimit ?? .zero))
         let bytes = Array("\(line)\n".utf8)
         var rest = bytes[...]
         while !rest.isEmpty {
@@ -54,6 +62,7 @@ package final class ConsoleClient {
                 return String(decoding: input[..<end], as: UTF8.self)
             }
             searched = input.count
+            if let interruption, !waits(unless: interruption) { throw .interrupted }
             var error: Int32 = 0
             let count = withUnsafeTemporaryAllocation(byteCount: 64 << 10, alignment: 1) { buffer in
                 let count = recv(connection.rawValue, buffer.baseAddress, buffer.count, 0)
@@ -65,6 +74,19 @@ package final class ConsoleClient {
             if count < 0, error == EAGAIN { throw .noReply }
             throw .closed
         }
+    }
+
+    /// Waits for as long as a reply may take.
+    ///
+    /// - Returns: `false` when it was interrupted.
+    private func waits(unless interruption: Int32) -> Bool {
+        var limit = timeval()
+        var length = socklen_t(MemoryLayout<timeval>.size)
+        getsockopt(connection.rawValue, SOL_SOCKET, SO_RCVTIMEO, &limit, &length)
+        let milliseconds = limit.tv_sec * 1000 + (limit.tv_usec + 999) / 1000
+        var waits = [interruption, connection.rawValue].map { pollfd(fd: $0, events: Int16(POLLIN), revents: 0) }
+        while poll(&waits, 2, milliseconds > 0 ? Int32(clamping: milliseconds) : -1) < 0, errno == EINTR {}
+        return waits[0].revents == 0
     }
 
     // MARK: As a program
@@ -102,10 +124,9 @@ package final class ConsoleClient {
             return ConsoleStatus.usage.exitStatus
         }
         do {
-            guard let place = try named.map(parse) ?? place ?? setting() else { throw ConsoleClientError.notConfigured }
             let line = words.map(quoted).joined(separator: " ")
-            let limit = timeout ?? .seconds(30) + ((try? ConsoleRequest(line))?.timeLimit ?? .zero)
-            let reply = try ConsoleClient(place, timeout: limit).send(line)
+            let place = try named == nil ? place ?? Self.place(nil) : Self.place(named)
+            let reply = try ConsoleClient(place, timeout: timeout).send(line)
             var output = reply.lines.map { $0 + "\n" }.joined()
             if let message = reply.message, !words.contains("--json") {
                 if reply.status == .ok {
@@ -123,6 +144,12 @@ package final class ConsoleClient {
             say("\(program): \(error)\n", to: STDERR_FILENO)
             return ConsoleClientError.exitStatus
         }
+    }
+
+    /// The place that is named or, without a name, that the settings say.
+    package static func place(_ name: String?) throws -> ConsolePlace {
+        guard let place = try name.map(parse) ?? setting() else { throw ConsoleClientError.notConfigured }
+        return place
     }
 
     private static func parse(_ text: String) throws(SettingsError) -> ConsolePlace? {
@@ -196,6 +223,7 @@ package enum ConsoleClientError: Error, Hashable, Sendable, CustomStringConverti
     /// The console does not serve this client.
     case refused(String)
     case noReply
+    case interrupted
     case closed
     /// What answers is no console.
     case notAConsole
@@ -220,6 +248,7 @@ package enum ConsoleClientError: Error, Hashable, Sendable, CustomStringConverti
         case .ambiguous(let paths): "several consoles: name one of \(paths.joined(separator: ", "))"
         case .refused(let reason): "refused: \(reason)"
         case .noReply: "no reply in time"
+        case .interrupted: "interrupted"
         case .closed: "the console has closed the connection"
         case .notAConsole: "what answers there is not a console"
         }

@@ -48,6 +48,9 @@ package struct ConsoleCommand: Sendable {
         ConsoleCommand("workers", "[TARGET]", .read, .supervisor, "workers with state, pid, age and restarts"),
         ConsoleCommand("groups", "", .read, .supervisor, "launched services and their numbers of workers"),
         ConsoleCommand("jobs", "[TARGET]", .read, .worker, "jobs alive, and where they wait"),
+        ConsoleCommand("threads", "[TARGET]", .read, .supervisor, "threads with CPU time and backtraces"),
+        ConsoleCommand(
+            "profile", "SECONDS [TARGET]", .read, .supervisor, "where processors' time goes, as folded stacks"),
         ConsoleCommand("loops", "[TARGET]", .read, .supervisor, "looping calls with runs, lateness and next run"),
         ConsoleCommand("pools", "[TARGET]", .read, .supervisor, "thread groups and pools with threads and queues"),
         ConsoleCommand("metrics", "[PREFIX]", .read, .supervisor, "metrics whose names begin with the prefix"),

@@ -35,6 +35,8 @@ final class ConsoleHost: Sendable {
         /// What this process is called in replies, and what it answers as a worker.
         var name: String
         var worker: ConsoleWorker
+        /// The processes that a target means, for a look at their threads.
+        var inspected: @Sendable (_ target: String?) -> [InspectedProcess]
     }
 
     /// The most lines of a reply that is no table.
@@ -63,6 +65,10 @@ final class ConsoleHost: Sendable {
         }
         if request.command.name == "log-level", let refusal = ConsoleWorker.setLogLevel(request) {
             return complete(refusal)
+        }
+        if ConsoleInspection.commands.contains(request.command.name) {
+            let processes = dependencies.inspected(request.target)
+            return ConsoleInspection.answer(request, of: processes, complete: complete)
         }
         switch request.command.place {
         case .supervisor:

@@ -77,7 +77,8 @@ public final class DiagnosticsConsole: BackendComponent, Sendable {
                 ?? Exposition(sources: [ArenaSource(reader: reader, constantLabels: labels)], logger: logger),
             settings: settings,
             readers: { [ConsoleHost.Reader(group: worker.group, slot: worker.slot, series: reader)] }, reload: reload,
-            stop: stop, name: "\(worker)", worker: ConsoleWorker { backend })
+            stop: stop, name: "\(worker)", worker: ConsoleWorker { backend },
+            inspected: { ConsoleRelay.matches($0, worker.group, worker.slot) ? [.own("\(worker)")] : [] })
         let supervisor = getppid()
         return try start(
             place, slot: isWorker ? "\(worker.group)-\(worker.slot)" : ConsolePlace.mainSlot, in: dependencies,

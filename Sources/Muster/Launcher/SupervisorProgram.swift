@@ -221,7 +221,21 @@ final class SupervisorProgram: LaunchedProgram {
                 }
                 return .noWorker(name)
             },
-            relay: ConsoleRelay(published), name: "supervisor", worker: ConsoleWorker { nil })
+            relay: ConsoleRelay(published), name: "supervisor", worker: ConsoleWorker { nil },
+            inspected: { target in
+                if target == "supervisor" { return [.own("supervisor")] }
+                guard let report = published.report else { return [] }
+                return report.snapshot.groups.flatMap { group in
+                    group.slots.compactMap { slot in
+                        guard ConsoleRelay.matches(target, group.configuration.name, slot.worker.slot),
+                            let process = slot.incarnation.flatMap({ report.processes[$0] })
+                        else { return nil }
+                        return InspectedProcess(name: "\(group.configuration.name)/\(slot.worker.slot)") {
+                            ProcessInspector(pid: process.pid, area: process.vitalSigns.inspection)
+                        }
+                    }
+                }
+            })
     }
 
     private func report(_ supervisor: Supervisor) {

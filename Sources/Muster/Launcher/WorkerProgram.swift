@@ -55,6 +55,8 @@ final class WorkerProgram: LaunchedProgram {
             let vitalSigns = try VitalSignsWriter(descriptor: marker.vitalSigns) { channel.send(.active) }
             // Another thread could end before the process does.
             if NativeThread.isMain { vitalSigns.holdBell() }
+            // Whoever asks to look at the threads hears why it is not possible.
+            try? vitalSigns.allowInspection()
             self.vitalSigns = vitalSigns
         } catch {
             // The supervisor then takes it for a worker that is always idle.

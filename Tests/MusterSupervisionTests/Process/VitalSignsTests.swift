@@ -434,7 +434,7 @@ struct VitalSignsTests {
         func refusal(of descriptor: Int32) -> VitalSignsError? {
             #expect(throws: VitalSignsError.self) { try VitalSignsWriter(descriptor: descriptor) { true } }
         }
-        let empty = OwnedDescriptor(cmuster_memory_file_create("x", 65_536))
+        let empty = OwnedDescriptor(cmuster_memory_file_create("x", Int64(VitalSignsLayout.size)))
         let small = OwnedDescriptor(cmuster_memory_file_create("x", 4096))
         let pipe = try Pipe()
         #expect(refusal(of: empty.rawValue) == .foreign)

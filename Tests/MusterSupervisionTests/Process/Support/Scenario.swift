@@ -22,6 +22,7 @@ enum Scenario: String, CaseIterable {
     case orphanThatStops
     case orphanThatHangs
     case takesSockets
+    case isInspected
 
     /// Those that need nothing but to be run.
     static let independent: [Scenario] = [
@@ -43,6 +44,7 @@ enum Scenario: String, CaseIterable {
         case .orphanThatStops: try orphanThatStops()
         case .orphanThatHangs: try orphanThatHangs()
         case .takesSockets: try takesSockets()
+        case .isInspected: try isInspected()
         }
     }
 
@@ -330,4 +332,49 @@ enum Scenario: String, CaseIterable {
             return error == .notListening(descriptor: 5, setting: "address") ? 0 : 5
         }
     }
+
+    // MARK: Inspection
+
+    /// Hangs, with threads of several kinds.
+    private func isInspected() throws -> Int32 {
+        let vitalSigns = try VitalSignsWriter(descriptor: 3) { true }
+        try vitalSigns.allowInspection()
+        let started = Latch(3)
+        try NativeThread.start(name: "waiter") { waitForEver(started) }
+        try NativeThread.start(name: "burner") { burn(started) }
+        try NativeThread.start(name: "blocker") {
+            var set = sigset_t()
+            sigfillset(&set)
+            pthread_sigmask(SIG_BLOCK, &set, nil)
+            waitForEver(started)
+        }
+        for _ in 0..<Scale.of(100) { try NativeThread.start(name: "one of many") { waitForEver(nil) } }
+        let detached = Gate()
+        Task.detached { await waitInTask(detached) }
+        detached.pass()
+        while started.remaining > 0 { usleep(1000) }
+        say("ready\n", to: 4)
+        hangMainThread()
+        return withExtendedLifetime(vitalSigns) { 1 }
+    }
+}
+
+@inline(never) private func waitForEver(_ started: Latch?) {
+    started?.countDown()
+    while true { sleep(1000) }
+}
+
+@inline(never) private func burn(_ started: Latch) {
+    started.countDown()
+    while true { spin(1000) }
+}
+
+@inline(never) private func waitInTask(_ started: Gate) async {
+    started.open()
+    while true { sleep(1000) }
+}
+
+@inline(never) private func hangMainThread() {
+    // As a deadlock does.
+    Gate().pass()
 }
