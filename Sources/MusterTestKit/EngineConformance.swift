@@ -88,7 +88,7 @@ struct Subject: Sendable {
     func value(_ name: String, state: String? = nil) -> Double? {
         var labels = ["backend": engine.name]
         labels["state"] = state
-        return metrics.value(name, labels)
+        return metrics.value(name, labels).number
     }
 
     /// Runs a job and waits for it; its error is the caller's.
