@@ -105,7 +105,8 @@ struct SupervisionSettingsTests {
         "MUSTER_RESTART_BACKOFF_MAXIMUM": "7m", "MUSTER_RESTART_BACKOFF_STABLE_TIME": "7s",
         "MUSTER_RESTART_INTENSITY_MAXIMUM": "7", "MUSTER_RESTART_INTENSITY_PERIOD": "7s",
         "MUSTER_RESTART_INTENSITY_WHEN_EXCEEDED": "escalate", "MUSTER_READY_CONDITION": "every-worker",
-        "MUSTER_LIVE_CONDITION": "supervisor",
+        "MUSTER_LIVE_CONDITION": "supervisor", "MUSTER_RECYCLE_MEMORY": "7MiB", "MUSTER_RECYCLE_AGE": "7m",
+        "MUSTER_RECYCLE_MINIMUM_AGE": "7s",
     ]
 
     /// The values of the settings that a reload takes up.
@@ -114,7 +115,7 @@ struct SupervisionSettingsTests {
             "\(settings.gracefulShutdownTimeout)", "\(settings.startupTimeout)", "\(settings.livenessLimit)",
             "\(settings.abortGrace)", "\(settings.restartMethod)", "\(settings.restartBackoff)",
             "\(String(describing: settings.restartIntensity))", "\(settings.readyCondition)",
-            "\(settings.liveCondition)",
+            "\(settings.liveCondition)", "\(settings.recycle)",
         ]
     }
 
@@ -138,6 +139,7 @@ struct SupervisionSettingsTests {
         settings.restartBackoff = RestartBackoff(base: .seconds(1))
         settings.restartIntensity = nil
         settings.readyCondition = .anyWorker
+        settings.recycle = RecyclePolicy()
         settings.liveCondition = .noHungWorker
         let read = try self.settings(Self.others)
         let reloaded = settings.takingUp(read)
