@@ -62,7 +62,7 @@ struct BackOffTests {
             let metrics = backend.metrics
             let seen = Recorder<Double?>()
             let loop = BackOffLoopingCall(name: "fragile", backend: backend, random: { _ in 1 }) {
-                if seen.append(metrics.value("muster_loop_backoff_seconds", ["loop": "fragile"])) == 5 {
+                if seen.append(metrics.value("muster_loop_backoff_seconds", ["loop": "fragile"]).number) == 5 {
                     throw LoopingCallDone()
                 }
                 return seen.count == 3

@@ -35,7 +35,7 @@ struct RetryDecoratorTests {
         let waiting: Double? = try await decorator {
             calls += 1
             if calls < 3 { throw TestFailure() }
-            return metrics.value("muster_retry_waiting", ["retry": "storage"])
+            return metrics.value("muster_retry_waiting", ["retry": "storage"]).number
         }
         #expect(waiting == 0)
         await #expect(throws: TestFailure.self) { try await decorator { throw TestFailure() } }

@@ -12,51 +12,59 @@ extension ProcessWide {
     /// The example, as its page shows it.
     @Suite("A backend of the application's own", .timeLimit(.minutes(5)))
     struct OwnEngineTests {
-        init() throws {
-            // Whatever the tests before have left.
-            Backend.resetForTesting()
-            try Backend.registerGlobalPool()
+        /// Runs a test where nothing is selected, and the backend is registered.
+        private func registered(_ test: nonisolated(nonsending) () async throws -> Void) async throws {
+            try await TestBackend.withNoneSelected {
+                try Backend.registerGlobalPool()
+                try await test()
+            }
         }
 
         @Test("The engine conforms, and pins no job to a thread", arguments: EngineConformance.checks(pinsJobs: false))
         func conforms(check: EngineConformance) async throws {
-            try await check.run { metrics in try TestBackend.make(.globalPool, metrics: metrics).engine }
+            try await registered {
+                try await check.run { metrics in try TestBackend.make(.globalPool, metrics: metrics).engine }
+            }
         }
 
         @Test("It is chosen by the hook, and shows in the metrics")
-        func chosen() throws {
-            Backend.registerDefaultHook { .globalPool }
-            #expect(try Backend.current.type == .globalPool)
-            #expect(Backend.selection?.source == .hook)
-            Backend.resetForTesting()
+        func chosen() async throws {
+            try await registered {
+                Backend.registerDefaultHook { .globalPool }
+                #expect(try Backend.current.type == .globalPool)
+                #expect(Backend.selection?.source == .hook)
+            }
         }
 
         @Test("It runs services, threads, pools and looping calls under a launcher, to a graceful end")
         func launched() async throws {
-            let registry = try MetricRegistry.forTesting()
-            let backend = try TestBackend.make(.globalPool, metrics: registry)
-            let program = try LaunchedProgram(backend)
-            let runs = Recorder<String>()
-            try program.launcher.launchService(
-                ThreadGroupService(name: "own", backend: backend) { group in
-                    try await group.addThread(name: "thread") { runs.append("thread") }
-                    try group.addTimer(name: "timer", interval: .milliseconds(1)) {
-                        runs.append("timer")
-                        throw LoopingCallDone()
-                    }
-                    let pool = WorkPool(name: "pool", kind: .threads, workers: 1...2, backend: backend)
-                    try await pool.submit { runs.append("task") }.result()
-                })
-            let end = try await program.start()
-            let group = try #require(program.launcher.services.all.first?.threadGroup)
-            for timer in group.timers { _ = try await timer.wait() }
-            for thread in group.threads { _ = try await thread.wait() }
-            program.launcher.stop()
-            #expect(await end.value == .success)
-            #expect(Set(runs.all) == ["thread", "timer", "task"])
-            #expect(program.exits.all.isEmpty)
-            #expect(registry.value("muster_jobs_total", ["backend": "global-pool"]) != nil)
-            #expect(registry.value("muster_pool_tasks_total", ["backend": "global-pool", "outcome": "finished"]) == 1)
+            try await registered {
+                let registry = try MetricRegistry.forTesting()
+                let backend = try TestBackend.make(.globalPool, metrics: registry)
+                let program = try LaunchedProgram(backend)
+                let runs = Recorder<String>()
+                try program.launcher.launchService(
+                    ThreadGroupService(name: "own", backend: backend) { group in
+                        try await group.addThread(name: "thread") { runs.append("thread") }
+                        try group.addTimer(name: "timer", interval: .milliseconds(1)) {
+                            runs.append("timer")
+                            throw LoopingCallDone()
+                        }
+                        let pool = WorkPool(name: "pool", kind: .threads, workers: 1...2, backend: backend)
+                        try await pool.submit { runs.append("task") }.result()
+                    })
+                let end = try await program.start()
+                let group = try #require(program.launcher.services.all.first?.threadGroup)
+                for timer in group.timers { _ = try await timer.wait() }
+                for thread in group.threads { _ = try await thread.wait() }
+                program.launcher.stop()
+                #expect(await end.value == .success)
+                #expect(Set(runs.all) == ["thread", "timer", "task"])
+                #expect(program.exits.all.isEmpty)
+                #expect(registry.value("muster_jobs_total", ["backend": "global-pool"]) != nil)
+                #expect(
+                    registry.value("muster_pool_tasks_total", ["backend": "global-pool", "outcome": "finished"]) == 1)
+            }
         }
     }
 }

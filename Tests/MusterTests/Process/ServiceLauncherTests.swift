@@ -34,7 +34,7 @@ extension ProcessWide {
                 #expect(backend.metrics.value("muster_signals_total", ["signal": "SIGHUP"]) == 0)
                 for (transition, count) in [("start", 1.0), ("stop", 1), ("restart", 0), ("reset", 0)] {
                     let name = "muster_service_transition_seconds_count"
-                    #expect(backend.metrics.value(name, ["transition": transition]) == count)
+                    #expect(backend.metrics.value(name, ["transition": transition]) == MetricValue(count))
                 }
                 for signal in [UnixSignal.terminate, .interrupt, .hangUp] {
                     #expect(Disposition(of: signal) == .byDefault)

@@ -41,7 +41,8 @@ struct WorkPoolTests {
             #expect(figures.running == 0 && figures.queued == 0 && figures.workers == 1)
             for (outcome, count) in [("finished", 1.0), ("failed", 1), ("cancelled", 2)] {
                 #expect(
-                    backend.metrics.value("muster_pool_tasks_total", ["pool": "pool", "outcome": outcome]) == count)
+                    backend.metrics.value("muster_pool_tasks_total", ["pool": "pool", "outcome": outcome])
+                        == MetricValue(count))
             }
             // Three have started; each has waited, and has run.
             #expect(backend.metrics.value("muster_pool_task_queue_seconds_count", ["pool": "pool"]) == 3)
@@ -69,7 +70,7 @@ struct WorkPoolTests {
                 #expect(pool.statistics.running == min(3, 12 - number))
                 #expect(
                     backend.metrics.value("muster_pool_queue_length", ["pool": "pool"])
-                        == Double(max(0, 9 - number)))
+                        == MetricValue(Double(max(0, 9 - number))))
                 gates[number].complete(with: ())
                 try await jobs[number].wait()
             }
@@ -186,7 +187,7 @@ struct WorkPoolTests {
             await #expect(throws: CancellationError.self) { try await never.result() }
             for (job, seconds) in [(early, 2), (late, 3)] {
                 await clock.sleepers(atLeast: 1)
-                clock.advance(by: .seconds(seconds))
+                await clock.advance(by: .seconds(seconds))
                 try await job.result()
             }
             #expect(order.all == ["at once 0.0 seconds", "early 2.0 seconds", "late 5.0 seconds"])
