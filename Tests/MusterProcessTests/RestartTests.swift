@@ -55,7 +55,7 @@ struct RestartTests {
             try await program.metric("muster_worker_startup_seconds_count", is: 1)
             kill(try await program.started(1)[0].pid, SIGKILL)
             let due = try await eventually("a delay") {
-                let next = try await program.scrape().samples.first {
+                let next = try await program.metrics().first {
                     $0.name == "muster_worker_next_start_timestamp_seconds"
                 }
                 return next?.value
