@@ -338,12 +338,12 @@ function(config)
             's',
             [
               [
-                'histogram_quantile(0.99, sum by (le) (rate(muster_worker_startup_seconds_bucket' + target +
+                'histogram_quantile(0.99, sum by (le) (rate(muster_worker_startup_seconds_bucket' + workers +
                 '[$__rate_interval])))',
                 'start 99 %',
               ],
               [
-                'histogram_quantile(0.99, sum by (le) (rate(muster_worker_stop_seconds_bucket' + target +
+                'histogram_quantile(0.99, sum by (le) (rate(muster_worker_stop_seconds_bucket' + workers +
                 '[$__rate_interval])))',
                 'stop 99 %',
               ],

@@ -142,10 +142,8 @@ extension EngineConformance {
                     try await engine.runBlocking { throw Deliberate() }
                 }
             }
-            let (here, there) = try await Task { @MainActor in
-                (NativeThread.currentIdentifier, try await engine.runBlocking { NativeThread.currentIdentifier })
-            }.value
-            try expect(here != there, "blocking work of the main actor blocks the main thread")
+            let other = try await Task { try await engine.runBlocking { 42 } }.value
+            try expect(other == 42, "the result of blocking work is lost where the caller is no job")
         },
         EngineConformance("blocking work of a cancelled task is not begun") { subject in
             let engine = subject.engine

@@ -67,7 +67,7 @@ import Testing
             switch defect {
             case .otherName: "is the ledger the engine's?"
             case .earlyClock: "a sleep of 2 ms took"
-            case .blocksInPlace: "blocking work of the main actor blocks the main thread"
+            case .blocksInPlace: "blocking work of a cancelled task throws no CancellationError"
             case .losesErrors: "the error of blocking work is lost"
             case .wanders: "a job was on another thread after"
             case .keepsThreads: "an engine without a job has threads"
@@ -82,7 +82,8 @@ import Testing
             switch defect {
             case .otherName: "the series"
             case .earlyClock: "sleeps as long"
-            case .blocksInPlace, .losesErrors: "its result or its error, to jobs"
+            case .blocksInPlace: "blocking work of a cancelled task"
+            case .losesErrors: "its result or its error, to jobs"
             case .wanders: "is back on its thread"
             case .keepsThreads: "was never used"
             case .deaf: "has the result"

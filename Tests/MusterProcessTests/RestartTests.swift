@@ -50,9 +50,11 @@ struct RestartTests {
 
     @Test("a restart that is delayed shows for how long and until when")
     func delayed() async throws {
-        try await TestProgram.run(["--workers=1", "--muster-restart-backoff-base=30s"]) { program in
+        let options = ["--workers=1", "--start=fail@TRIGGER", "--muster-restart-backoff-base=30s"]
+        try await TestProgram.run(options) { program in
             try await program.ready()
             try await program.metric("muster_worker_startup_seconds_count", is: 1)
+            try program.pullTrigger()
             kill(try await program.started(1)[0].pid, SIGKILL)
             let due = try await eventually("a delay") {
                 let next = try await program.metrics().first {
