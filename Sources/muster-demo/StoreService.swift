@@ -12,6 +12,7 @@ final class StoreService: ServiceBase {
     let threadGroup = ThreadGroup(name: "store", capacity: 512, whenFull: .reject)
 
     private let interval: Duration
+    private let report: Schedule?
     private let store: Store
     private let metrics: StoreMetrics
     private let server: HTTPServer
@@ -24,19 +25,21 @@ final class StoreService: ServiceBase {
     ///   - limit: How many bytes of the volume the items may use; 0 for no limit.
     ///   - shards: The number of shards.
     ///   - interval: The interval of each shard's looping call.
+    ///   - report: When one of the workers logs what is stored; never when `nil`.
     ///   - idleGrace: How long a connection without a request is kept once the service stops.
     ///   - metrics: Where the store's metrics are registered.
     ///   - describe: What the process says of itself on the store's first page.
     /// - Throws: What registering the metrics throws; `SystemError` when the folder cannot be used.
     init(
         at socket: ListeningSocket, folder: String, limit: Int, shards: Int, interval: Duration,
-        idleGrace: Duration, metrics: MetricRegistry, describe: @escaping @Sendable () -> String
+        idleGrace: Duration, report: Schedule?, metrics: MetricRegistry, describe: @escaping @Sendable () -> String
     ) throws {
         let store = try Store(folder: folder, shards: shards, limit: limit)
         let metrics = try StoreMetrics(metrics)
         let api = StoreAPI(store: store)
         let trouble = TroubleAPI(store: store, threadGroup: threadGroup)
         self.interval = interval
+        self.report = report
         self.store = store
         self.metrics = metrics
         var limits = HTTPServer.Limits()
@@ -75,6 +78,17 @@ final class StoreService: ServiceBase {
                 expired.increment(by: summary.expired)
             }
         }
+        guard let report else { return }
+        try threadGroup.addPeriodicTask(
+            PeriodicTask("report", report, on: .oneWorker) { [store] in
+                let summaries = (0..<store.shardCount).map { store.sweep(shard: $0, at: .now) }
+                Logger(label: "muster-demo").info(
+                    "stored",
+                    metadata: [
+                        "items": "\(summaries.reduce(0) { $0 + $1.items })",
+                        "bytes": "\(summaries.reduce(0) { $0 + $1.bytes })",
+                    ])
+            })
     }
 
     func stop(graceful: Bool, until deadline: MonotonicInstant?) async throws {

@@ -16,8 +16,8 @@ struct MetricsPageTests {
             documented[String(match.1)] = String(match.2)
         }
         var exported: [String: String] = [:]
-        let inOneProcess: [String] = []
-        let supervised = ["--workers", "2", "--warm-spares", "1"]
+        let inOneProcess = ["--report", "@hourly"]
+        let supervised = inOneProcess + ["--workers", "2", "--warm-spares", "1"]
         for (backend, options) in [
             ("cooperative", inOneProcess), ("threading", inOneProcess), ("cooperative", supervised),
             ("threading", supervised),

@@ -44,6 +44,7 @@ final class WorkerProgram: LaunchedProgram {
         self.backend = current
         Worker.identifyLogs()
         let channel = ControlChannel(descriptor: OwnedDescriptor(marker.control))
+        TaskLease.shared.connect { channel.send($0) }
         self.channel = channel
         Worker.connect(channel)
         life = ServiceRunner.Life(
@@ -239,6 +240,7 @@ final class WorkerProgram: LaunchedProgram {
                 if let settings { InheritedSettings.take(settings) }
                 runner.withLock { $0 }?.reset { [channel] in channel.send(.hasReset(succeeded: $0)) }
             case .message(.logLevels(let rules)): LogLevels.shared.take(rules)
+            case .message(.lease(let records)): TaskLease.shared.grant(records)
             case .message(.stop(let deadline)): toldDeadline.withLock { $0 = .some(deadline) }
             case .message, .malformed: continue
             case .nothing: return false
