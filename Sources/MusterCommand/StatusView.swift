@@ -182,6 +182,10 @@ public struct StatusView: Sendable {
             add("BACKEND", importance: 80, isNumeric: false) { .init($0.backend) }
         }
         add("EVERY", importance: 75) { .init(Readable.duration($0.intervalSeconds)) }
+        if all.contains(where: { $0.schedule != nil }) {
+            add("SCHEDULE", importance: 74, isNumeric: false, minimum: 16) { .init($0.schedule ?? "") }
+            add("MEAN", importance: 50) { .init(Readable.duration($0.meanRunSeconds)) }
+        }
         add("RUNS", importance: 40) { .init(Readable.count($0.runs)) }
         add("LATE P50", importance: 55) { .init(Readable.duration($0.latenessP50Seconds)) }
         add("LATE P99", importance: 78) { .init(Readable.duration($0.latenessP99Seconds)) }

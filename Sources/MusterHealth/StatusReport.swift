@@ -296,6 +296,8 @@ package struct LoopStatus: Codable, Hashable, Sendable {
     package var workers = 0
     /// The time between two scheduled starts, where it is fixed; the longest one where workers differ.
     package var intervalSeconds: Double?
+    /// When a periodic task runs, and in which workers; missing for other loops.
+    package var schedule: String?
     /// Runs begun.
     package var runs: UInt64 = 0
     /// Runs that ended with an error.
@@ -308,6 +310,8 @@ package struct LoopStatus: Codable, Hashable, Sendable {
     package var latenessP50Seconds: Double?
     /// How late 99 of 100 runs were at most, estimated from the histogram as Prometheus does.
     package var latenessP99Seconds: Double?
+    /// How long a run takes on average.
+    package var meanRunSeconds: Double?
     /// How far the schedule has slipped from its ideal grid; of several workers the one that has slipped the most.
     package var driftSeconds: Double?
     /// When the last run began in any worker.

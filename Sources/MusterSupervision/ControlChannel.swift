@@ -111,7 +111,8 @@ package final class ControlChannel: Sendable {
 ///
 /// A packet is the message's kind as one byte, followed by what the kind needs: `takeOver` the slot as 4 bytes, `stop` the
 /// instant, if any, as 8, both little-endian; `startFailed` and `recycle` the reason, `reset` the settings, and `logLevels`
-/// the rules, in UTF-8; `hasReset` a byte, 1 for success; `consoleRequest` its line, with a descriptor beside it.
+/// the rules, in UTF-8; `hasReset` a byte, 1 for success; `consoleRequest` its line, with a descriptor beside it; `lease`
+/// what `TaskLeases` encodes, and `taskRun` a state, a blank and a name.
 package enum ControlMessage: Hashable, Sendable {
     /// To a spare: become the worker of a slot.
     case takeOver(slot: Int)
@@ -123,8 +124,14 @@ package enum ControlMessage: Hashable, Sendable {
     case consoleRequest(String)
     /// To a worker or a spare: these log levels, in the form of `LogLevels`, in place of those before.
     case logLevels(String)
+    /// To a worker: it has the lease of its group's periodic tasks, with the records of their runs.
+    case lease(String)
     /// From a spare: started, and waiting to take over.
     case parked
+    /// From a worker: it has periodic tasks that run once over all workers.
+    case seekLease
+    /// From the worker that has the lease: what has become of a run.
+    case taskRun(TaskLeases.Record.State, task: String)
     /// From a worker: its service runs.
     case ready
     /// From a worker: its service could not be started.
@@ -146,7 +153,7 @@ package enum ControlMessage: Hashable, Sendable {
     private enum Kind: UInt8 {
         case takeOver = 1
         case reset, parked, ready, startFailed, active, hasReset, crashing, stop
-        case recycle, logLevels, consoleRequest
+        case recycle, logLevels, consoleRequest, lease, seekLease, taskRun
     }
 
     /// The packet of ``crashing``, for a signal handler.
@@ -166,6 +173,9 @@ package enum ControlMessage: Hashable, Sendable {
             return [Kind.reset.rawValue] + (settings.map { Array($0.encoded.utf8) } ?? [])
         case .logLevels(let rules): return [Kind.logLevels.rawValue] + rules.utf8Prefix(Self.largestSize - 1)
         case .consoleRequest(let line): return [Kind.consoleRequest.rawValue] + Array(line.utf8)
+        case .lease(let records): return [Kind.lease.rawValue] + records.utf8Prefix(Self.largestSize - 1)
+        case .seekLease: return [Kind.seekLease.rawValue]
+        case .taskRun(let state, let task): return [Kind.taskRun.rawValue] + "\(state.rawValue) \(task)".utf8Prefix(512)
         case .hasReset(let succeeded): return [Kind.hasReset.rawValue, succeeded ? 1 : 0]
         case .parked: return [Kind.parked.rawValue]
         case .ready: return [Kind.ready.rawValue]
@@ -221,12 +231,24 @@ package enum ControlMessage: Hashable, Sendable {
         case .logLevels:
             self = .logLevels(String(decoding: rest, as: UTF8.self))
             return
+        case .lease:
+            self = .lease(String(decoding: rest, as: UTF8.self))
+            return
+        case .taskRun:
+            let parts = String(decoding: rest, as: UTF8.self).split(
+                separator: " ", maxSplits: 1, omittingEmptySubsequences: false)
+            guard parts.count == 2, let state = TaskLeases.Record.State(rawValue: String(parts[0])) else {
+                throw .wrongLength(kind: first, bytes: packet.count)
+            }
+            self = .taskRun(state, task: String(parts[1]))
+            return
         case .hasReset:
             guard let success = rest.first, rest.count == 1, success <= 1 else {
                 throw .wrongLength(kind: first, bytes: packet.count)
             }
             self = .hasReset(succeeded: success == 1)
             return
+        case .seekLease: self = .seekLease
         case .parked: self = .parked
         case .ready: self = .ready
         case .active: self = .active

@@ -35,6 +35,7 @@ package final class Supervisor: @unchecked Sendable {
     private var abandoned: [ChildProcess] = []
     private var forkServer: ForkServer?
     private var bells: Bells?
+    private var leases = TaskLeases()
     private var timers: [SupervisorTimer: EventLoop.ScheduledAction] = [:]
     private var events: [SupervisorEvent] = []
     private var actions: [SupervisorAction] = []
@@ -312,6 +313,9 @@ extension Supervisor {
         receiveMessages(of: child.incarnation)
         unwatch(child)
         children[child.incarnation] = nil
+        if let next = leases.end(child.incarnation, of: child.target.group).flatMap({ children[$0] }) {
+            giveLease(to: next)
+        }
         let slot: SlotRecord? = if case .slot(let worker) = child.target { slot(worker) } else { nil }
         slot?.cpuSeconds += exit.cpuSeconds
         if child.isForked, exit.termination.isCrash { forkServer?.handle(.crashed) }
@@ -378,8 +382,18 @@ extension Supervisor {
         case .crashing: crashed(child)
         case .active: inspect(child, settling: true)
         case .recycle(let reason): handle(.recycle(child.incarnation, .requested(reason)))
-        case .takeOver, .reset, .stop, .logLevels, .consoleRequest: break
+        case .seekLease:
+            if leases.seek(child.incarnation, of: child.target.group) { giveLease(to: child) }
+        case .taskRun(let state, let task):
+            leases.record(
+                state, of: task, by: child.incarnation, of: child.target.group,
+                at: Int64(WallClock.secondsSinceEpoch * 1e9))
+        case .takeOver, .reset, .stop, .logLevels, .lease, .consoleRequest: break
         }
+    }
+
+    private func giveLease(to child: WorkerChild) {
+        child.channel.send(.lease(leases.encoded(child.target.group)))
     }
 
     // MARK: Hangs

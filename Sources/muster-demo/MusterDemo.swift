@@ -136,10 +136,18 @@ struct MusterDemo: ParsableCommand {
     @Option(help: ArgumentHelp("The least severe log level shown: trace to critical.", valueName: "level"))
     var logLevel: Logger.Level = .info
 
+    @Option(help: ArgumentHelp("When one worker logs what is stored, as a line of cron, in UTC.", valueName: "cron"))
+    var report: String?
+
     @Option(help: ArgumentHelp("How log lines are written: text or json.", valueName: "format"))
     var logFormat: LogFormat = .text
 
     func validate() throws {
+        do {
+            _ = try report.map { try Schedule.cron($0) }
+        } catch {
+            throw ValidationError("'--report': \(error).")
+        }
         guard (1...10_000).contains(loops) else {
             throw ValidationError("'--loops' must be from 1 to 10000, not \(loops).")
         }
@@ -207,7 +215,8 @@ struct MusterDemo: ParsableCommand {
     private func service(at socket: ListeningSocket, _ folder: DataFolder) throws -> StoreService {
         try StoreService(
             at: socket, folder: folder.path, limit: dataLimit.bytes, shards: loops, interval: interval.duration,
-            volumeInterval: checkVolume?.duration, idleGrace: idleGrace.duration, metrics: .shared,
+            volumeInterval: checkVolume?.duration, idleGrace: idleGrace.duration,
+            report: report.map { try .cron($0) }, metrics: .shared,
             describe: describeProcess)
     }
 

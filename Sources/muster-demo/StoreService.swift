@@ -17,6 +17,7 @@ final class StoreService: ServiceBase {
     private let volumeCheck: BackOffLoopingCall
     private let volumeInterval: Duration?
     private let interval: Duration
+    private let report: Schedule?
     private let store: Store
     private let metrics: StoreMetrics
     private let server: HTTPServer
@@ -30,13 +31,14 @@ final class StoreService: ServiceBase {
     ///   - shards: The number of shards.
     ///   - interval: The interval of each shard's looping call.
     ///   - volumeInterval: How often to check that items can be written; `nil` for never.
+    ///   - report: When one of the workers logs what is stored; never when `nil`.
     ///   - idleGrace: How long a connection without a request is kept once the service stops.
     ///   - metrics: Where the store's metrics are registered.
     ///   - describe: What the process says of itself on the store's first page.
     /// - Throws: What registering the metrics throws; `SystemError` when the folder cannot be used.
     init(
         at socket: ListeningSocket, folder: String, limit: Int, shards: Int, interval: Duration,
-        volumeInterval: Duration?, idleGrace: Duration, metrics registry: MetricRegistry,
+        volumeInterval: Duration?, idleGrace: Duration, report: Schedule?, metrics registry: MetricRegistry,
         describe: @escaping @Sendable () -> String
     ) throws {
         let store = try Store(folder: folder, shards: shards, limit: limit)
@@ -47,6 +49,7 @@ final class StoreService: ServiceBase {
         volumeCheck = BackOffLoopingCall(name: "volume") { store.isWritable }
         self.volumeInterval = volumeInterval
         self.interval = interval
+        self.report = report
         self.store = store
         self.metrics = metrics
         var limits = HTTPServer.Limits()
@@ -89,6 +92,17 @@ final class StoreService: ServiceBase {
                 expired.increment(by: summary.expired)
             }
         }
+        guard let report else { return }
+        try threadGroup.addPeriodicTask(
+            PeriodicTask("report", report, on: .oneWorker) { [store] in
+                let summaries = (0..<store.shardCount).map { store.sweep(shard: $0, at: .now) }
+                Logger(label: "muster-demo").info(
+                    "stored",
+                    metadata: [
+                        "items": "\(summaries.reduce(0) { $0 + $1.items })",
+                        "bytes": "\(summaries.reduce(0) { $0 + $1.bytes })",
+                    ])
+            })
     }
 
     func stop(graceful: Bool, until deadline: MonotonicInstant?) async throws {

@@ -16,7 +16,7 @@ struct MetricsPageTests {
             documented[String(match.1)] = String(match.2)
         }
         var exported: [String: String] = [:]
-        let inOneProcess = ["--check-volume", "1m"]
+        let inOneProcess = ["--check-volume", "1m", "--report", "@hourly"]
         let supervised = inOneProcess + ["--workers", "2", "--warm-spares", "1"]
         for (backend, options) in [
             ("cooperative", inOneProcess), ("threading", inOneProcess), ("cooperative", supervised),

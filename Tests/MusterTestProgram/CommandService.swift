@@ -74,6 +74,7 @@ final class CommandService: ServiceBase {
             }
         }
         if let timer = options.timer { try addTimer(timer) }
+        try addPeriodicTasks()
         try await threadGroup.addThread(name: "accept") { [self] in try await acceptConnections(counter) }
         if options.hasLongJob {
             try await threadGroup.addThread(name: "long") { [who] in
@@ -189,6 +190,23 @@ final class CommandService: ServiceBase {
         let reply = try await perform(words, engine)
         let text = Array("\(reply)\n".utf8)
         _ = write(connection, text, text.count)
+    }
+
+    private func addPeriodicTasks() throws {
+        switch options.periodic {
+        case "hang":
+            try threadGroup.addPeriodicTasks([
+                PeriodicTask("interrupted", .every(.seconds(3600)), on: .oneWorker, startsAtOnce: true) { [who] in
+                    say("task-began \(who)")
+                    try await Backend.current.engine.sleep(for: .seconds(3600))
+                },
+                PeriodicTask("held", .every(.milliseconds(100)), on: .oneWorker) { [who] in say("lease-held \(who)") },
+            ])
+        case "count":
+            try threadGroup.addPeriodicTask(
+                PeriodicTask("count", .every(.milliseconds(50)), on: .oneWorker) { [who] in say("task-ran \(who)") })
+        default: break
+        }
     }
 
     private func perform(_ words: [String], _ engine: any ExecutionEngine) async throws -> String {

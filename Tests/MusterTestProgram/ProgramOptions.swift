@@ -51,6 +51,8 @@ struct ProgramOptions: Sendable {
     var tellsRole: Bool { values["--tell-role"] != nil }
     /// Whether the service has a looping call of 10 ms.
     var hasLoop: Bool { values["--loop"] != nil }
+    /// What the service's periodic task of one worker does: it hangs, or counts.
+    var periodic: String? { value("periodic") }
     /// What a dynamic timer of the service does in each run: see `CommandService.addTimer`.
     var timer: String? { value("timer") }
     /// Whether the program is killed when its standard input ends, as it does with the test that has started it.

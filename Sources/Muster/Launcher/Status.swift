@@ -25,6 +25,7 @@ struct StatusCollector {
 
     private var loops: [Key: LoopStatus] = [:]
     private var histograms: [Key: HistogramSnapshot] = [:]
+    private var durations: [Key: (count: Double, sum: Double)] = [:]
     private var seen: Set<Key> = []
     private var beyondLimit = 0
     private var unread = 0
@@ -83,9 +84,18 @@ struct StatusCollector {
         }
         if let histogram = reading.histogram {
             if reading.family == StatusFamilies.lateness { add(histogram, to: key) }
+            if reading.family == StatusFamilies.duration {
+                durations[key, default: (0, 0)].count += Double(histogram.count)
+                durations[key, default: (0, 0)].sum += histogram.sum
+            }
             return
         }
         guard let number = reading.number else { return }
+        if reading.family == StatusFamilies.task {
+            guard number == 1, let schedule = reading["schedule"], let placement = reading["runs_in"] else { return }
+            loops[key]?.schedule = "\(schedule), \(placement)"
+            return
+        }
         loops[key]?.take(reading.family, number)
         if reading.family == StatusFamilies.runs, number > 0, seen.insert(key).inserted { loops[key]?.workers += 1 }
     }
@@ -111,6 +121,10 @@ struct StatusCollector {
             var loop = loop
             loop.latenessP50Seconds = quantile(0.5, of: key)
             loop.latenessP99Seconds = quantile(0.99, of: key)
+            loop.meanRunSeconds = durations[key].flatMap { count, sum -> Double? in
+                let mean = sum / count
+                return mean.isFinite && mean >= 0 ? (mean * 1e9).rounded() / 1e9 : nil
+            }
             return loop
         }
         report.omitted.loops = max(0, sorted.count - StatusLimits.loops) + beyondLimit + unread
@@ -144,6 +158,8 @@ extension LoopStatus {
 /// The metrics that a status is made of.
 enum StatusFamilies {
     static let lateness = "muster_loop_lateness_seconds"
+    static let duration = "muster_loop_run_duration_seconds"
+    static let task = "muster_periodic_task_info"
     static let drift = "muster_loop_drift_seconds"
     static let interval = "muster_loop_interval_seconds"
     static let lastRun = "muster_loop_last_run_timestamp_seconds"
@@ -156,7 +172,7 @@ enum StatusFamilies {
     static let backend = "muster_backend_info"
 
     static let all: Set<String> = [
-        lateness, drift, interval, lastRun, nextRun, runs, failures, overruns, skipped, jobs, backend,
+        lateness, duration, task, drift, interval, lastRun, nextRun, runs, failures, overruns, skipped, jobs, backend,
     ]
     /// How many series of each are read of a worker: the more workers there are, the fewer, so that a look takes some
     /// tens of milliseconds at most.

@@ -46,6 +46,7 @@ final class WorkerProgram: LaunchedProgram {
         self.backend = current
         Worker.identifyLogs()
         let channel = ControlChannel(descriptor: OwnedDescriptor(marker.control))
+        TaskLease.shared.connect { channel.send($0) }
         self.channel = channel
         Worker.connect(channel)
         life = ServiceRunner.Life(
@@ -266,6 +267,7 @@ final class WorkerProgram: LaunchedProgram {
                 if let settings { InheritedSettings.take(settings) }
                 runner.withLock { $0 }?.reset { [channel] in channel.send(.hasReset(succeeded: $0)) }
             case .message(.logLevels(let rules)): LogLevels.shared.take(rules)
+            case .message(.lease(let records)): TaskLease.shared.grant(records)
             case .message(.stop(let deadline)): toldDeadline.withLock { $0 = .some(deadline) }
             case .request(let line, let connection): consoleWorker.answer(line, over: connection)
             case .message, .malformed: continue

@@ -16,6 +16,11 @@ protocol LoopPlan: Sendable {
     /// - Returns: When the first run is due.
     mutating func begin(at now: MonotonicInstant) -> MonotonicInstant
 
+    /// The loop has slept until a run is due.
+    ///
+    /// - Returns: Until when it is to sleep on, where it is not due yet after all.
+    func postponed(at now: MonotonicInstant) -> MonotonicInstant?
+
     /// A run begins.
     ///
     /// - Returns: How late it is, and how many runs were left out because of that.
@@ -42,6 +47,11 @@ protocol LoopPlan: Sendable {
 
 extension LoopPlan {
     var backsOff: Bool { false }
+}
+
+extension LoopPlan {
+    @inline(__always)
+    func postponed(at now: MonotonicInstant) -> MonotonicInstant? { nil }
 }
 
 /// How one loop gets on: when it is expected to start its next run, or to be done with the present one, and the thread

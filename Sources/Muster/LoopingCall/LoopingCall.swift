@@ -74,10 +74,13 @@ public class LoopingCall: @unchecked Sendable {
     ///   - tolerance: How late a run may begin; `nil` for a thousandth of the wait before it, 1 ms at most.
     ///   - stopsOnError: Whether an error of the function ends the loop.
     ///   - group: The thread group that the job belongs to, if any.
+    ///   - limit: How many functions of the loops that share it run at a time; `nil` for as many as there are.
+    ///   - before: What the job waits for before the loop begins.
     ///   - function: What to call.
     /// - Throws: `LoopingCallError/alreadyRunning(loop:)`; what selecting the backend or starting a job throws.
     func begin<Plan: LoopPlan>(
-        _ plan: Plan, tolerance: Duration?, stopsOnError: Bool, in group: ThreadGroup? = nil,
+        _ plan: Plan, tolerance: Duration?, stopsOnError: Bool, in group: ThreadGroup? = nil, limit: RunLimit? = nil,
+        before: (@Sendable () async throws -> Void)? = nil,
         _ function: @escaping @Sendable () async throws -> Plan.Output
     ) throws {
         let backend = try chosenBackend ?? Backend.current
@@ -90,8 +93,14 @@ public class LoopingCall: @unchecked Sendable {
         }
         guard isFree else { throw LoopingCallError.alreadyRunning(loop: name) }
         let body: @Sendable () async throws -> Void = { [self] in
+            do {
+                try await before?()
+            } catch let done as LoopingCallDone {
+                return run.end(.success(.done(done.value)))
+            }
             try await drive(
-                plan, tolerance: tolerance, run: run, backend: backend, stopsOnError: stopsOnError, function)
+                plan, tolerance: tolerance, run: run, limit: limit, backend: backend, stopsOnError: stopsOnError,
+                function)
         }
         let job: Job
         do {
@@ -110,7 +119,7 @@ public class LoopingCall: @unchecked Sendable {
     // MARK: The loop
 
     private func drive<Plan: LoopPlan>(
-        _ plan: Plan, tolerance: Duration?, run: LoopRun, backend: Backend, stopsOnError: Bool,
+        _ plan: Plan, tolerance: Duration?, run: LoopRun, limit: RunLimit?, backend: Backend, stopsOnError: Bool,
         _ function: @Sendable () async throws -> Plan.Output
     ) async throws {
         let instruments = makeInstruments(backend, backsOff: plan.backsOff)
@@ -126,8 +135,9 @@ public class LoopingCall: @unchecked Sendable {
             let end = try await withTaskCancellationHandler {
                 try await LoopProgress.$current.withValue(progress) {
                     try await cycle(
-                        plan, tolerance: tolerance, due: due, isImmediate: due <= now, run: run, sleeper: sleeper,
-                        progress: progress, instruments: instruments, backend: backend, stopsOnError: stopsOnError,
+                        plan, tolerance: tolerance, due: due, isImmediate: due <= now, run: run, limit: limit,
+                        sleeper: sleeper, progress: progress, instruments: instruments, backend: backend,
+                        stopsOnError: stopsOnError,
                         function)
                 }
             } onCancel: {
@@ -147,6 +157,7 @@ public class LoopingCall: @unchecked Sendable {
     // Called and calling without a change of executor, for which the runtime would look up the task's each time.
     private nonisolated(nonsending) func cycle<Plan: LoopPlan>(
         _ initial: Plan, tolerance: Duration?, due first: MonotonicInstant, isImmediate: Bool, run: LoopRun,
+        limit: RunLimit?,
         sleeper: LoopSleeper, progress: LoopProgress, instruments: LoopInstruments, backend: Backend,
         stopsOnError: Bool, _ function: @Sendable () async throws -> Plan.Output
     ) async throws -> LoopEnd {
@@ -162,8 +173,17 @@ public class LoopingCall: @unchecked Sendable {
                 // An instant in the past lets other jobs run and goes on.
                 let tolerance = usual ?? Self.usualTolerance(of: clock.now.duration(to: due))
                 guard await sleeper.sleep(until: due, tolerance: tolerance) else { return .stopped }
+                if let later = plan.postponed(at: clock.now) {
+                    due = later
+                    progress.expected = later
+                    continue
+                }
             }
             mustSleep = true
+            if let limit {
+                guard (try? await limit.enter()) != nil else { return .stopped }
+            }
+            defer { limit?.leave() }
             guard run.mayRun() else { return .stopped }
             let began = clock.now
             let start = plan.runBegan(at: began)

@@ -302,6 +302,46 @@ public final class ThreadGroup: Sendable, BackendComponent, JobOwner {
         return timer
     }
 
+    /// Adds a periodic task, and starts it, as a timer of the group.
+    ///
+    /// - Returns: Its loop; `nil` if this process does not run it, because it is another slot's or not enabled.
+    /// - Throws: ``PeriodicTaskError``; `EngineError` when the backend has no thread; what selecting it throws.
+    @discardableResult
+    public func addPeriodicTask(_ task: PeriodicTask) throws -> LoopingCall? {
+        try addPeriodicTasks([task]).first
+    }
+
+    /// Adds periodic tasks, and starts them, as timers of the group.
+    ///
+    /// - Parameters:
+    ///   - tasks: The tasks.
+    ///   - concurrency: How many of them run at a time, while the others wait in their order; as many as are due when
+    ///     `nil`. One never overlaps itself.
+    /// - Returns: The loops of those that this process runs.
+    /// - Throws: ``PeriodicTaskError``; `EngineError` when the backend has no thread; what selecting it throws.
+    @discardableResult
+    public func addPeriodicTasks(_ tasks: [PeriodicTask], concurrency: Int? = nil) throws -> [LoopingCall] {
+        try addPeriodicTasks(tasks, concurrency: concurrency, lease: .shared)
+    }
+
+    func addPeriodicTasks(_ tasks: [PeriodicTask], concurrency: Int?, lease: TaskLease) throws -> [LoopingCall] {
+        let binding = try bind()
+        for task in tasks { try task.validate() }
+        let limit = concurrency.map { RunLimit($0) }
+        return try tasks.filter(\.isMeantForThisProcess).map { task in
+            try binding.backend.metrics.info(
+                "muster_periodic_task", help: "When a periodic task runs, and in which workers.",
+                labels: [
+                    ("backend", binding.backend.type.rawValue), ("loop", task.name),
+                    ("schedule", "\(task.schedule)"), ("runs_in", "\(task.placement)"),
+                ])
+            let timer = PeriodicLoopingCall(task, lease: lease, backend: binding.backend)
+            try timer.start(limit: limit, in: self)
+            list(timer)
+            return timer
+        }
+    }
+
     /// Starts the job of one of the group's timers.
     func enter(_ timer: LoopingCall, _ body: @escaping @Sendable () async throws -> Void) throws -> Job {
         let binding = try bind()

@@ -203,13 +203,15 @@ struct LoopsTable {
     func write(to html: inout HTMLWriter) {
         guard report.mode != .endpoint else { return }
         let count = report.loops.count + report.omitted.loops
+        var columns: [PageTable.Column] = [
+            .text("Loop"), .text("Backend"), .number("Workers"), .number("Interval"), .number("Lateness p50"),
+            .number("p99"), .number("Drift"), .number("Last run"), .number("Next run"), .number("Runs"),
+            .number("Failures"), .number("Overruns"),
+        ]
+        if hasTasks { columns.append(.number("Mean run")) }
         var table = PageTable(
-            "loops", title: "Looping calls", note: count > 0 ? PlainText.count(count, "loop") : "",
-            columns: [
-                .text("Loop"), .text("Backend"), .number("Workers"), .number("Interval"), .number("Lateness p50"),
-                .number("p99"), .number("Drift"), .number("Last run"), .number("Next run"), .number("Runs"),
-                .number("Failures"), .number("Overruns"),
-            ], to: html)
+            "loops", title: "Looping calls", note: count > 0 ? PlainText.count(count, "loop") : "", columns: columns,
+            to: html)
         for loop in report.loops { write(loop, to: &table) }
         if report.loops.isEmpty { table.remark("No looping call has run yet.") }
         if report.omitted.loops > 0 { table.remark("And \(report.omitted.loops) more.") }
@@ -224,6 +226,11 @@ struct LoopsTable {
                 html.name(loop.group)
                 html.markup("</span>")
             }
+            if let schedule = loop.schedule {
+                html.markup("<span class=\"small\">")
+                html.name(schedule)
+                html.markup("</span>")
+            }
         }
         table.cell { $0.name(loop.backend) }
         table.cell(PageFormat.count(loop.workers))
@@ -236,8 +243,11 @@ struct LoopsTable {
         table.cell(PageFormat.count(loop.runs))
         table.cell { html in tally(loop.failures, to: &html) }
         table.cell { html in tally(loop.overruns, to: &html) }
+        if hasTasks { table.cell(PageFormat.duration(loop.meanRunSeconds)) }
         table.endRow()
     }
+
+    private var hasTasks: Bool { report.loops.contains { $0.schedule != nil } }
 
     private func moment(_ instant: Double?, to html: inout HTMLWriter) {
         guard let instant else { return html.text(PageFormat.unknown) }

@@ -31,7 +31,8 @@ extension ProcessWide {
         func chosen() async throws {
             try await registered {
                 Backend.registerDefaultHook { .globalPool }
-                #expect(try Backend.current.type == .globalPool)
+                let type = try Backend.current.type
+                #expect(type == .globalPool)
                 #expect(Backend.selection?.source == .hook)
             }
         }

@@ -110,7 +110,7 @@ struct StatusCollectorTests {
     @Test("The more workers there are, the less is read of each, and what is not read is counted")
     func limit() throws {
         #expect(StatusFamilies.seriesLimit(workers: 1) == 1000)
-        #expect(StatusFamilies.seriesLimit(workers: 64) == 85)
+        #expect(StatusFamilies.seriesLimit(workers: 64) == 72)
         #expect(StatusFamilies.seriesLimit(workers: 10_000) == 20)
         let bench = try Bench()
         for index in 0..<30 {

@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import MusterExecution
+import MusterLock
+import MusterPlatform
+import MusterSupervision
+import MusterTestKit
+import MusterTestSupport
+import Testing
+
+@testable import Muster
+
+@Suite("Periodic tasks")
+struct PeriodicTaskTests {
+    @Test("They run on their schedules; one that is not meant for this process is not there", arguments: bothBackends)
+    func schedules(type: BackendType) async throws {
+        try await TestBackend.with(type) { backend in
+            let group = ThreadGroup(name: "test", backend: backend)
+            let runs = Recorder<String>()
+            let loops = try group.addPeriodicTasks([
+                PeriodicTask("often", .every(.milliseconds(1))) { runs.append("often") },
+                PeriodicTask("at once", .every(.seconds(3600)), startsAtOnce: true) { runs.append("at once") },
+                PeriodicTask("later", .every(.seconds(3600))) { runs.append("later") },
+                PeriodicTask("nightly", try .daily(at: "03:00", in: "Europe/Berlin")) { runs.append("nightly") },
+                PeriodicTask("off", .every(.milliseconds(1)), isEnabled: false) { runs.append("off") },
+                PeriodicTask("other slot", .every(.milliseconds(1)), on: .slot(1)) { runs.append("other") },
+                PeriodicTask("this slot", .every(.seconds(3600)), on: .slot(0), startsAtOnce: true) {
+                    runs.append("slot")
+                },
+            ])
+            #expect(loops.map(\.name) == ["often", "at once", "later", "nightly", "this slot"])
+            _ = try await runs.first(20)
+            try await group.stop(graceful: true)
+            #expect(runs.all.filter { $0 == "at once" }.count == 1)
+            #expect(runs.all.filter { $0 == "slot" }.count == 1)
+            #expect(Set(runs.all) == ["often", "at once", "slot"])
+        }
+    }
+
+    @Test("A task can end itself for good, and the others go on", arguments: bothBackends)
+    func done(type: BackendType) async throws {
+        try await TestBackend.with(type) { backend in
+            let group = ThreadGroup(name: "test", backend: backend)
+            let runs = Recorder<Void>()
+            let loops = try group.addPeriodicTasks([
+                PeriodicTask("once", .every(.milliseconds(1))) { throw LoopingCallDone("over") },
+                PeriodicTask("more", .every(.milliseconds(1))) { runs.append(()) },
+            ])
+            #expect(try await loops[0].wait().value as? String == "over")
+            let count = runs.count
+            _ = try await runs.first(count + 2)
+            try await group.stop()
+        }
+    }
+
+    @Test("Errors are counted and told, in a row, and end nothing", arguments: bothBackends)
+    func failures(type: BackendType) async throws {
+        try await TestBackend.with(type) { backend in
+            let group = ThreadGroup(name: "test", backend: backend)
+            let (runs, told) = (Recorder<Void>(), Recorder<String>())
+            try group.addPeriodicTask(
+                PeriodicTask(
+                    "bad", .every(.seconds(3600)), startsAtOnce: true,
+                    retry: RetryDelay(from: .milliseconds(1), to: .milliseconds(2)),
+                    onFailure: { error, count in told.append("\(error) \(count)") }
+                ) {
+                    runs.append(())
+                    if runs.count != 3 { throw TestFailure("no") }
+                    throw LoopingCallDone()
+                })
+            _ = try await group.timers[0].wait()
+            #expect(told.all == ["no 1", "no 2"])
+        }
+    }
+
+    @Test("With a limit, so many run at a time", arguments: bothBackends)
+    func limit(type: BackendType) async throws {
+        try await TestBackend.with(type) { backend in
+            let group = ThreadGroup(name: "test", backend: backend)
+            let running = Locked((now: 0, most: 0))
+            let runs = Recorder<Int>()
+            try group.addPeriodicTasks(
+                (0..<5).map { number in
+                    PeriodicTask("task \(number)", .every(.milliseconds(1))) {
+                        running.withLock { $0 = ($0.now + 1, max($0.most, $0.now + 1)) }
+                        await backend.engine.yield()
+                        try await backend.engine.sleep(for: .microseconds(100))
+                        running.withLock { $0.now -= 1 }
+                        runs.append(number)
+                    }
+                }, concurrency: 2)
+            while Set(runs.all).count < 5 { _ = try await runs.first(runs.count + 5) }
+            // Also what waits for its turn ends.
+            try await group.stop()
+            #expect(running.withLock { $0.most } <= 2)
+        }
+    }
+
+    @Test(
+        "One that runs once over all workers waits for its lease, and goes on where another one was",
+        arguments: bothBackends)
+    func lease(type: BackendType) async throws {
+        try await TestBackend.with(type) { backend in
+            let group = ThreadGroup(name: "test", backend: backend)
+            let lease = TaskLease()
+            let sent = Recorder<ControlMessage>()
+            lease.connect { sent.append($0) }
+            let runs = Recorder<String>()
+            let loops = try group.addPeriodicTasks(
+                [
+                    PeriodicTask("interrupted", .every(.seconds(3600)), on: .oneWorker) { runs.append("interrupted") },
+                    PeriodicTask("poison", .every(.seconds(3600)), on: .oneWorker) { runs.append("poison") },
+                    PeriodicTask("done", .every(.milliseconds(1)), on: .oneWorker) { runs.append("done") },
+                    PeriodicTask("own", .every(.milliseconds(1))) { runs.append("own") },
+                ], concurrency: nil, lease: lease)
+            _ = try await runs.first(5)
+            #expect(Set(runs.all) == ["own"])
+            #expect(sent.all == [.seekLease])
+            let now = Int64(WallClock.secondsSinceEpoch * 1e9)
+            lease.grant("running \(now) 1 interrupted\nrunning \(now) 3 poison\ndone \(now) 0 done")
+            _ = try await sent.first(3)
+            #expect(
+                sent.all.dropFirst() == [
+                    .taskRun(.running, task: "interrupted"), .taskRun(.ended, task: "interrupted"),
+                ])
+            _ = try await loops[2].wait()
+            try await group.stop(graceful: true)
+            #expect(Set(runs.all) == ["own", "interrupted"])
+        }
+    }
+
+    @Test("Names and intervals that cannot be used are refused, and then none is added")
+    func refused() async throws {
+        try await TestBackend.with(.cooperative) { backend in
+            let group = ThreadGroup(name: "test", backend: backend)
+            let good = PeriodicTask("good", .every(.seconds(1))) {}
+            for name in ["", "a\nb", String(repeating: "x", count: 200)] {
+                #expect(throws: PeriodicTaskError.badName(name)) {
+                    try group.addPeriodicTasks([good, PeriodicTask(name, .every(.seconds(1))) {}])
+                }
+            }
+            for interval in [Duration.zero, .seconds(-1), .microseconds(999)] {
+                #expect(throws: PeriodicTaskError.intervalTooShort(task: "short")) {
+                    try group.addPeriodicTask(PeriodicTask("short", .every(interval)) {})
+                }
+            }
+            #expect(group.timers.isEmpty)
+        }
+    }
+}
