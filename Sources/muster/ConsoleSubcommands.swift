@@ -134,10 +134,11 @@ private final class ConsoleSession {
             let reply = try send(isJSON && !words.contains("--json") ? line + " --json" : line)
             if !reply.lines.isEmpty { Terminal.write(reply.lines.joined(separator: "\n") + "\n") }
             if let message = reply.message, !isJSON {
-                if reply.status == .ok {
-                    Terminal.write(message + "\n")
-                } else {
-                    Terminal.complain("muster: " + message)
+                switch (reply.status, reply.lines.isEmpty) {
+                case (.ok, true): Terminal.write(message + "\n")
+                // Beside an answer that another program may read, it is not part of it.
+                case (.ok, false): Terminal.complain(message)
+                default: Terminal.complain("muster: " + message)
                 }
             }
             if let status = reply.status, status != .ok { exitStatus = status.exitStatus.rawValue }

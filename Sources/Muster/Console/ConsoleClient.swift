@@ -127,17 +127,16 @@ package final class ConsoleClient {
             let line = words.map(quoted).joined(separator: " ")
             let place = try named == nil ? place ?? Self.place(nil) : Self.place(named)
             let reply = try ConsoleClient(place, timeout: timeout).send(line)
-            var output = reply.lines.map { $0 + "\n" }.joined()
-            if let message = reply.message, !words.contains("--json") {
-                if reply.status == .ok {
-                    output += "\(message)\n"
-                } else {
-                    say("\(program): \(message)\n", to: STDERR_FILENO)
-                }
-            }
-            guard say(output, to: STDOUT_FILENO) else {
+            let output = reply.lines.map { $0 + "\n" }.joined()
+            let message = words.contains("--json") ? nil : reply.message
+            let isFine = reply.status == .ok
+            // Beside an answer that another program may read, it is not part of it.
+            guard say(output.isEmpty && isFine ? message.map { $0 + "\n" } ?? "" : output, to: STDOUT_FILENO) else {
                 say("\(program): cannot write to standard output: \(SystemError("write"))\n", to: STDERR_FILENO)
                 return .failure
+            }
+            if let message, !isFine || !output.isEmpty {
+                say(isFine ? "\(message)\n" : "\(program): \(message)\n", to: STDERR_FILENO)
             }
             return reply.status?.exitStatus ?? ConsoleClientError.exitStatus
         } catch {
