@@ -122,28 +122,4 @@ struct ProcessInspectorTests {
             #expect(throws: Never.self) { try inspector.threads() }
         }
     }
-
-    @Test("A process looks at its own threads, too")
-    func own() async throws {
-        let gate = Gate()
-        defer { gate.open() }
-        let started = Latch()
-        try NativeThread.start(name: "own waiter") {
-            started.countDown()
-            waitAtGate(gate)
-        }
-        await started.wait()
-        try await onThread("looker") {
-            let inspector = try ProcessInspector.own()
-            // It may not have come to its gate yet.
-            while true {
-                let threads = try inspector.threads()
-                #expect(has(threads.first { $0.name == "looker" }, "ProcessInspector.threads"))
-                if has(threads.first { $0.name == "own waiter" }, "waitAtGate") { break }
-            }
-            #expect(throws: Never.self) { try inspector.profile(for: .milliseconds(10)) }
-        }
-    }
 }
-
-@inline(never) private func waitAtGate(_ gate: Gate) { gate.pass() }
