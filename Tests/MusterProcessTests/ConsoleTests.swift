@@ -69,7 +69,7 @@ struct ConsoleTests {
             #expect(try await console(path, "health").end.hasPrefix("ok: live pass, ready pass"))
             #expect(try await console(path, "metrics muster_build").lines.count == 3)
             let settings = try await console(path, "settings console")
-            #expect(settings.lines.last?.hasSuffix("argument --muster-console") == true)
+            #expect(settings.lines.last?.hasSuffix("arguments") == true)
             let json = try await console(path, "jobs test/0 --json")
             #expect(json.end.hasPrefix("{\"rows\":[{\"ageSeconds\":"))
             #expect(program.log("console command").isEmpty)

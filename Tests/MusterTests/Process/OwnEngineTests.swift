@@ -14,10 +14,8 @@ extension ProcessWide {
     struct OwnEngineTests {
         /// Runs a test where nothing is selected, and the backend is registered.
         private func registered(_ test: nonisolated(nonsending) () async throws -> Void) async throws {
-            try await TestBackend.withNoneSelected {
-                try Backend.registerGlobalPool()
-                try await test()
-            }
+            try Self.registration.get()
+            try await TestBackend.withNoneSelected(test)
         }
 
         @Test("The engine conforms, and pins no job to a thread", arguments: EngineConformance.checks(pinsJobs: false))
