@@ -9,7 +9,7 @@ struct DashboardLinter {
     /// Metrics of the supervisor or the endpoint, which no worker group has; what is dropped has series of both kinds.
     private static let groupless = [
         "process_", "muster_build_info", "muster_health_check_", "muster_endpoint_", "muster_scrape_",
-        "muster_reloads_", "muster_orphans_", "muster_metrics_dropped_", "muster_signals_",
+        "muster_reload_", "muster_reloads_", "muster_orphans_", "muster_metrics_dropped_", "muster_signals_",
     ]
 
     private let dashboard: Dashboard

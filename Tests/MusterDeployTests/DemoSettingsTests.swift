@@ -14,8 +14,8 @@ struct DemoSettingsTests {
                 "MUSTER_GRACEFUL_SHUTDOWN_TIMEOUT": "7s", "MUSTER_SHUTDOWN_DELAY": "2s",
                 "MUSTER_ENDPOINT_ADDRESS": "127.0.0.1:1",
             ])
-        #expect(demo.log.contains("gracefulShutdownTimeout: 9.0 seconds"))
-        #expect(demo.log.contains("shutdownDelay: 2.0 seconds"))
+        #expect(demo.log.contains("setting=muster.graceful-shutdown-timeout source=program value=9s"))
+        #expect(demo.log.contains("setting=muster.shutdown-delay source=environment value=2s"))
         #expect(try await demo.get("/livez").body == "ok")
     }
 

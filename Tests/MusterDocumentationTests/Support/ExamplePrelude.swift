@@ -69,6 +69,7 @@ enum ExamplePrelude {
         func deliver() async throws {}
         func deliverPendingMail() async throws {}
         func clean() async throws {}
+        func sendReport() async throws {}
         func flushIndex() async throws {}
         func indexEverything() async throws {}
         func poll() async throws {}
