@@ -70,6 +70,7 @@ enum ExamplePrelude {
         func deliverPendingMail() async throws {}
         func clean() async throws {}
         func sendReport() async throws {}
+        func notifyOperators(_ text: String) async {}
         func flushIndex() async throws {}
         func indexEverything() async throws {}
         func poll() async throws {}
