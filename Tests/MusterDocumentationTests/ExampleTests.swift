@@ -22,7 +22,7 @@ struct ExampleTests {
     private func isComplete(_ code: String) -> Bool {
         let shown = code.split(separator: "\n").filter { !$0.contains("//") }.joined(separator: "\n")
         return ![
-            "…", "PackageDescription", ".package(", "import Hummingbird", "import MusterNIO", "@Test",
+            "…", "PackageDescription", ".package(", ".testTarget(", "import Hummingbird", "import MusterNIO", "@Test",
             "static func main() throws",
         ]
         .contains { shown.contains($0) } || shown.contains("@main")
