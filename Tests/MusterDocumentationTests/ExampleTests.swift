@@ -50,7 +50,9 @@ struct ExampleTests {
         let folder = try TemporaryFolder()
         var files = [try folder.write("\(ExamplePrelude.imports)\n\(ExamplePrelude.declarations)", to: "prelude.swift")]
         for page in Repository.pages {
-            for block in try Repository.page(page).blocks where block.language == "swift" && isComplete(block.text) {
+            for block in try Repository.page(page).blocks
+            where block.language == "swift" && isComplete(block.text) && page != "docs/testing.md" {
+                // Those of that page are for tests, and are tests: GuideExamplesTests.
                 let number = files.count
                 files.append(
                     try folder.write(source(block, in: page, number: number), to: "example\(number).swift"))
