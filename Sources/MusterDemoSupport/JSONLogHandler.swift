@@ -38,7 +38,7 @@ public struct JSONLogHandler: LogHandler {
         if let provided = metadataProvider?.get() { all.merge(provided) { _, provided in provided } }
         if let own = event.metadata { all.merge(own) { _, own in own } }
         let record = Record(
-            timestamp: Date.now.formatted(.iso8601.time(includingFractionalSeconds: true)),
+            timestamp: Date.now.formatted(Date.ISO8601FormatStyle(includingFractionalSeconds: true)),
             level: event.level.rawValue, label: label, message: "\(event.message)", source: event.source,
             error: event.error.map { "\($0)" }, metadata: all.isEmpty ? nil : all.mapValues(Value.init))
         let encoder = JSONEncoder()

@@ -138,7 +138,9 @@ final class ConsoleRelay: @unchecked Sendable {
         supervisor.loop.submit { supervisor.send(line, answeredOver: theirs, to: incarnation) }
     }
 
-    /// One request and those who have not answered it. Belongs to the console's thread.
+    /// One request and those who have not answered it.
+    ///
+    /// Sound as `@unchecked Sendable`: it belongs to the console's thread.
     private final class Inquiry: @unchecked Sendable {
         private var merge: ConsoleMerge
         private var bytes: Int
@@ -180,7 +182,9 @@ final class ConsoleRelay: @unchecked Sendable {
         }
     }
 
-    /// What comes from one worker. Belongs to the console's thread.
+    /// What comes from one worker.
+    ///
+    /// Sound as `@unchecked Sendable`: it belongs to the console's thread.
     private final class Reception: @unchecked Sendable {
         private let descriptor: OwnedDescriptor
         private let worker: String
