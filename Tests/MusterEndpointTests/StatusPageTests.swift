@@ -15,6 +15,7 @@ struct StatusPageTests {
         var report = StatusSamples.report(name: evil)
         report.loops[0].name = evil
         report.loops[0].backend = evil
+        report.loops[0].schedule = evil
         report.workers[0].backend = evil
         report.backends[0].name = evil
         report.backends[0].source = evil
@@ -35,6 +36,17 @@ struct StatusPageTests {
         let html = page(report)
         #expect(html.contains("xxx…</bdi>"))
         #expect(!html.contains(String(repeating: "x", count: 301)))
+    }
+
+    @Test("shows when a periodic task runs, and how long it takes, where there is one")
+    func schedules() {
+        var report = StatusSamples.report()
+        #expect(!page(report).contains("Mean run"))
+        report.loops[0].schedule = "daily at 03:00 Europe/Berlin, one worker"
+        report.loops[0].meanRunSeconds = 1.25
+        let html = page(report)
+        #expect(html.contains("daily at 03:00 Europe/Berlin, one worker"))
+        #expect(html.contains("Mean run") && html.contains("1.25 s"))
     }
 
     @Test("says how much it leaves out")

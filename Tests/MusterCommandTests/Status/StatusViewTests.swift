@@ -29,6 +29,17 @@ struct StatusViewTests {
         #expect(text(report, width: 200) == Self.expected[200])
     }
 
+    @Test("shows when a periodic task runs, and how long it takes, where there is one")
+    func schedules() {
+        var report = StatusReport.sample()
+        #expect(!text(report, width: 200).contains("SCHEDULE"))
+        report.loops[1].schedule = "daily at 03:00"
+        report.loops[1].meanRunSeconds = 1.25
+        let lines = text(report, width: 200).split(separator: "\n")
+        #expect(lines.contains { $0.contains("SCHEDULE") && $0.contains("MEAN") })
+        #expect(lines.contains { $0.hasPrefix("expire-1") && $0.contains("daily at 03:00") && $0.contains("1.25 s") })
+    }
+
     private static let expected = [
         60: """
         store  degraded  supervisor, pid 4711, up 3h 12m
