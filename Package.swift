@@ -251,7 +251,7 @@ let package = Package(
             ],
             swiftSettings: swiftSettings),
         .testTarget(
-            name: "MusterHTTPTests", dependencies: ["MusterHTTP", "MusterPlatform"],
+            name: "MusterHTTPTests", dependencies: ["MusterHTTP", "MusterPlatform", "MusterTestSupport"],
             swiftSettings: swiftSettings),
         .testTarget(
             name: "MusterEndpointTests",

@@ -38,6 +38,10 @@ public struct MusterSettings: Sendable {
     public var settingsWatch = false {
         didSet { chosen.insert("muster.settings-watch") }
     }
+    /// Whether periodic tasks that are marked as external run in this program.
+    public var runsExternalPeriodicTasks = true {
+        didSet { chosen.insert("muster.run-external-periodic-tasks") }
+    }
 
     /// How workers are started.
     package var startMethod = StartMethod.forkServer {

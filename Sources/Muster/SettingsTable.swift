@@ -164,6 +164,9 @@ extension MusterSettings {
         Setting(
             "muster.settings-watch", \.settingsWatch, .boolean, .nextStart,
             "whether a change of the settings file is taken up as at SIGHUP"),
+        Setting(
+            "muster.run-external-periodic-tasks", \.runsExternalPeriodicTasks, .boolean, .nextWorker,
+            "whether periodic tasks that are marked as external run in this program"),
     ]
 
     /// The setting that names the file with the others, which is read before them.

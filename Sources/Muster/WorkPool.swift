@@ -297,9 +297,9 @@ public final class WorkPool: Sendable, JobOwner {
 
     package func jobBegins(_ job: Job) {}
 
-    package func jobEnded(_ job: Job, _ outcome: JobOutcome) {
+    package func jobEnded(_ job: Job, _ outcome: JobOutcome) -> [Completion<Void>] {
         // Refused.
-        if job.seat == 0 { return }
+        if job.seat == 0 { return [] }
         let (binding, next, isClosed) = state.withLock { state in
             if job.seat < 0 { state.pool.finish() }
             switch outcome {
@@ -319,7 +319,7 @@ public final class WorkPool: Sendable, JobOwner {
         case .cancelled: binding?.instruments.cancelled.increment()
         }
         start(next, binding)
-        if isClosed { announceEnd() }
+        return isClosed ? takeEnds() : []
     }
 
     package func jobCancelled(_ job: Job) {
@@ -410,7 +410,7 @@ public final class WorkPool: Sendable, JobOwner {
         defer { if isInside { state.withLock { $0.held -= 1 } } }
         for job in unstarted { job.discard(.cancelled) }
         start(next, binding)
-        announceEnd()
+        for end in takeEnds() { end.complete(with: ()) }
         let engine = binding?.backend.engine
         do {
             try await end.wait(
@@ -421,8 +421,9 @@ public final class WorkPool: Sendable, JobOwner {
         }
     }
 
-    private func announceEnd() {
-        let ends: [Completion<Void>] = state.withLock { state in
+    /// Takes the shutdowns that have nothing left to wait for.
+    private func takeEnds() -> [Completion<Void>] {
+        state.withLock { state in
             if state.shutDowns.isEmpty { return [] }
             guard state.pool.queueLength == 0, state.pool.delayedCount == 0 else { return [] }
             let (running, held) = (state.pool.running, state.held)
@@ -430,7 +431,6 @@ public final class WorkPool: Sendable, JobOwner {
             state.shutDowns.removeAll { running == ($0.isInside ? held : 0) }
             return over.map(\.end)
         }
-        for end in ends { end.complete(with: ()) }
     }
 
     /// What the pool has done and has to do.

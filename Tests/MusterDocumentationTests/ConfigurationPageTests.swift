@@ -46,6 +46,7 @@ struct ConfigurationPageTests {
         "muster.console": "/run/console.sock",
         "muster.log-options": "false",
         "muster.settings-watch": "true",
+        "muster.run-external-periodic-tasks": "false",
     ]
 
     private static func rows() throws -> [String: Row] {

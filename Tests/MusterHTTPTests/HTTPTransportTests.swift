@@ -2,6 +2,7 @@
 
 import Glibc
 import MusterPlatform
+import MusterTestSupport
 import Synchronization
 import Testing
 
@@ -39,7 +40,7 @@ struct HTTPTransportTests {
         let client = try bench.connect()
         defer { close(client) }
         bench.send("GET /forever HTTP/1.1\r\nHost: x\r\n\r\n", to: client)
-        while bench.suspended.load(ordering: .acquiring) == 0 { usleep(1000) }
+        bench.suspended.pass()
         bench.stop()
         #expect(bench.rest(of: client).hasSuffix("stopping"))
         #expect(bench.cancelled.load(ordering: .relaxed) == 1)
@@ -58,7 +59,7 @@ struct HTTPTransportTests {
         let client = try bench.connect()
         defer { close(client) }
         #expect(bench.rest(of: client) == "")
-        while bench.idle.load(ordering: .relaxed) == 0 { usleep(1000) }
+        bench.idle.pass()
     }
 }
 
@@ -70,10 +71,10 @@ private final class Bench: HTTPHandler, @unchecked Sendable {
     private let address: ListenAddress
     private let pool = HTTPBodyPool()
     private var seen: Set<ObjectIdentifier> = []
-    let suspended = Atomic(0)
+    let suspended = Gate()
     let cancelled = Atomic(0)
     let bodies = Atomic(0)
-    let idle = Atomic(0)
+    let idle = Gate()
 
     init(idleTimeout: Duration = .seconds(30)) throws {
         let socket = try ListeningSocket(.tcp(host: "127.0.0.1", port: 0), setting: "address")
@@ -119,7 +120,7 @@ private final class Bench: HTTPHandler, @unchecked Sendable {
     func didChangeConnections(_ count: Int) {}
 
     func didClose(_ reason: HTTPTransport.ClosingReason) {
-        if reason == .idle { idle.wrappingAdd(1, ordering: .relaxed) }
+        if reason == .idle { idle.open() }
     }
 
     func respond(stopping request: TransportRequest) -> HTTPReply { text("stopping") }
@@ -132,7 +133,7 @@ private final class Bench: HTTPHandler, @unchecked Sendable {
             return .suspended
         case "/forever":
             server.suspend(request).onCancel = { self.cancelled.wrappingAdd(1, ordering: .relaxed) }
-            suspended.wrappingAdd(1, ordering: .releasing)
+            suspended.open()
             return .suspended
         case "/bulk":
             let body = pool.makeBody()

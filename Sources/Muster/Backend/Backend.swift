@@ -4,6 +4,7 @@ public import Logging
 public import MusterExecution
 public import MusterMetrics
 public import MusterPlatform
+import Synchronization
 
 /// A concurrency backend: an engine, and the components that are written over it.
 ///
@@ -22,6 +23,8 @@ public final class Backend: Sendable {
     package let logger: Logger
     /// Its looping calls that run now.
     package let loops = LoopMonitor()
+    /// Whether it runs the periodic tasks that another program may run in its place.
+    let runsExternalTasks = Atomic(true)
     /// Whether what runs on it is traced.
     let tracing: BackendTracing
     /// Its components by name.

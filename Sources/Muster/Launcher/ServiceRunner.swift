@@ -7,6 +7,7 @@ import MusterHealth
 import MusterLock
 import MusterMetrics
 import MusterPlatform
+import Synchronization
 
 /// Runs services in this process until it is told to stop: what a launcher in one process and a supervised worker have
 /// in common.
@@ -81,6 +82,7 @@ final class ServiceRunner: Sendable {
         self.life = life
         self.backend = backend
         currentSettings = Locked(settings)
+        backend.runsExternalTasks.store(settings.runsExternalPeriodicTasks, ordering: .relaxed)
         self.watch = watch
         self.dependencies = dependencies
         clock = backend.engine.clock as? any ManuallyMovedClock ?? SystemClock()
@@ -144,6 +146,7 @@ final class ServiceRunner: Sendable {
                 settings = settings.takingUp(read)
                 return (before, settings)
             }
+            backend.runsExternalTasks.store(settings.runsExternalPeriodicTasks, ordering: .relaxed)
             if watch == .auxiliary { settings.logChanges(since: before, to: logger) }
             return true
         } catch {

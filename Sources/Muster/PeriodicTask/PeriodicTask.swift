@@ -4,6 +4,7 @@ import MusterExecution
 import MusterLock
 import MusterPlatform
 import MusterSupervision
+import Synchronization
 
 /// Something to do again and again: on a schedule, in every worker or in one of them.
 ///
@@ -44,6 +45,7 @@ public struct PeriodicTask: Sendable {
     let missed: MissedRuns
     let retry: RetryDelay?
     let isEnabled: Bool
+    let isExternal: Bool
     let onFailure: (@Sendable (any Error, Int) async -> Void)?
     let body: @Sendable () async throws -> Void
 
@@ -58,11 +60,14 @@ public struct PeriodicTask: Sendable {
     ///   - missed: What becomes of runs whose time has passed.
     ///   - retry: When it runs again after an error, in place of the schedule; as the schedule says when `nil`.
     ///   - isEnabled: Whether it is added at all.
+    ///   - isExternal: Whether another program may run it in this one's place: where the setting
+    ///     `muster.run-external-periodic-tasks` is false, it is not added.
     ///   - onFailure: Called after a run that failed, with the error and with how many have in a row.
     ///   - body: What to do; it throws `LoopingCallDone` to end the task for good.
     public init(
-        _ name: String, _ schedule: Schedule, on placement: Placement = .everyWorker, startsAtOnce: Bool = false,
-        jitter: Duration = .zero, missed: MissedRuns = .skip, retry: RetryDelay? = nil, isEnabled: Bool = true,
+        _ name: String, _ schedule: Schedule = .every(.seconds(60)), on placement: Placement = .everyWorker,
+        startsAtOnce: Bool = false, jitter: Duration = .zero, missed: MissedRuns = .skip, retry: RetryDelay? = nil,
+        isEnabled: Bool = true, isExternal: Bool = false,
         onFailure: (@Sendable (any Error, Int) async -> Void)? = nil,
         _ body: @escaping @Sendable () async throws -> Void
     ) {
@@ -74,13 +79,14 @@ public struct PeriodicTask: Sendable {
         self.missed = missed
         self.retry = retry
         self.isEnabled = isEnabled
+        self.isExternal = isExternal
         self.onFailure = onFailure
         self.body = body
     }
 
-    /// Whether this process may have to run it.
-    var isMeantForThisProcess: Bool {
-        guard isEnabled else { return false }
+    /// Whether this process may have to run it, on a backend.
+    func isMeant(for backend: Backend) -> Bool {
+        guard isEnabled, !isExternal || backend.runsExternalTasks.load(ordering: .relaxed) else { return false }
         if case .slot(let slot) = placement { return slot == Worker.current?.slot ?? 0 }
         return true
     }

@@ -222,7 +222,7 @@ public final class ThreadGroup: Sendable, BackendComponent, JobOwner {
         wake(released)
     }
 
-    package func jobEnded(_ job: Job, _ outcome: JobOutcome) {
+    package func jobEnded(_ job: Job, _ outcome: JobOutcome) -> [Completion<Void>] {
         let (binding, released) = state.withLock { state in
             state.unseat(job)
             return (state.binding, state.take(state.members.left(job.id)))
@@ -233,7 +233,7 @@ public final class ThreadGroup: Sendable, BackendComponent, JobOwner {
             binding?.backend.logger.error(
                 "thread failed", metadata: ["group": "\(name)", "thread": "\(job.name)", "error": "\(error)"])
         }
-        wake(released)
+        return released
     }
 
     private func wake(_ completions: [Completion<Void>]) {
@@ -304,7 +304,7 @@ public final class ThreadGroup: Sendable, BackendComponent, JobOwner {
 
     /// Adds a periodic task, and starts it, as a timer of the group.
     ///
-    /// - Returns: Its loop; `nil` if this process does not run it, because it is another slot's or not enabled.
+    /// - Returns: Its loop; `nil` if this process does not run it, because it is another slot's, external, or not enabled.
     /// - Throws: ``PeriodicTaskError``; `EngineError` when the backend has no thread; what selecting it throws.
     @discardableResult
     public func addPeriodicTask(_ task: PeriodicTask) throws -> LoopingCall? {
@@ -328,7 +328,7 @@ public final class ThreadGroup: Sendable, BackendComponent, JobOwner {
         let binding = try bind()
         for task in tasks { try task.validate() }
         let limit = concurrency.map { RunLimit($0) }
-        return try tasks.filter(\.isMeantForThisProcess).map { task in
+        return try tasks.filter { $0.isMeant(for: binding.backend) }.map { task in
             try binding.backend.metrics.info(
                 "muster_periodic_task", help: "When a periodic task runs, and in which workers.",
                 labels: [

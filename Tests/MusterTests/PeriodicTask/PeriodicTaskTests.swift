@@ -37,6 +37,34 @@ struct PeriodicTaskTests {
         }
     }
 
+    @Test(
+        "One that is external runs unless the settings leave it to another program",
+        arguments: bothBackends, [true, false])
+    func external(type: BackendType, runsHere: Bool) async throws {
+        var settings = MusterSettings()
+        settings.runsExternalPeriodicTasks = runsHere
+        let (clock, runs) = (ManualClock(), Recorder<String>())
+        let service: @Sendable (Backend) -> any ServiceBase = { _ in
+            let group = ThreadGroup(name: "test")
+            return ProbeService(
+                "a", Recorder(),
+                onStart: {
+                    try group.addPeriodicTasks([
+                        // Without a schedule, each minute.
+                        PeriodicTask("external", isExternal: true) { runs.append("external") },
+                        PeriodicTask("own") { runs.append("own") },
+                    ])
+                }, onStop: { try await group.stop() })
+        }
+        try await TestSupervisor.run(type, settings: settings, clock: clock, service: service) { supervisor in
+            await clock.advance(by: .seconds(59))
+            #expect(runs.all == [])
+            await clock.advance(by: .seconds(1))
+            #expect(runs.all.sorted() == (runsHere ? ["external", "own"] : ["own"]))
+            await supervisor.stop()
+        }
+    }
+
     @Test("A task can end itself for good, and the others go on", arguments: bothBackends)
     func done(type: BackendType) async throws {
         try await TestBackend.with(type) { backend in

@@ -339,7 +339,7 @@ enum Scenario: String, CaseIterable {
     private func isInspected() throws -> Int32 {
         let vitalSigns = try VitalSignsWriter(descriptor: 3) { true }
         try vitalSigns.allowInspection()
-        let started = Latch(3)
+        let started = Gate()
         try NativeThread.start(name: "waiter") { waitForEver(started) }
         try NativeThread.start(name: "burner") { burn(started) }
         try NativeThread.start(name: "blocker") {
@@ -348,24 +348,22 @@ enum Scenario: String, CaseIterable {
             pthread_sigmask(SIG_BLOCK, &set, nil)
             waitForEver(started)
         }
-        for _ in 0..<Scale.of(100) { try NativeThread.start(name: "one of many") { waitForEver(nil) } }
-        let detached = Gate()
-        Task.detached { await waitInTask(detached) }
-        detached.pass()
-        while started.remaining > 0 { usleep(1000) }
+        for _ in 0..<100 { try NativeThread.start(name: "one of many") { waitForEver(started) } }
+        Task.detached { await waitInTask(started) }
+        for _ in 0..<104 { started.pass() }
         say("ready\n", to: 4)
         hangMainThread()
         return withExtendedLifetime(vitalSigns) { 1 }
     }
 }
 
-@inline(never) private func waitForEver(_ started: Latch?) {
-    started?.countDown()
+@inline(never) private func waitForEver(_ started: Gate) {
+    started.open()
     while true { sleep(1000) }
 }
 
-@inline(never) private func burn(_ started: Latch) {
-    started.countDown()
+@inline(never) private func burn(_ started: Gate) {
+    started.open()
     while true { spin(1000) }
 }
 
