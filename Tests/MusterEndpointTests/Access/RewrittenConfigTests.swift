@@ -58,10 +58,14 @@ struct RewrittenConfigTests {
         #expect(write(file, rest, rest.count) == rest.count)
     }
 
-    @Test("While it is rewritten in place, again and again, nobody comes in; afterwards the new version holds")
+    @Test("While it is rewritten in place, again and again, the version before holds, and nobody comes in")
     func rewriting() throws {
         let config = try WebConfigFolder(Self.users)
-        let bench = try EndpointBench { $0.webConfigFile = config.file }
+        let bench = try EndpointBench {
+            $0.webConfigFile = config.file
+            // Longer than a loaded machine takes between the halves.
+            $0.webConfigSettlingTime = .seconds(3600)
+        }
         var seen: Set<Int> = []
         for _ in 0..<300 {
             try Self.rewrite(config.file, Self.users) { seen.insert(try bench.get("/metrics").status) }
@@ -72,16 +76,13 @@ struct RewrittenConfigTests {
         try Self.rewrite(config.file, "basic_auth_users: {}\n")
         // Not at once: it may go on being written.
         #expect(try bench.get("/metrics").status == 401)
-        #expect(bench.log.waits(for: "web config file reloaded"))
-        #expect(try bench.get("/metrics").status == 200)
     }
 
-    @Test("A change that nobody asks about takes effect, too")
-    func unattended() throws {
+    @Test("Once it has not been written for a while, the new version holds, also when nobody asks")
+    func settled() throws {
         let config = try WebConfigFolder(Self.users)
         let bench = try EndpointBench { $0.webConfigFile = config.file }
         try Self.rewrite(config.file, "basic_auth_users: {}\n")
-        #expect(try bench.get("/metrics").status == 401)
         #expect(bench.log.waits(for: "web config file reloaded"))
         #expect(try bench.get("/metrics").status == 200)
     }
@@ -111,7 +112,11 @@ struct RewrittenConfigTests {
     @Test("A file that was modified long ago is judged at once, one from the future after a while")
     func clocks() throws {
         let config = try WebConfigFolder(Self.users)
-        let bench = try EndpointBench { $0.webConfigFile = config.file }
+        let bench = try EndpointBench {
+            $0.webConfigFile = config.file
+            // Longer than a loaded machine takes to ask.
+            $0.webConfigSettlingTime = .seconds(4)
+        }
         func date(_ name: String, _ seconds: Int) {
             var times = [
                 timespec(tv_sec: time(nil) + seconds, tv_nsec: 0), timespec(tv_sec: time(nil) + seconds, tv_nsec: 0),

@@ -106,7 +106,7 @@ struct SupervisionSettingsTests {
         "MUSTER_RESTART_INTENSITY_MAXIMUM": "7", "MUSTER_RESTART_INTENSITY_PERIOD": "7s",
         "MUSTER_RESTART_INTENSITY_WHEN_EXCEEDED": "escalate", "MUSTER_READY_CONDITION": "every-worker",
         "MUSTER_LIVE_CONDITION": "supervisor", "MUSTER_RECYCLE_MEMORY": "7MiB", "MUSTER_RECYCLE_AGE": "7m",
-        "MUSTER_RECYCLE_MINIMUM_AGE": "7s",
+        "MUSTER_RECYCLE_MINIMUM_AGE": "7s", "MUSTER_RUN_EXTERNAL_PERIODIC_TASKS": "false",
     ]
 
     /// The values of the settings that a reload takes up.
@@ -115,7 +115,7 @@ struct SupervisionSettingsTests {
             "\(settings.gracefulShutdownTimeout)", "\(settings.startupTimeout)", "\(settings.livenessLimit)",
             "\(settings.abortGrace)", "\(settings.restartMethod)", "\(settings.restartBackoff)",
             "\(String(describing: settings.restartIntensity))", "\(settings.readyCondition)",
-            "\(settings.liveCondition)", "\(settings.recycle)",
+            "\(settings.liveCondition)", "\(settings.recycle)", "\(settings.runsExternalPeriodicTasks)",
         ]
     }
 
