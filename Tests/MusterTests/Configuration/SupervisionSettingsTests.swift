@@ -136,6 +136,7 @@ struct SupervisionSettingsTests {
         settings.livenessLimit = .seconds(1)
         settings.abortGrace = .seconds(1)
         settings.restartMethod = .reload
+        settings.runsExternalPeriodicTasks = true
         settings.restartBackoff = RestartBackoff(base: .seconds(1))
         settings.restartIntensity = nil
         settings.readyCondition = .anyWorker
