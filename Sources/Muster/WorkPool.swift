@@ -36,9 +36,10 @@ public final class WorkPool: Sendable, JobOwner {
         /// Wakes for the first delayed task.
         var alarm: (due: MonotonicInstant, task: Task<Void, Never>)?
         var isClosed = false
-        /// The tasks that run and wait for the end of the others.
-        var held = 0
-        var shutDowns: [(end: Completion<Void>, isInside: Bool)] = []
+        /// The tasks that run and wait for the end of the others: how often each does.
+        var held: [UInt64: Int] = [:]
+        /// Those that wait for the end, and the tasks that do it.
+        var shutDowns: [(end: Completion<Void>, task: UInt64?)] = []
     }
 
     fileprivate final class Binding: Sendable {
@@ -67,6 +68,8 @@ public final class WorkPool: Sendable, JobOwner {
     private let whenFull: WhenFull
     private let chosenBackend: Backend?
     private let state: Locked<State>
+    /// Whether the system has ever refused a thread, so that tasks wait although workers are free.
+    private let hasLackedThreads = Atomic(false)
     private let queueNanoseconds = Atomic<Int64>(0)
     private let runNanoseconds = Atomic<Int64>(0)
 
@@ -115,7 +118,10 @@ public final class WorkPool: Sendable, JobOwner {
             instruments: try WorkPoolInstruments(
                 registry: backend.metrics, pool: name, backend: backend.type.rawValue),
             threads: needsThreads
-                ? ThreadPool(.init(name: "muster-pool", idleLimit: size.maximum, backend.limits)) : nil)
+                ? ThreadPool(
+                    .init(
+                        name: "muster-pool", idleLimit: size.maximum, backend.limits,
+                        activity: (backend.engine.clock as? any ManuallyMovedClock)?.activity)) : nil)
         return state.withLock { state in
             if let binding = state.binding { return binding }
             state.binding = made
@@ -262,7 +268,6 @@ public final class WorkPool: Sendable, JobOwner {
 
     /// Ends a job that is not in the pool.
     private func refuse(_ job: Job, _ error: WorkPoolError) -> WorkPoolError {
-        job.seat = 0
         job.discard(.cancelled)
         return error
     }
@@ -277,6 +282,7 @@ public final class WorkPool: Sendable, JobOwner {
                 job.start(on: try binding.place(job))
             } catch {
                 let ticket = -job.seat
+                hasLackedThreads.store(true, ordering: .relaxed)
                 let refused = state.withLock { state in
                     job.seat = ticket
                     defer { state.show() }
@@ -286,7 +292,7 @@ public final class WorkPool: Sendable, JobOwner {
                 return
             }
             // A pool that does not grow has one worker at a time to give.
-            if size.minimum == size.maximum { return }
+            if size.minimum == size.maximum, !hasLackedThreads.load(ordering: .relaxed) { return }
             next = state.withLock { state -> Job? in
                 guard state.pool.hasNext else { return nil }
                 defer { state.show() }
@@ -297,29 +303,35 @@ public final class WorkPool: Sendable, JobOwner {
 
     package func jobBegins(_ job: Job) {}
 
-    package func jobEnded(_ job: Job, _ outcome: JobOutcome) -> [Completion<Void>] {
+    package func jobEnded(_ job: Job, _ outcome: JobOutcome) {
         // Refused.
-        if job.seat == 0 { return [] }
-        let (binding, next, isClosed) = state.withLock { state in
-            if job.seat < 0 { state.pool.finish() }
+        if job.seat == 0 { return }
+        let (binding, next, isAwaited) = state.withLock { state in
+            if job.seat < 0 {
+                state.pool.finish()
+                if !state.held.isEmpty { state.held[job.id] = nil }
+            }
+            // The metrics under the lock, too: a shutdown that finds the pool empty finds them complete.
             switch outcome {
-            case .finished: state.counts.finished += 1
-            case .failed: state.counts.failed += 1
-            case .cancelled: state.counts.cancelled += 1
+            case .finished:
+                state.counts.finished += 1
+                state.binding?.instruments.finished.increment()
+            case .failed:
+                state.counts.failed += 1
+                state.binding?.instruments.failed.increment()
+            case .cancelled:
+                state.counts.cancelled += 1
+                state.binding?.instruments.cancelled.increment()
             }
             defer { state.show() }
-            return (state.binding, state.next(), state.isClosed)
+            return (state.binding, state.next(), !state.shutDowns.isEmpty)
         }
-        switch outcome {
-        case .finished: binding?.instruments.finished.increment()
-        case .failed(let error):
-            binding?.instruments.failed.increment()
+        if case .failed(let error) = outcome {
             binding?.backend.logger.debug(
                 "pool task failed", metadata: ["pool": "\(name)", "task": "\(job.name)", "error": "\(error)"])
-        case .cancelled: binding?.instruments.cancelled.increment()
         }
         start(next, binding)
-        return isClosed ? takeEnds() : []
+        if isAwaited { announceEnd() }
     }
 
     package func jobCancelled(_ job: Job) {
@@ -341,7 +353,11 @@ public final class WorkPool: Sendable, JobOwner {
         state.alarm = nil
         guard let due = state.pool.nextDue, let binding = state.binding else { return }
         let engine = binding.backend.engine
-        let task = Task(executorPreference: engine.sharedExecutor) { [self] in
+        // A test's clock waits for what its backend's threads have to do.
+        let placement = engine.clock is any ManuallyMovedClock ? try? engine.placeJob(named: name) : nil
+        let task = Task(executorPreference: placement?.executor ?? engine.sharedExecutor) { [self] in
+            placement?.prepare()
+            defer { placement?.release() }
             do { try await engine.clock.sleep(until: due) } catch { return }
             submitDue(binding)
         }
@@ -369,6 +385,8 @@ public final class WorkPool: Sendable, JobOwner {
                     rejected.append(job)
                 }
             }
+            // Most often the one that has called this.
+            state.alarm?.task.cancel()
             state.alarm = nil
             setAlarm(&state)
             state.show()
@@ -393,11 +411,11 @@ public final class WorkPool: Sendable, JobOwner {
     public func shutDown(cancelQueued: Bool = false, until deadline: MonotonicInstant? = nil) async throws {
         let end = Completion<Void>()
         let caller = Job.current
-        let isInside = caller?.isOwned(by: self) == true
+        let inside = caller?.isOwned(by: self) == true ? caller?.id : nil
         let (binding, unstarted, next) = state.withLock { state in
             state.isClosed = true
-            if isInside { state.held += 1 }
-            state.shutDowns.append((end, isInside))
+            if let inside { state.held[inside, default: 0] += 1 }
+            state.shutDowns.append((end, inside))
             let unstarted = cancelQueued ? state.pool.withdrawAll() : []
             if cancelQueued {
                 for room in state.rooms.values { room.complete(with: ()) }
@@ -407,10 +425,17 @@ public final class WorkPool: Sendable, JobOwner {
             defer { state.show() }
             return (state.binding, unstarted, state.next())
         }
-        defer { if isInside { state.withLock { $0.held -= 1 } } }
+        defer {
+            if let inside {
+                state.withLock { state in
+                    // Unless the task is over, and a child of it has called this.
+                    if let count = state.held[inside] { state.held[inside] = count > 1 ? count - 1 : nil }
+                }
+            }
+        }
         for job in unstarted { job.discard(.cancelled) }
         start(next, binding)
-        for end in takeEnds() { end.complete(with: ()) }
+        announceEnd()
         let engine = binding?.backend.engine
         do {
             try await end.wait(
@@ -421,16 +446,19 @@ public final class WorkPool: Sendable, JobOwner {
         }
     }
 
-    /// Takes the shutdowns that have nothing left to wait for.
-    private func takeEnds() -> [Completion<Void>] {
-        state.withLock { state in
+    private func announceEnd() {
+        let ends: [Completion<Void>] = state.withLock { state in
             if state.shutDowns.isEmpty { return [] }
             guard state.pool.queueLength == 0, state.pool.delayedCount == 0 else { return [] }
             let (running, held) = (state.pool.running, state.held)
-            let over = state.shutDowns.filter { running == ($0.isInside ? held : 0) }
-            state.shutDowns.removeAll { running == ($0.isInside ? held : 0) }
+            func isOver(_ task: UInt64?) -> Bool {
+                running == (task.map { held[$0] != nil } == true ? held.count : 0)
+            }
+            let over = state.shutDowns.filter { isOver($0.task) }
+            state.shutDowns.removeAll { isOver($0.task) }
             return over.map(\.end)
         }
+        for end in ends { end.complete(with: ()) }
     }
 
     /// What the pool has done and has to do.
@@ -453,7 +481,8 @@ extension WorkPool.State {
     /// Takes the next job for a free worker; when all that run wait for the end of the others, for one more.
     fileprivate mutating func next() -> Job? {
         guard pool.queueLength > 0 else { return nil }
-        guard let (ticket, job) = pool.next(beyondLimit: held > 0 && pool.running == held) else { return nil }
+        let isStuck = !held.isEmpty && pool.running == held.count
+        guard let (ticket, job) = pool.next(beyondLimit: isStuck) else { return nil }
         job.seat = -Int(ticket)
         admit(ticket)
         return job

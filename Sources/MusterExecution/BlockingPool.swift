@@ -9,7 +9,7 @@ package import MusterPlatform
 /// are needed and end after a while without work; what finds no thread waits its turn.
 public final class BlockingPool: Sendable {
     private enum Entry {
-        case start(UInt64)
+        case start(BlockingCall, UInt64)
         case queued
         case cancelled
     }
@@ -83,14 +83,17 @@ public final class BlockingPool: Sendable {
             if call.isCancelled { return .cancelled }
             let (admission, ticket) = state.submit(call)
             export(state)
-            if admission == .run { return .start(ticket) }
+            if admission == .run { return .start(call, ticket) }
             call.ticket = ticket
-            return .queued
+            // The first of the queue may have been refused a thread before.
+            guard let (ticket, first) = state.next() else { return .queued }
+            export(state)
+            return .start(first, ticket)
         }
         switch entry {
         case .queued: break
         case .cancelled: call.refuse(CancellationError())
-        case .start(let ticket): start(call, ticket: ticket)
+        case .start(let call, let ticket): start(call, ticket: ticket)
         }
     }
 
@@ -105,11 +108,13 @@ public final class BlockingPool: Sendable {
             // what was queued in the meantime has nobody either.
             let refused = state.withLock { state in
                 call.ticket = ticket
-                let refused = state.cannotStart(call, ticket: ticket)
+                var refused = state.cannotStart(call, ticket: ticket)
+                // It had no ticket to be withdrawn by when it was cancelled.
+                if call.isCancelled, state.withdraw(ticket) != nil { refused.append(call) }
                 export(state)
                 return refused
             }
-            for call in refused { call.refuse(error) }
+            for call in refused { call.refuse(call.isCancelled ? CancellationError() : error) }
         }
     }
 

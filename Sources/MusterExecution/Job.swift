@@ -16,7 +16,6 @@ public class Job: @unchecked Sendable {
         var isUnstarted: Bool
         var task: Task<Void, Never>?
         var outcome: JobOutcome?
-        /// Nothing but the job's end changes it.
         var owner: (any JobOwner)?
         /// The end as an event, once somebody has asked for it.
         var ending: Completion<JobOutcome>?
@@ -139,17 +138,14 @@ public class Job: @unchecked Sendable {
     }
 
     fileprivate func end(_ outcome: JobOutcome) {
-        // The owner's account is closed before anybody can see the end, and its waiters hear after everybody can.
-        let owned = life.owner?.jobEnded(self, outcome) ?? []
-        // The owner goes outside the lock, should this be its last reference.
-        let (ending, waiting, _) = ledger.withLock { ledger in
+        let (owner, ending, waiting) = ledger.withLock { ledger in
             life.task = nil
             life.outcome = outcome
-            return (life.ending, ledger.remove(self, outcome: outcome), life.owner.take())
+            return (life.owner.take(), life.ending, ledger.remove(self, outcome: outcome))
         }
+        owner?.jobEnded(self, outcome)
         ending?.complete(with: outcome)
         for completion in waiting { completion.complete(with: ()) }
-        for completion in owned { completion.complete(with: ()) }
     }
 }
 
@@ -157,10 +153,8 @@ public class Job: @unchecked Sendable {
 package protocol JobOwner: AnyObject, Sendable {
     /// A job counts as alive from now on; its body has not begun, and does not if this cancels it.
     func jobBegins(_ job: Job)
-    /// A job no longer counts as alive for its owner; for everybody else it is not over yet.
-    ///
-    /// - Returns: What to complete once it is over for everybody.
-    func jobEnded(_ job: Job, _ outcome: JobOutcome) -> [Completion<Void>]
+    /// A job no longer counts as alive. Nobody who has waited for its end has heard of it yet; who asks now may have.
+    func jobEnded(_ job: Job, _ outcome: JobOutcome)
     /// A job that it has not started was cancelled.
     func jobCancelled(_ job: Job)
 }

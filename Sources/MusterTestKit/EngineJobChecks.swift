@@ -166,6 +166,7 @@ extension EngineConformance {
             let wrong = Locked<String?>(nil)
             let spawned = Locked<[Job]>([])
             let isOver = Completion<Void>()
+            defer { isOver.complete(with: ()) }
             let observer = Task.detached {
                 while isOver.value == nil {
                     let census = engine.census

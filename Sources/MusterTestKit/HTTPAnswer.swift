@@ -43,11 +43,15 @@ package struct HTTPAnswer: Sendable {
             throw Program.Ended(description: "no HTTP answer in \(data.count) bytes")
         }
         let lines = String(decoding: data[..<end.lowerBound], as: UTF8.self).components(separatedBy: "\r\n")
-        status = Int(lines[0].split(separator: " ")[1]) ?? 0
+        let statusLine = lines[0].split(separator: " ", omittingEmptySubsequences: false)
+        guard statusLine.count > 1, let status = Int(statusLine[1]) else {
+            throw Program.Ended(description: "no HTTP status in '\(lines[0])'")
+        }
+        self.status = status
         var headers: [String: String] = [:]
         for line in lines.dropFirst() {
-            let halves = line.split(separator: ":", maxSplits: 1)
-            headers[halves[0].lowercased()] = halves[1].trimmingCharacters(in: .whitespaces)
+            let halves = line.split(separator: ":", maxSplits: 1, omittingEmptySubsequences: false)
+            headers[halves[0].lowercased()] = halves.dropFirst().first?.trimmingCharacters(in: .whitespaces) ?? ""
         }
         self.headers = headers
         body = String(decoding: data[end.upperBound...], as: UTF8.self)

@@ -64,7 +64,7 @@ public final class ManualClock: RuntimeClock {
     private let state: Locked<State>
 
     /// Creates a clock.
-    public init(now: MonotonicInstant = MonotonicInstant(nanoseconds: 1_000_000_000_000)) {
+    public init(now: MonotonicInstant = MonotonicInstant(nanoseconds: 1_000_000_000)) {
         state = Locked(State(now: now))
     }
 

@@ -59,10 +59,12 @@ struct ConsoleTests {
             #expect(try await console(path, "workers test/1").column(0) == ["test/1"])
             #expect(try await console(path, "workers x").end == "failed: there is no worker or group 'x'")
             #expect(try await console(path, "groups").column(1) == ["2"])
-            let jobs = try await console(path, "jobs")
+            let jobs = try await eventually("jobs that wait") {
+                let jobs = try await console(path, "jobs")
+                return jobs.lines.contains { $0.contains("accept") && $0.contains("await") } ? jobs : nil
+            }
             #expect(jobs.end == "ok")
             #expect(Set(jobs.column(0)) == ["test/0", "test/1"])
-            #expect(jobs.lines.contains { $0.contains("accept") && $0.contains("await") })
             #expect(Set(try await console(path, "jobs test/1").column(0)) == ["test/1"])
             #expect(try await console(path, "loops").column(1) == ["loop"])
             #expect(try await console(path, "pools test/0").column(1).contains("group test"))
@@ -89,6 +91,7 @@ struct ConsoleTests {
             try await program.metric("muster_workers", ["state": "ready"], is: 2)
             #expect(try await console(path, "replace test/1").end == "ok: replacing test/1")
             try await program.said("started", 2, by: "test/1")
+            try await program.logged("worker exited", "reason=requested")
             try await program.metric("muster_workers", ["state": "ready"], is: 2)
             #expect(try await console(path, "replace test/2").end == "failed: there is no worker or group 'test/2'")
             let levels = try await console(path, "log-level muster.launcher trace")

@@ -11,7 +11,7 @@ struct HarnessTests {
 
     @Test("kills, hangs and rolls a program, and reads its endpoint and its log")
     func example() async throws {
-        try await SupervisedProgram.run(TestProgram.binary, options + ["--muster-liveness-limit=500ms"]) { program in
+        try await SupervisedProgram.run(TestProgram.binary, options + ["--muster-liveness-limit=3s"]) { program in
             try await program.ready()
             let workers = try await program.workers()
             #expect(workers.map(\.name) == ["test/0", "test/1"] && workers.allSatisfy { $0.state == "ready" })
@@ -49,6 +49,7 @@ struct HarnessTests {
         try await SupervisedProgram.run(
             TestProgram.binary, ["--workers=1", "--end-with-input", "--start=fail"], within: .milliseconds(500)
         ) { program in
+            try await program.program.waitForErrors(containing: "told to fail")
             let error = await #expect(throws: (any Error).self) {
                 try await program.metric("muster_workers", ["state": "ready"], is: 1)
             }

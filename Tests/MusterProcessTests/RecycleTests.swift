@@ -42,7 +42,9 @@ struct RecycleTests {
 
     @Test("A worker is replaced when its application asks for it, once", arguments: backends)
     func asked(backend: String) async throws {
-        try await TestProgram.run(["--workers=1", Self.soon], backend: backend) { program in
+        // Such that the successor is not old enough when it gets what was meant for its predecessor.
+        let options = ["--workers=1", "--muster-recycle-minimum-age=3s"]
+        try await TestProgram.run(options, backend: backend) { program in
             let old = try await program.started(1)[0]
             for _ in 0..<3 { try await program.command("recycle") }
             try await expectRecycled(program, old, cause: "requested")

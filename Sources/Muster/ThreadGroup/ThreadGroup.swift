@@ -222,7 +222,7 @@ public final class ThreadGroup: Sendable, BackendComponent, JobOwner {
         wake(released)
     }
 
-    package func jobEnded(_ job: Job, _ outcome: JobOutcome) -> [Completion<Void>] {
+    package func jobEnded(_ job: Job, _ outcome: JobOutcome) {
         let (binding, released) = state.withLock { state in
             state.unseat(job)
             return (state.binding, state.take(state.members.left(job.id)))
@@ -233,7 +233,7 @@ public final class ThreadGroup: Sendable, BackendComponent, JobOwner {
             binding?.backend.logger.error(
                 "thread failed", metadata: ["group": "\(name)", "thread": "\(job.name)", "error": "\(error)"])
         }
-        return released
+        wake(released)
     }
 
     private func wake(_ completions: [Completion<Void>]) {

@@ -129,6 +129,7 @@ struct ConsoleServerTests {
         let fixture = try Fixture()
         let (path, place) = (fixture.path, fixture.place)
         let refusal = "too many connections; the limit is 32"
+        let began = ContinuousClock.now
         try await onThread {
             let first = try ConsoleClient(place)
             let others = try (0..<31).map { _ in try Connection(path: path) }
@@ -143,7 +144,9 @@ struct ConsoleServerTests {
             #expect(try first.send("workers").status == .ok)
             withExtendedLifetime(others) {}
         }
-        #expect(fixture.log.messages(.warning).count == 1)
+        // One in ten seconds.
+        let most = 1 + Int((ContinuousClock.now - began) / .seconds(10))
+        #expect((1...most).contains(fixture.log.messages(.warning).count))
     }
 
     @Test("a socket left over is taken over, a living one is not, and no other file is")
@@ -174,22 +177,19 @@ struct ConsoleServerTests {
 
     @Test("of a range of ports the first free one is taken; one that is busy is an error")
     func ports() async throws {
-        // Two neighbours that were free a moment ago.
-        var busy: ListeningSocket?
+        var made: Fixture?
         var range: ClosedRange<UInt16> = 0...0
-        for _ in 0..<20 where busy == nil {
+        var taken: [ListeningSocket] = []
+        defer { for socket in taken { close(socket.descriptor) } }
+        // Until the neighbour of a port is free.
+        for _ in 0..<20 where made == nil {
             let candidate = try ConsolePlace.ports(0...0).open { _ in }
+            taken.append(candidate)
             guard case .tcp(_, let port) = candidate.address, port < .max else { continue }
             range = port...(port + 1)
-            guard let next = try? ConsolePlace.ports(range.upperBound...range.upperBound).open(warn: { _ in }) else {
-                continue
-            }
-            close(next.descriptor)
-            busy = candidate
+            made = try? Fixture(place: "\(range.lowerBound):\(range.upperBound)")
         }
-        let taken = try #require(busy)
-        defer { close(taken.descriptor) }
-        let fixture = try Fixture(place: "\(range.lowerBound):\(range.upperBound)")
+        let fixture = try #require(made)
         #expect(fixture.place == .ports(range.upperBound...range.upperBound))
         #expect(throws: ListenError.self) { try ConsolePlace.ports(range).open { _ in } }
         // Whose the connection is, is found in the kernel's table.

@@ -21,7 +21,9 @@ extension ProcessWide {
         @Test("The engine conforms, and pins no job to a thread", arguments: EngineConformance.checks(pinsJobs: false))
         func conforms(check: EngineConformance) async throws {
             try Self.registration.get()
-            try await check.run { metrics in try TestBackend.make(.globalPool, metrics: metrics).engine }
+            try await check.run(within: .seconds(170)) { metrics in
+                try TestBackend.make(.globalPool, metrics: metrics).engine
+            }
         }
 
         /// In the process: a check runs in a task of its own.
@@ -62,7 +64,7 @@ extension ProcessWide {
                 #expect(await end.value == .success)
                 #expect(Set(runs.all) == ["thread", "timer", "task"])
                 #expect(program.exits.all.isEmpty)
-                #expect(registry.value("muster_jobs_total", ["backend": "global-pool"]) != nil)
+                #expect(registry.value("muster_jobs_total", ["backend": "global-pool"]).number != nil)
                 #expect(
                     registry.value("muster_pool_tasks_total", ["backend": "global-pool", "outcome": "finished"]) == 1)
             }

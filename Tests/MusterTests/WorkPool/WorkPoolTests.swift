@@ -293,8 +293,62 @@ struct WorkPoolTests {
             ]
             try await backend.engine.shutDown()
             for job in jobs { #expect(job.outcome != nil) }
+            try await pool.shutDown()
             #expect(pool.statistics.queued == 0 && pool.statistics.delayed == 0 && pool.statistics.running == 0)
+            try pool.open()
             await #expect(throws: EngineError.self) { try await pool.submit {} }
+        }
+    }
+
+    @Test("However many tasks come without a delay, one alarm is set for those with one", arguments: setUps)
+    func alarms(type: BackendType, kind: WorkPool.Kind) async throws {
+        let clock = ManualClock()
+        try await TestBackend.with(type, clock: clock) { backend in
+            let pool = WorkPool(name: "pool", kind: kind, workers: 2...2, backend: backend)
+            let ran = Recorder<String>()
+            try pool.submit(after: .seconds(60)) { ran.append("later") }
+            await clock.advance(by: .zero)
+            for _ in 0..<50 { try pool.submit(after: .zero) { ran.append("now") } }
+            await clock.advance(by: .zero)
+            #expect(ran.all.count == 50)
+            #expect(clock.deadlines.count == 1)
+            // The clock waits for what the alarm starts.
+            await clock.advance(by: .seconds(60))
+            #expect(ran.all.last == "later")
+            #expect(clock.deadlines.isEmpty)
+            try await pool.shutDown()
+        }
+    }
+
+    @Test(
+        "A pool that is shut down from a child of its task, by a task twice, or opened meanwhile, ends",
+        arguments: setUps)
+    func unusualShutDowns(type: BackendType, kind: WorkPool.Kind) async throws {
+        try await TestBackend.with(type) { backend in
+            let pool = WorkPool(name: "pool", kind: kind, workers: 1...1, backend: backend)
+            let (isShut, gate) = (Completion<Void>(), Completion<Void>())
+            try await pool.submit {
+                Task {
+                    try await pool.shutDown()
+                    isShut.complete(with: ())
+                }
+                while (try? pool.trySubmit {}) != nil { await Task.yield() }
+            }
+            try await isShut.wait()
+            try pool.open()
+            try await pool.submit {
+                async let first: Void = pool.shutDown()
+                async let second: Void = pool.shutDown()
+                _ = try await (first, second)
+            }.result()
+            try pool.open()
+            let late = try await pool.submit { try await gate.wait() }
+            async let end: Void = pool.shutDown()
+            while (try? pool.trySubmit {}) != nil { await Task.yield() }
+            try pool.open()
+            gate.complete(with: ())
+            try await end
+            #expect(late.outcome != nil && pool.statistics.running == 0)
         }
     }
 

@@ -337,6 +337,8 @@ enum Scenario: String, CaseIterable {
 
     /// Hangs, with threads of several kinds.
     private func isInspected() throws -> Int32 {
+        // The looks take long on a loaded machine.
+        alarm(600)
         let vitalSigns = try VitalSignsWriter(descriptor: 3) { true }
         try vitalSigns.allowInspection()
         let started = Gate()
