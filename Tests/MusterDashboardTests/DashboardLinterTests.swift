@@ -6,7 +6,7 @@ import Testing
 
 @Suite(
     "The rules for dashboards", .enabled(if: PythonTool.has("promql_parser"), "install promql-parser for this test"),
-    .timeLimit(.minutes(1)))
+    .timeLimit(.minutes(5)))
 struct DashboardLinterTests {
     /// How to break each rule, and no other one, in the overview.
     static let breaks: [DashboardRule: @Sendable (inout Dashboard) -> Void] = [

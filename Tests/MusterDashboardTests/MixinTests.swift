@@ -5,7 +5,7 @@ import MusterTestSupport
 import Testing
 
 @Suite(
-    "The mixin", .enabled(if: Repository.hasJsonnet, "install jsonnet for this test"), .timeLimit(.minutes(1)))
+    "The mixin", .enabled(if: Repository.hasJsonnet, "install jsonnet for this test"), .timeLimit(.minutes(5)))
 struct MixinTests {
     @Test("renders the dashboards that lie beside it")
     func rendered() async throws {

@@ -5,7 +5,7 @@ import MusterTestSupport
 import Testing
 
 /// The parts of `scripts/curves` that measure nothing: `make bench-curves` itself is run by people.
-@Suite("The curves of how cost grows", .enabled(if: find("python3") != nil), .timeLimit(.minutes(1)))
+@Suite("The curves of how cost grows", .enabled(if: find("python3") != nil), .timeLimit(.minutes(5)))
 struct CurvesTests {
     private static let script = Repository.root.appendingPathComponent("scripts/curves").path
 

@@ -3,7 +3,7 @@
 import Foundation
 import Testing
 
-@Suite("Links", .timeLimit(.minutes(1)))
+@Suite("Links", .timeLimit(.minutes(5)))
 struct LinkTests {
     @Test("between pages lead to files, pictures and headings that are there")
     func pages() throws {

@@ -3,7 +3,7 @@
 import MusterTestSupport
 import Testing
 
-@Suite("The page of metrics", .timeLimit(.minutes(1)))
+@Suite("The page of metrics", .timeLimit(.minutes(5)))
 struct MetricsPageTests {
     @Test(
         "has a row for each exported metric, with its type, and no row for another",

@@ -2,7 +2,7 @@
 
 import Testing
 
-@Suite("The page of upstream's names", .timeLimit(.minutes(1)))
+@Suite("The page of upstream's names", .timeLimit(.minutes(5)))
 struct MigrationPageTests {
     private static let path = "docs/migrating-from-oslo-service.md"
 

@@ -5,7 +5,7 @@ import MusterTestSupport
 import Testing
 
 /// The parts of `scripts/peers` that measure nothing: `make bench-peers` itself is run by people.
-@Suite("The benchmark of peers", .enabled(if: find("python3") != nil), .timeLimit(.minutes(1)))
+@Suite("The benchmark of peers", .enabled(if: find("python3") != nil), .timeLimit(.minutes(5)))
 struct PeersTests {
     private static let folder = Repository.root.appendingPathComponent("scripts/peers").path
 

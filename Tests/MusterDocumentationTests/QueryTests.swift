@@ -3,7 +3,7 @@
 import MusterTestSupport
 import Testing
 
-@Suite("Queries", .timeLimit(.minutes(1)))
+@Suite("Queries", .timeLimit(.minutes(5)))
 struct QueryTests {
     @Test("of all pages are what Prometheus understands", .enabled(if: find("promtool") != nil, "install prometheus"))
     func queries() async throws {

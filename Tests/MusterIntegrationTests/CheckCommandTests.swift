@@ -6,7 +6,7 @@ import Testing
 
 @Suite(
     "muster check", .enabled(if: MusterCommandLine.isBuilt, "build the command line first: make muster"),
-    .timeLimit(.minutes(1)))
+    .timeLimit(.minutes(5)))
 struct CheckCommandTests {
     /// What this process has in its environment is none of the tests' business.
     private func check(_ arguments: String..., environment: [String: String] = [:]) async throws

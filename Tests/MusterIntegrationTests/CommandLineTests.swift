@@ -6,7 +6,7 @@ import Testing
 
 @Suite(
     "The command line", .enabled(if: MusterCommandLine.isBuilt, "build the command line first: make muster"),
-    .timeLimit(.minutes(1)))
+    .timeLimit(.minutes(5)))
 struct CommandLineTests {
     @Test("explains itself: examples, exit codes, each option")
     func help() async throws {

@@ -27,7 +27,7 @@ struct DemoTests {
         #expect(demo.ready.pid > 0)
     }
 
-    @Test("fails /livez while its hub is blocked, and recovers", .timeLimit(.minutes(1)))
+    @Test("fails /livez while its hub is blocked, and recovers", .timeLimit(.minutes(5)))
     func blockedHub() async throws {
         let demo = try await Demo(
             backend: "cooperative", options: ["--liveness-limit", "300ms", "--interval", "10ms"])
