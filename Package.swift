@@ -274,7 +274,7 @@ let package = Package(
             name: "MusterTests",
             dependencies: [
                 "MusterLock", "Muster", "MusterGlobalPoolBackend", "MusterTestKit", "MusterExecution", "MusterHealth",
-                "MusterMetrics", "MusterPlatform", "MusterTestSupport",
+                "MusterMetrics", "MusterPlatform", "MusterSupervision", "MusterTestSupport",
                 .product(name: "HTTPTypes", package: "swift-http-types"),
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "InMemoryLogging", package: "swift-log"),

@@ -131,16 +131,25 @@ static void control_timers(struct cmuster_inspection *area, uint32_t request, en
     if (!change(&timer_lock, 0, 1)) return;
     if (command == stop_timers) {
         while (timer_count > 0) syscall(SYS_timer_delete, timers[--timer_count]);
-    } else {
+    } else if (cmuster_monotonic_ns() < __atomic_load_n(&area->deadline, __ATOMIC_RELAXED)) {
+        // Else a request that was pending in a stopped process is over.
         uint32_t count = __atomic_load_n(&area->thread_count, __ATOMIC_ACQUIRE);
-        for (uint32_t index = 0; index < count && timer_count < CMUSTER_PROFILED_THREADS; index++) {
+        for (uint32_t index = 0; index < count; index++) {
             if (index >= CMUSTER_PROFILED_THREADS) break;
+            if (timer_count == CMUSTER_PROFILED_THREADS) {
+                __atomic_fetch_add(&area->lost, 1, __ATOMIC_RELAXED);
+                continue;
+            }
             int thread = area->threads[index];
             struct sigevent event = {.sigev_signo = SIGPROF, .sigev_notify = SIGEV_THREAD_ID};
             event._sigev_un._tid = thread;
             // The clock of another thread's time on processors, as the kernel numbers it.
             int clock = (int)(~(unsigned)thread << 3 | 6);
-            if (syscall(SYS_timer_create, clock, &event, &timers[timer_count]) != 0) continue;
+            if (syscall(SYS_timer_create, clock, &event, &timers[timer_count]) != 0) {
+                // EINVAL: it has ended.
+                if (errno != EINVAL) __atomic_fetch_add(&area->lost, 1, __ATOMIC_RELAXED);
+                continue;
+            }
             set_timer(timers[timer_count++], area->interval);
         }
         area->thread_count = 0;
@@ -255,7 +264,10 @@ void cmuster_inspection_free(struct cmuster_inspection *area, int index) {
 int cmuster_inspection_start(
     struct cmuster_inspection *area, int pid, uint32_t request, int64_t interval, int64_t deadline, const int *threads,
     int count) {
-    if (count > CMUSTER_PROFILED_THREADS) count = CMUSTER_PROFILED_THREADS;
+    if (count > CMUSTER_PROFILED_THREADS) {
+        __atomic_fetch_add(&area->lost, (uint32_t)(count - CMUSTER_PROFILED_THREADS), __ATOMIC_RELAXED);
+        count = CMUSTER_PROFILED_THREADS;
+    }
     area->interval = interval;
     __atomic_store_n(&area->deadline, deadline, __ATOMIC_RELAXED);
     memcpy(area->threads, threads, sizeof *threads * (size_t)count);

@@ -2,6 +2,7 @@
 
 import FoundationEssentials
 package import Muster
+import MusterPlatform
 
 /// What completes a line for a console, by the commands that the console has.
 package struct ConsoleCompletion: Sendable {
@@ -55,9 +56,9 @@ package struct ConsoleCompletion: Sendable {
         }
     }
 
-    /// The texts in a column of a reply's table.
+    /// The texts in a column of a reply's table that can be written to a terminal.
     package static func column(_ name: String, of reply: ConsoleReply) -> [String] {
-        rows(of: reply).compactMap { $0[name] }
+        rows(of: reply).compactMap { $0[name] }.filter { !$0.unicodeScalars.contains(where: \.isControl) }
     }
 
     private struct Reply: Decodable {

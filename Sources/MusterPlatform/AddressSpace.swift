@@ -126,9 +126,9 @@ package final class AddressSpace {
                 }
             } else if mapping.path == executable {
                 // Also when another file has taken its place.
-                ElfImage(path: "/proc/\(pid)/exe")
+                ElfImage.ofFile("/proc/\(pid)/exe")
             } else {
-                mapping.path.hasPrefix("/") ? ElfImage(path: mapping.path) : nil
+                mapping.path.hasPrefix("/") ? ElfImage.ofFile(mapping.path) : nil
             }
         images[mapping.path] = .some(image)
         return image

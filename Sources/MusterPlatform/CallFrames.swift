@@ -23,10 +23,13 @@ enum Register {
     static let framePointer = 29
     static let stackPointer = 31
     static let programCounter = 32
+    /// What of a return address is the address: the rest may be its signature.
+    static let addresses: UInt64 = 0x0000_FFFF_FFFF_FFFF
     #else
     static let framePointer = 6
     static let stackPointer = 7
     static let programCounter = 16
+    static let addresses = UInt64.max
     #endif
     static let count = programCounter + 1
 }
@@ -94,7 +97,7 @@ struct FrameState {
         else { return false }
         registers[Register.framePointer] = next
         registers[Register.stackPointer] = frame &+ 16
-        registers[Register.programCounter] = pc
+        registers[Register.programCounter] = pc & Register.addresses
         isInterrupted = false
         return true
     }
@@ -133,6 +136,9 @@ struct CallFrames {
     }
 
     let image: ElfImage
+
+    /// A description that is longer is not one: the longest of real ones has some thousand bytes.
+    private static let longestRecord: UInt32 = 1 << 16
 
     /// What became of a step to the caller.
     enum Step {
@@ -179,9 +185,9 @@ struct CallFrames {
             }
         }
         if isFirst { return .end }
-        guard common.returnColumn < Register.count, let pc = registers[common.returnColumn], pc != 0 else {
-            return .end
-        }
+        guard common.returnColumn < Register.count,
+            let pc = registers[common.returnColumn].map({ $0 & Register.addresses }), pc != 0
+        else { return .end }
         let sp = state.registers[Register.stackPointer] ?? 0
         guard base > sp || (base == sp && pc != state.programCounter) else { return .end }
         registers[Register.programCounter] = pc
@@ -220,8 +226,9 @@ struct CallFrames {
         var cursor = ByteCursor(image.bytes, at: position)
         let length = cursor.next(UInt32.self)
         let start = cursor.position
-        guard length >= 8, length < UInt32.max, Int(length) <= image.bytes.count - start else { return nil }
+        guard length >= 8, length <= Self.longestRecord, Int(length) <= image.bytes.count - start else { return nil }
         let end = start + Int(length)
+        cursor.end(at: end)
         let common = common(at: start - Int(cursor.next(UInt32.self)))
         guard let common, let first = pointer(common.pointerEncoding, &cursor) else { return nil }
         guard let size = pointer(common.pointerEncoding & 0x0F, &cursor), pc >= first, pc - first < size else {
@@ -234,7 +241,7 @@ struct CallFrames {
             run(common.instructions, common, &row, beginning: beginning, from: first, to: UInt64.max)
             && {
                 beginning = row
-                return cursor.position <= end
+                return (start...end).contains(cursor.position)
                     && run(cursor.position..<end, common, &row, beginning: beginning, from: first, to: pc)
             }()
         return isRead ? (row, common) : nil
@@ -244,10 +251,11 @@ struct CallFrames {
         var cursor = ByteCursor(image.bytes, at: position)
         let length = cursor.next(UInt32.self)
         let start = cursor.position
-        guard position >= 0, length >= 8, length < UInt32.max, start <= image.bytes.count,
+        guard position >= 0, length >= 8, length <= Self.longestRecord, start <= image.bytes.count,
             Int(length) <= image.bytes.count - start, cursor.next(UInt32.self) == 0
         else { return nil }
         let end = start + Int(length)
+        cursor.end(at: end)
         var common = Common()
         cursor.skip(1)
         let augmentation = cursor.text()
@@ -271,7 +279,7 @@ struct CallFrames {
             }
             cursor.position = rest
         }
-        guard (0...end).contains(cursor.position) else { return nil }
+        guard (start...end).contains(cursor.position) else { return nil }
         common.instructions = cursor.position..<end
         return common
     }
@@ -302,8 +310,8 @@ struct CallFrames {
     private func run(
         _ range: Range<Int>, _ common: Common, _ row: inout Row, beginning: Row, from first: UInt64, to pc: UInt64
     ) -> Bool {
-        var cursor = ByteCursor(
-            UnsafeRawBufferPointer(rebasing: image.bytes[..<range.upperBound]), at: range.lowerBound)
+        var cursor = ByteCursor(image.bytes, at: range.lowerBound)
+        cursor.end(at: range.upperBound)
         var place = first
         var saved: [Row] = []
         func set(_ number: UInt64, _ rule: Rule) {
@@ -380,8 +388,8 @@ struct CallFrames {
 
     /// Evaluates an expression, as those of signal handlers' frames and of the tables of other libraries' functions are.
     private func evaluate(_ range: Range<Int>, _ state: FrameState, pushing first: UInt64?) -> UInt64? {
-        var cursor = ByteCursor(
-            UnsafeRawBufferPointer(rebasing: image.bytes[..<range.upperBound]), at: range.lowerBound)
+        var cursor = ByteCursor(image.bytes, at: range.lowerBound)
+        cursor.end(at: range.upperBound)
         var stack = first.map { [$0] } ?? []
         while cursor.position < range.upperBound, stack.count < 32 {
             let operation = cursor.next(UInt8.self)

@@ -2,15 +2,22 @@
 
 import CMuster
 import Glibc
+import MusterLock
+import Synchronization
 
 /// Reads numbers from bytes one after the other. Behind their end everything is zero.
 struct ByteCursor {
-    let bytes: UnsafeRawBufferPointer
+    private(set) var bytes: UnsafeRawBufferPointer
     var position: Int
 
     init(_ bytes: UnsafeRawBufferPointer, at position: Int = 0) {
         self.bytes = bytes
         self.position = position
+    }
+
+    /// Leaves out what is behind a position.
+    mutating func end(at end: Int) {
+        bytes = UnsafeRawBufferPointer(rebasing: bytes[..<end])
     }
 
     var isAtEnd: Bool { position < 0 || position >= bytes.count }
@@ -69,28 +76,94 @@ final class ElfImage: @unchecked Sendable {
         let size: UInt64
     }
 
+    /// Which file, and which state of it.
+    private struct Identity: Hashable {
+        let file: FileIdentity
+        let size: Int
+        let changed: [Int]
+    }
+
+    private struct Known {
+        weak var image: ElfImage?
+    }
+
+    /// Processes of one program have the same libraries.
+    private static let known = Locked<[Identity: Known]>([:])
+    /// How many bytes are copies of files, and may be.
+    private static let copied = Atomic<Int>(0)
+    private static let mostCopied = 512 << 20
+
     let bytes: UnsafeRawBufferPointer
-    private let isMapped: Bool
+    private let origin: Origin
     private var segments: [Segment] = []
     /// The index of call frames, as a position in the file and an address.
     private(set) var frameIndex: (position: Int, address: UInt64)?
 
-    /// Maps a file; `nil` when it is none of this machine's kind.
-    convenience init?(path: String) {
-        let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
-        guard descriptor >= 0 else { return nil }
-        defer { close(descriptor) }
+    /// That of a file; `nil` when it is none of this machine's kind, or there is no room for it.
+    static func ofFile(_ path: String) -> ElfImage? {
+        let descriptor = OwnedDescriptor(open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK))
         var status = stat()
-        guard fstat(descriptor, &status) == 0, status.st_mode & S_IFMT == S_IFREG, status.st_size > 64,
-            let address = mmap(nil, Int(status.st_size), PROT_READ, MAP_PRIVATE, descriptor, 0), address != MAP_FAILED
+        guard fstat(descriptor.rawValue, &status) == 0, status.st_mode & S_IFMT == S_IFREG, status.st_size > 64,
+            let file = try? FileIdentity(of: descriptor.rawValue)
         else { return nil }
-        self.init(UnsafeRawBufferPointer(start: address, count: Int(status.st_size)), isMapped: true)
+        let size = Int(status.st_size)
+        let changed = [status.st_mtim.tv_sec, status.st_mtim.tv_nsec, status.st_ctim.tv_sec, status.st_ctim.tv_nsec]
+        let identity = Identity(file: file, size: size, changed: changed)
+        if let image = known.withLock({ $0[identity]?.image }) { return image }
+        guard let image = file == ownExecutable ? mapped(descriptor, size) : copy(of: descriptor, size) else {
+            return nil
+        }
+        known.withLock { known in
+            known = known.filter { $0.value.image != nil }
+            known[identity] = Known(image: image)
+        }
+        return image
+    }
+
+    /// The one file that is mapped: it cannot become shorter while this process runs. Reading a mapping behind the end of
+    /// its file would end the process.
+    private static let ownExecutable: FileIdentity? = {
+        let descriptor = OwnedDescriptor(open("/proc/self/exe", O_RDONLY | O_CLOEXEC))
+        return try? FileIdentity(of: descriptor.rawValue)
+    }()
+
+    private static func mapped(_ descriptor: OwnedDescriptor, _ size: Int) -> ElfImage? {
+        guard let address = mmap(nil, size, PROT_READ, MAP_PRIVATE, descriptor.rawValue, 0), address != MAP_FAILED
+        else { return nil }
+        return ElfImage(UnsafeRawBufferPointer(start: address, count: size), .mapping)
+    }
+
+    private static func copy(of descriptor: OwnedDescriptor, _ size: Int) -> ElfImage? {
+        guard size <= mostCopied else { return nil }
+        let isTooMuch = copied.wrappingAdd(size, ordering: .relaxed).newValue > mostCopied
+        let flags = MAP_PRIVATE | MAP_ANONYMOUS
+        guard !isTooMuch, let address = mmap(nil, size, PROT_READ | PROT_WRITE, flags, -1, 0), address != MAP_FAILED
+        else {
+            copied.wrappingSubtract(size, ordering: .relaxed)
+            return nil
+        }
+        var filled = 0
+        while filled < size {
+            let count = pread(descriptor.rawValue, address + filled, size - filled, filled)
+            if count < 0, errno == EINTR { continue }
+            guard count > 0 else { break }
+            filled += count
+        }
+        return ElfImage(UnsafeRawBufferPointer(start: address, count: size), .copy)
+    }
+
+    private enum Origin {
+        case other, mapping, copy
     }
 
     /// - Parameter bytes: The file's bytes, which stay where they are for as long as the image lives.
-    init?(_ bytes: UnsafeRawBufferPointer, isMapped: Bool = false) {
+    convenience init?(_ bytes: UnsafeRawBufferPointer) {
+        self.init(bytes, .other)
+    }
+
+    private init?(_ bytes: UnsafeRawBufferPointer, _ origin: Origin) {
         self.bytes = bytes
-        self.isMapped = isMapped
+        self.origin = origin
         // 64 bits, little-endian.
         guard bytes.starts(with: [0x7F, 0x45, 0x4C, 0x46, 2, 1]) else { return nil }
         let headers = Int(clamping: number(32, UInt64.self))
@@ -109,7 +182,8 @@ final class ElfImage: @unchecked Sendable {
     }
 
     deinit {
-        if isMapped { munmap(UnsafeMutableRawPointer(mutating: bytes.baseAddress), bytes.count) }
+        if origin != .other { munmap(UnsafeMutableRawPointer(mutating: bytes.baseAddress), bytes.count) }
+        if origin == .copy { Self.copied.wrappingSubtract(bytes.count, ordering: .relaxed) }
     }
 
     private func number<Number: FixedWidthInteger & BitwiseCopyable>(_ position: Int, _: Number.Type) -> Number {

@@ -29,7 +29,7 @@ package final class LogLevels: Sendable {
         package var description: String {
             switch self {
             case .badLabel(let label):
-                "'\(label.prefix(LogLevels.longestLabel))' is no label: give 1 to \(LogLevels.longestLabel) bytes, without "
+                "'\(label.prefix(LogLevels.longestLabel))' is not a label: use 1 to \(LogLevels.longestLabel) bytes, without "
                     + "control characters"
             case .tooMany(let limit): "\(limit) labels have a level already: reset one of them"
             }

@@ -54,6 +54,13 @@ package enum SmallFile {
         text(limit: limit) { buffer, offset in pread(file.rawValue, buffer.baseAddress, buffer.count, offset) }
     }
 
+    /// The fields of the file `stat` in a folder of `/proc`, from the state on; `nil` when it cannot be read.
+    package static func statFields(in folder: String) -> [Substring]? {
+        // The name before them, in parentheses, may hold any character.
+        guard let text = beginning(of: folder + "/stat"), let end = text.lastIndex(of: ")") else { return nil }
+        return text[text.index(after: end)...].split(separator: " ")
+    }
+
     /// What a symbolic link points to; `nil` when there is none.
     package static func target(of path: String) -> String? {
         var buffer = [UInt8](repeating: 0, count: Int(PATH_MAX))

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import Glibc
 import MusterPlatform
 
 /// Looks, by `/proc`, into a process that makes no progress.
@@ -8,7 +7,7 @@ enum ProcessInspection {
     /// Whether it is busy dying: the Swift runtime writes the backtraces of a crash with a helper program, a child of the
     /// process, and keeps the process waiting for it.
     static func isWritingBacktraces(_ pid: Int32) -> Bool {
-        for thread in threads(of: pid) {
+        for thread in ThreadList.identifiers(of: pid) {
             let children = SmallFile.beginning(of: "/proc/\(pid)/task/\(thread)/children") ?? ""
             for child in children.split(separator: " ") {
                 // The kernel keeps fifteen bytes of a name.
@@ -20,15 +19,15 @@ enum ProcessInspection {
 
     /// Whether its main thread has ended while others live: it will never serve again, nor exit by itself.
     static func isMainThreadDead(_ pid: Int32) -> Bool {
-        state(ofThread: "\(pid)", of: pid) == "Z"
-            && threads(of: pid).contains { thread in
+        state(ofThread: pid, of: pid) == "Z"
+            && ThreadList.identifiers(of: pid).contains { thread in
                 state(ofThread: thread, of: pid).map { $0 != "Z" && $0 != "X" } ?? false
             }
     }
 
     /// The standard stream that one of its threads waits to write to: nobody reads it. `nil` when there is none.
     static func blockedStream(_ pid: Int32) -> String? {
-        for thread in threads(of: pid) {
+        for thread in ThreadList.identifiers(of: pid) {
             guard let call = SmallFile.beginning(of: "/proc/\(pid)/task/\(thread)/syscall") else { continue }
             let words = call.split(separator: " ")
             guard words.count > 1, let number = Int(words[0]), writeCalls.contains(number),
@@ -46,24 +45,7 @@ enum ProcessInspection {
     private static let writeCalls = [64, 66]
     #endif
 
-    private static func threads(of pid: Int32) -> [String] {
-        guard let directory = opendir("/proc/\(pid)/task") else { return [] }
-        defer { closedir(directory) }
-        var threads: [String] = []
-        while let entry = readdir(directory) {
-            let name = withUnsafeBytes(of: entry.pointee.d_name) {
-                String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self)
-            }
-            if Int32(name) != nil { threads.append(name) }
-        }
-        return threads
-    }
-
-    private static func state(ofThread thread: String, of pid: Int32) -> Character? {
-        // The name before it, in parentheses, may hold any character.
-        guard let status = SmallFile.beginning(of: "/proc/\(pid)/task/\(thread)/stat"),
-            let end = status.lastIndex(of: ")")
-        else { return nil }
-        return status[status.index(after: end)...].first { $0 != " " }
+    private static func state(ofThread thread: Int32, of pid: Int32) -> Character? {
+        SmallFile.statFields(in: "/proc/\(pid)/task/\(thread)")?.first?.first
     }
 }

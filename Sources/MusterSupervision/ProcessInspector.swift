@@ -51,7 +51,7 @@ package final class InspectionArea: @unchecked Sendable {
 package enum InspectionError: Error, Hashable, Sendable, CustomStringConvertible {
     /// It has not begun to, or the program handles the signal itself.
     case notAllowed
-    /// Somebody else is looking.
+    /// Another inspection is running.
     case busy
     /// The process has ended.
     case ended
@@ -146,14 +146,18 @@ package struct ProcessInspector: Sendable {
             try checkAllowed()
             var threads = ThreadList.threads(of: pid)
             guard !threads.isEmpty else { throw .ended }
-            let end = MonotonicInstant.now.advanced(by: limit)
-            var samples: [Int: ThreadSample] = [:]
+            guard let space = AddressSpace(pid: pid) else { throw .ended }
+            var end = MonotonicInstant.now.advanced(by: limit)
+            var backtraces: [Int: (addresses: [UInt64], isWhole: Bool)] = [:]
             for start in stride(from: 0, to: threads.count, by: Int(CMUSTER_SAMPLES)) {
                 let batch = start..<min(start + Int(CMUSTER_SAMPLES), threads.count)
+                var samples: [Int: ThreadSample] = [:]
                 try sample(&threads, batch, into: &samples, until: end)
+                // No more stacks at a time than the shared memory has room for.
+                let sampled = MonotonicInstant.now
+                for (index, sample) in samples { backtraces[index] = space.backtrace(sample) }
+                end = end.advanced(by: sampled.duration(to: .now))
             }
-            guard let space = AddressSpace(pid: pid) else { throw .ended }
-            let backtraces = samples.mapValues { space.backtrace($0) }
             let frames = space.frames(at: Set(backtraces.values.flatMap(\.addresses)))
             for (index, backtrace) in backtraces {
                 threads[index].frames = backtrace.addresses.compactMap { frames[$0] }
@@ -164,7 +168,8 @@ package struct ProcessInspector: Sendable {
     }
 
     private func checkAllowed() throws(InspectionError) {
-        if cmuster_inspection_is_installed(area.memory, pid) { return }
+        // Without a handler by now, the signal would end the process.
+        if cmuster_inspection_is_installed(area.memory, pid), ThreadList.catchesSignal(pid) { return }
         throw ThreadList.hasEnded(pid) ? .ended : .notAllowed
     }
 
@@ -256,6 +261,9 @@ package struct ProcessInspector: Sendable {
             var gathered = Gathered()
             for slot in 0..<CMUSTER_SAMPLES { cmuster_inspection_free(area.memory, slot) }
             _ = cmuster_inspection_lost(area.memory)
+            // However this ends, no timer goes on that nobody reads.
+            var isStopped = false
+            defer { if !isStopped { _ = cmuster_inspection_stop(area.memory, pid, area.nextRequest()) } }
             let start = MonotonicInstant.now
             let end = start.advanced(by: duration)
             func follow() throws(InspectionError) {
@@ -273,6 +281,7 @@ package struct ProcessInspector: Sendable {
                 // Threads that were started meanwhile.
                 if MonotonicInstant.now < end, !ThreadList.hasEnded(pid) { try follow() }
             }
+            isStopped = true
             let stop = area.nextRequest()
             _ = cmuster_inspection_stop(area.memory, pid, stop)
             waitUntilObeyed(stop)
@@ -358,7 +367,7 @@ package struct ProcessInspector: Sendable {
 }
 
 /// The threads of a process, as `/proc` shows them.
-private enum ThreadList {
+enum ThreadList {
     static func identifiers(of pid: Int32) -> [Int32] {
         guard let directory = opendir("/proc/\(pid)/task") else { return [] }
         defer { closedir(directory) }
@@ -380,13 +389,8 @@ private enum ThreadList {
     static func threads(of pid: Int32) -> [InspectedThread] {
         identifiers(of: pid).compactMap { thread in
             let folder = "/proc/\(pid)/task/\(thread)"
-            // The name before it, in parentheses, may hold any character.
-            guard let text = SmallFile.beginning(of: folder + "/stat"), let end = text.lastIndex(of: ")") else {
-                return nil
-            }
-            let fields = text[text.index(after: end)...].split(separator: " ")
-            guard fields.count > 12, let state = fields[0].first, let user = Double(fields[11]),
-                let system = Double(fields[12])
+            guard let fields = SmallFile.statFields(in: folder), fields.count > 12, let state = fields[0].first,
+                let user = Double(fields[11]), let system = Double(fields[12])
             else { return nil }
             return InspectedThread(
                 identifier: thread, name: name(of: thread, in: pid), state: state,
@@ -403,18 +407,20 @@ private enum ThreadList {
         case "Z", "X": return .ended
         default: break
         }
-        guard let status = SmallFile.beginning(of: folder + "/status"),
-            let line = status.split(separator: "\n").first(where: { $0.hasPrefix("SigBlk:") }),
-            let blocked = UInt64(line.dropFirst(7).drop { $0 == "\t" || $0 == " " }, radix: 16)
-        else { return nil }
-        return blocked & 1 << UInt64(SIGPROF - 1) != 0 ? .blocksSignal : nil
+        return hasSignal(in: "SigBlk:", folder) ? .blocksSignal : nil
+    }
+
+    /// Whether the process has a handler for the signal.
+    static func catchesSignal(_ pid: Int32) -> Bool { hasSignal(in: "SigCgt:", "/proc/\(pid)") }
+
+    private static func hasSignal(in set: String, _ folder: String) -> Bool {
+        let line = SmallFile.beginning(of: folder + "/status")?.split(separator: "\n").first { $0.hasPrefix(set) }
+        let signals = line.flatMap { UInt64($0.dropFirst(set.count).drop(while: \.isWhitespace), radix: 16) } ?? 0
+        return signals & 1 << UInt64(SIGPROF - 1) != 0
     }
 
     static func hasEnded(_ pid: Int32) -> Bool {
-        guard let text = SmallFile.beginning(of: "/proc/\(pid)/stat"), let end = text.lastIndex(of: ")") else {
-            return true
-        }
-        let state = text[text.index(after: end)...].first { $0 != " " }
+        guard let state = SmallFile.statFields(in: "/proc/\(pid)")?.first else { return true }
         // While one that is dead has other threads, it has not ended.
         return (state == "Z" || state == "X") && identifiers(of: pid).count <= 1
     }

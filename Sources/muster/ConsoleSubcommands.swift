@@ -129,6 +129,11 @@ private final class ConsoleSession {
     func perform(_ line: String) {
         let words = line.split(whereSeparator: \.isWhitespace)
         guard let command = words.first, !command.hasPrefix("#") else { return }
+        guard !line.contains(where: \.isNewline) else {
+            Terminal.complain("muster: a command is one line")
+            exitStatus = CommandExit.usage.rawValue
+            return
+        }
         do throws(ConsoleClientError) {
             let isJSON = isJSON || words.contains("--json")
             let reply = try send(isJSON && !words.contains("--json") ? line + " --json" : line)

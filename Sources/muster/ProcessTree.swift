@@ -52,10 +52,7 @@ struct ProcessTree {
     /// User and system time.
     var cpuSeconds: Double {
         pids.reduce(0) { sum, pid in
-            let text = SmallFile.beginning(of: "/proc/\(pid)/stat") ?? ""
-            // The name, which may hold spaces, ends with the last bracket.
-            let fields = text.split(separator: ")").last?.split(separator: " ") ?? []
-            guard fields.count > 12 else { return sum }
+            guard let fields = SmallFile.statFields(in: "/proc/\(pid)"), fields.count > 12 else { return sum }
             return sum + ((Double(fields[11]) ?? 0) + (Double(fields[12]) ?? 0)) / Double(sysconf(Int32(_SC_CLK_TCK)))
         }
     }

@@ -139,6 +139,7 @@ struct ConsoleCommandTests {
             (["console", "\(foreign.port)", "-c", "groups"], 2, "what answers there is not a console"),
             (["console", "-c", "groups"], 2, "no console is configured"),
             (["console", "x:y", "-c", "groups"], 64, "muster.console"),
+            (["console", "\(stalled.port)", "-c", "groups\nstop"], 64, "a command is one line"),
         ] as [([String], Int32, String)] {
             let program = try MusterCommandLine.start(arguments)
             #expect(try await program.status() == status, "\(arguments)")

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import Glibc
+import Foundation
 import MusterTestSupport
 import Testing
 
@@ -57,6 +57,63 @@ struct BacktraceTests {
             for (place, byte) in zip(places, before).reversed() { bytes[place] = byte }
         }
         #expect(bytes[..<1000].withUnsafeBytes { ElfImage(UnsafeRawBufferPointer(rebasing: $0[..<3])) } == nil)
+    }
+
+    /// An image with one function, whose description has an augmentation of some length.
+    private func image(augmentation length: [UInt8]) -> [UInt8] {
+        func bytes(_ numbers: any FixedWidthInteger...) -> [UInt8] {
+            func bytes(_ number: some FixedWidthInteger) -> [UInt8] {
+                withUnsafeBytes(of: number.littleEndian, Array.init)
+            }
+            return numbers.flatMap { bytes($0) }
+        }
+        func record(_ content: [UInt8]) -> [UInt8] { bytes(UInt32(content.count)) + content }
+        let common = record(
+            bytes(UInt32(0)) + [1, 0x7A, 0x52, 0, 1, 0x78, UInt8(Register.programCounter), 1, 0]
+                + [0x0C, UInt8(Register.stackPointer), 8, 0x80 | UInt8(Register.programCounter), 1, 0, 0])
+        let index = 64 + 2 * 56
+        let (first, second) = (index + 20, index + 20 + common.count)
+        var image: [UInt8] = [0x7F, 0x45, 0x4C, 0x46, 2, 1] + Array(repeating: 0, count: 58)
+        image.replaceSubrange(32..<40, with: bytes(UInt64(64)))
+        image.replaceSubrange(54..<58, with: bytes(UInt16(56), UInt16(2)))
+        image += bytes(UInt32(1), UInt32(5), UInt64(0), UInt64(0), UInt64(0), UInt64(4096), UInt64(4096), UInt64(0))
+        let place = UInt64(index)
+        image += bytes(UInt32(0x6474_E550), UInt32(4), place, place, place, UInt64(20), UInt64(20), UInt64(0))
+        image += bytes(UInt32(0x3B03_1B01), UInt32(0), UInt32(1), Int32(0x10 - index), Int32(second - index))
+        image += common
+        image += record(bytes(UInt32(second + 4 - first), UInt64(0x10), UInt64(0x10)) + length + [0, 0, 0])
+        return image
+    }
+
+    @Test("A description that goes on before its beginning is none", .timeLimit(.minutes(1)))
+    func wrapped() {
+        func step(_ augmentation: [UInt8]) -> CallFrames.Step? {
+            image(augmentation: augmentation).withUnsafeBytes { bytes in
+                var registers = [UInt64](repeating: 0x1000, count: Register.count)
+                registers[Register.programCounter] = 0x18
+                let stack = [UInt8](repeating: 7, count: 64)
+                var state = FrameState(ThreadSample(thread: 1, registers: registers, stack: stack))
+                return ElfImage(bytes).map { CallFrames(image: $0).step(&state, bias: 0) }
+            }
+        }
+        #expect(step([0]) == .done)
+        #expect(step(Array(repeating: 0xFF, count: 9) + [1]) == .unknown)
+    }
+
+    @Test("A file that becomes shorter while it is read costs nothing, and one is read once")
+    func truncated() throws {
+        let folder = try TemporaryFolder()
+        let path = folder.path("lib.so")
+        #expect(FileManager.default.createFile(atPath: path, contents: Data(try library())))
+        let image = try #require(ElfImage.ofFile(path))
+        #expect(ElfImage.ofFile(path) === image)
+        let index = try #require(image.frameIndex)
+        #expect(truncate(path, 0) == 0)
+        #expect(image.bytes[index.position] == 1)
+        #expect(image.bytes.reduce(0) { $0 ^ $1 } == image.bytes.reversed().reduce(0) { $0 ^ $1 })
+        #expect(ElfImage.ofFile(path) == nil)
+        let own = try #require(ElfImage.ofFile("/proc/self/exe"))
+        #expect(own.frameIndex != nil)
     }
 
     @Test(

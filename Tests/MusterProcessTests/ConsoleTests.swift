@@ -93,7 +93,10 @@ struct ConsoleTests {
             try await program.said("started", 2, by: "test/1")
             try await program.logged("worker exited", "reason=requested")
             try await program.metric("muster_workers", ["state": "ready"], is: 2)
-            #expect(try await console(path, "replace test/2").end == "failed: there is no worker or group 'test/2'")
+            let refusal = "failed: there is no worker 'test'; a worker is named as GROUP/SLOT"
+            #expect(try await console(path, "replace test").end == refusal)
+            #expect(try await console(path, "replace test/2").end.hasPrefix("failed: there is no worker 'test/2'"))
+            #expect(try await console(path, "scale test/0 2").end == "failed: there is no group 'test/0'")
             let levels = try await console(path, "log-level muster.launcher trace")
             #expect(levels.end == "ok")
             #expect(Set(levels.column(0)) == ["supervisor", "test/0", "test/1"])
@@ -159,7 +162,8 @@ struct ConsoleTests {
             #expect(try await console(path, "groups").end == "ok")
             kill(pid, SIGKILL)
             let reply = try await onThread { String(decoding: try connection.receiveAll(), as: UTF8.self) }
-            #expect(reply == "failed: test/0: the worker ended before it answered\nok\n")
+            let end = "failed: test/0: no answer: the worker has ended, or has no thread or descriptor left"
+            #expect(reply == "\(end)\nok\n")
         }
     }
 
@@ -213,6 +217,21 @@ struct ConsoleTests {
             #expect(second != first)
             #expect(try await console(own, "workers").column(2) == ["\(second)"])
             #expect(program.log("diagnostics console unavailable").isEmpty)
+        }
+    }
+
+    @Test("a worker keeps its own when a reload is aborted", arguments: backends)
+    func abortedReload(backend: String) async throws {
+        let options = ["--workers=1", "--start=fail@TRIGGER", "--muster-console=TRIGGER.{slot}"]
+        try await TestProgram.run(options, backend: backend) { program in
+            try await program.ready()
+            let own = program.folder.path("trigger.test-0")
+            let pid = try await program.started(1)[0].pid
+            #expect(try await console(own, "workers").column(2) == ["\(pid)"])
+            try program.pullTrigger()
+            program.signal(SIGHUP)
+            try await program.logged("reload aborted")
+            #expect(try await console(own, "workers").column(2) == ["\(pid)"])
         }
     }
 

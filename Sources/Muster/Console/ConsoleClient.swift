@@ -19,24 +19,17 @@ package final class ConsoleClient {
     package init(
         _ place: ConsolePlace, timeout: Duration? = nil, interruptedBy interruption: Int32? = nil
     ) throws(ConsoleClientError) {
-        connection = try place.connect()
+        connection = try place.connect(within: timeout ?? ConsolePlace.patience, interruptedBy: interruption)
         self.timeout = timeout
         self.interruption = interruption
-    }
-
-    private func setTimeout(_ timeout: Duration) {
-        let microseconds = max(1, timeout.clampedNanoseconds / 1000)
-        var limit = timeval(tv_sec: Int(microseconds / 1_000_000), tv_usec: Int(microseconds % 1_000_000))
-        for option in [SO_RCVTIMEO, SO_SNDTIMEO] {
-            setsockopt(connection.rawValue, SOL_SOCKET, option, &limit, socklen_t(MemoryLayout<timeval>.size))
-        }
     }
 
     /// Sends a line and reads the reply.
     ///
     /// - Throws: ``ConsoleClientError`` when there is none, or the console refuses the client.
     package func send(_ line: String) throws(ConsoleClientError) -> ConsoleReply {
-        setTimeout(timeout ?? .seconds(30) + ((try? ConsoleRequest(line))?.timeLimit ?? .zero))
+        connection.setTimeout(
+            timeout ?? .seconds(30) + ((try? ConsoleRequest(line))?.timeLimit ?? .zero), SO_RCVTIMEO, SO_SNDTIMEO)
         let bytes = Array("\(line)\n".utf8)
         var rest = bytes[...]
         while !rest.isEmpty {
@@ -102,7 +95,7 @@ package final class ConsoleClient {
         var (named, timeout): (String?, Duration?) = (nil, nil)
         var rest = arguments[...]
         while let word = rest.popFirst() {
-            let parts = word.split(separator: "=", maxSplits: 1).map(String.init)
+            let parts = word.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false).map(String.init)
             func value() -> String? { parts.count > 1 ? parts[1] : rest.popFirst() }
             switch parts.first {
             case "--help", "-h":
@@ -123,6 +116,10 @@ package final class ConsoleClient {
             say(help(program), to: STDERR_FILENO)
             return ConsoleStatus.usage.exitStatus
         }
+        // Whatever a script passes on, it is one argument of one command.
+        guard !words.contains(where: { $0.contains("\"") || $0.unicodeScalars.contains(where: \.isControl) }) else {
+            return usage("arguments cannot have quotation marks or control characters", program)
+        }
         do {
             let line = words.map(quoted).joined(separator: " ")
             let place = try named == nil ? place ?? Self.place(nil) : Self.place(named)
@@ -141,7 +138,7 @@ package final class ConsoleClient {
             return reply.status?.exitStatus ?? ConsoleClientError.exitStatus
         } catch {
             say("\(program): \(error)\n", to: STDERR_FILENO)
-            return ConsoleClientError.exitStatus
+            return error is ConsoleClientError ? ConsoleClientError.exitStatus : ConsoleStatus.usage.exitStatus
         }
     }
 
@@ -217,14 +214,14 @@ package enum ConsoleClientError: Error, Hashable, Sendable, CustomStringConverti
     /// The console is at a port that only its log says.
     case unknownPort
     case cannotConnect(String, SystemError)
-    /// Several processes have consoles that a template stands for.
+    /// Several processes listen at what a template or a range stands for.
     case ambiguous([String])
     /// The console does not serve this client.
     case refused(String)
     case noReply
     case interrupted
     case closed
-    /// What answers is no console.
+    /// What answers is not a console.
     case notAConsole
 
     /// The exit status of a client.
@@ -234,17 +231,19 @@ package enum ConsoleClientError: Error, Hashable, Sendable, CustomStringConverti
         switch self {
         case .notConfigured:
             "no console is configured; set \(Setting.spellings(of: ConsolePlace.key))"
-        case .unknownPort: "the console listens at any free port; name the one that its log tells"
+        case .unknownPort: "the console listens at any free port; use the port in its log"
         case .cannotConnect(let place, let error):
             switch error.code {
             case ENOENT, ECONNREFUSED:
                 "no console at \(place): is the program running, with muster.console set to this?"
             case EACCES:
                 "no access to the console at \(place): use the program's user, or root"
+            case EAGAIN, EINPROGRESS:
+                "the console at \(place) accepts no connection in time: is the program stopped?"
             default:
                 "cannot connect to the console at \(place): \(error)"
             }
-        case .ambiguous(let paths): "several consoles: name one of \(paths.joined(separator: ", "))"
+        case .ambiguous(let paths): "several candidates: use one of \(paths.joined(separator: ", "))"
         case .refused(let reason): "refused: \(reason)"
         case .noReply: "no reply in time"
         case .interrupted: "interrupted"

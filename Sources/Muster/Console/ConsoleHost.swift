@@ -317,9 +317,7 @@ struct ConsoleWorker: Sendable {
             } catch {
                 answer = ConsoleAnswer(.usage, error.text)
             }
-            var limit = timeval(tv_sec: 5, tv_usec: 0)
-            setsockopt(
-                descriptor.rawValue, SOL_SOCKET, SO_SNDTIMEO, &limit, socklen_t(MemoryLayout<timeval>.size))
+            descriptor.setTimeout(.seconds(5), SO_SNDTIMEO)
             var bytes = answer.encoded[...]
             while !bytes.isEmpty {
                 let count = bytes.withUnsafeBytes {
@@ -409,8 +407,6 @@ struct ConsoleWorker: Sendable {
         let folder = "/proc/self/task/\(thread.identifier)"
         let place = SmallFile.beginning(of: "\(folder)/wchan", limit: 64) ?? ""
         if !place.isEmpty, place != "0" { return "blocked in \(place)" }
-        let state = SmallFile.beginning(of: "\(folder)/stat", limit: 512)?.split(separator: ")").last?
-            .split(separator: " ").first
-        return state == "R" ? "running for \(busy)" : "blocked"
+        return SmallFile.statFields(in: folder)?.first == "R" ? "running for \(busy)" : "blocked"
     }
 }

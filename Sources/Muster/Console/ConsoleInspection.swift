@@ -73,7 +73,7 @@ enum ConsoleInspection {
 
     private static func merged(_ answers: [ConsoleAnswer]) -> ConsoleAnswer {
         var result = ConsoleAnswer()
-        result.status = answers.map(\.status).first { $0 != .ok } ?? .ok
+        result.status = answers.map(\.status).reduce(.ok, ConsoleMerge.worse)
         let messages = answers.compactMap(\.message)
         result.message = messages.isEmpty ? nil : messages.joined(separator: "; ")
         for answer in answers {

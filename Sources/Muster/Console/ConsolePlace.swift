@@ -124,36 +124,43 @@ package enum ConsolePlace: Hashable, Sendable, CustomStringConvertible {
 
     /// Connects to the console of a place.
     ///
-    /// A template's `{pid}` is looked for among the files of the folder; `{slot}` is the main one.
-    func connect() throws(ConsoleClientError) -> OwnedDescriptor {
+    /// A template's `{pid}` is looked for among the files of the folder; `{slot}` is the main one. Of a range of ports, the
+    /// console has the one that was free first: what listens at one before it is something else.
+    ///
+    /// - Parameters:
+    ///   - limit: How long a program that accepts nothing is waited for.
+    ///   - interruption: A descriptor that ends the waiting when it is readable.
+    func connect(
+        within limit: Duration = patience, interruptedBy interruption: Int32? = nil
+    ) throws(ConsoleClientError) -> OwnedDescriptor {
+        let place: String
+        let candidates: [(name: String, address: ListenAddress)]
         switch self {
         case .ports(0...0): throw .unknownPort
         case .ports(let range):
-            var failure = SystemError("connect", code: ECONNREFUSED)
-            for port in range {
-                do throws(SystemError) {
-                    return try Self.connect(.tcp(host: Self.host, port: port))
-                } catch {
-                    failure = error
-                }
-            }
-            throw .cannotConnect("\(Self.host):\(self)", failure)
+            place = "\(Self.host):\(self)"
+            candidates = range.map { ("\($0)", .tcp(host: Self.host, port: $0)) }
         case .socket(let template):
-            let paths = Self.paths(template)
-            var living: [(path: String, connection: OwnedDescriptor)] = []
-            var failure = SystemError("connect", code: ENOENT)
-            for path in paths {
-                do throws(SystemError) {
-                    living.append((path, try Self.connect(.unix(path: path))))
-                } catch {
-                    failure = error
-                }
-            }
-            guard let first = living.first else { throw .cannotConnect(paths.first ?? template, failure) }
-            guard living.count == 1 else { throw .ambiguous(living.map(\.path)) }
-            return first.connection
+            candidates = Self.paths(template).map { ($0, .unix(path: $0)) }
+            place = candidates.first?.name ?? template
         }
+        var living: [(name: String, connection: OwnedDescriptor)] = []
+        var failure = SystemError("connect", code: ENOENT)
+        for (name, address) in candidates {
+            do throws(SystemError) {
+                living.append((name, try Self.connect(address, within: limit, interruptedBy: interruption)))
+            } catch {
+                if error.code == EINTR { throw .interrupted }
+                // That nobody listens at one place says less than any other reason.
+                if [ENOENT, ECONNREFUSED].contains(failure.code) { failure = error }
+            }
+        }
+        guard let first = living.first else { throw .cannotConnect(place, failure) }
+        guard living.count == 1 else { throw .ambiguous(living.map(\.name)) }
+        return first.connection
     }
+
+    static let patience = Duration.seconds(10)
 
     /// The paths that a template may stand for, whatever the process' number is.
     static func paths(_ template: String) -> [String] {
@@ -175,30 +182,50 @@ package enum ConsolePlace: Hashable, Sendable, CustomStringConvertible {
         }.map { "\(folder)/\($0)" }
     }
 
-    private static func connect(_ address: ListenAddress) throws(SystemError) -> OwnedDescriptor {
+    private static func connect(
+        _ address: ListenAddress, within limit: Duration = patience, interruptedBy interruption: Int32? = nil
+    ) throws(SystemError) -> OwnedDescriptor {
         var isUnix = false
         if case .unix = address { isUnix = true }
         let number = Glibc.socket(
             isUnix ? AF_UNIX : AF_INET, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
         guard number >= 0 else { throw SystemError("socket") }
         let connection = OwnedDescriptor(number)
-        let code: Int32
-        switch address {
-        case .unix(let path): code = UnixSocketAddress.with(path.utf8) { Glibc.connect(number, $0, $1) }
-        case .tcp(_, let port):
-            var address = sockaddr_in()
-            address.sin_family = sa_family_t(AF_INET)
-            address.sin_port = port.bigEndian
-            address.sin_addr.s_addr = UInt32(INADDR_LOOPBACK).bigEndian
-            code = withUnsafePointer(to: &address) { pointer in
-                pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-                    Glibc.connect(number, $0, socklen_t(MemoryLayout<sockaddr_in>.size))
+        // A program that is stopped accepts nothing: once its queue is full, connecting would wait without end.
+        connection.setTimeout(limit, SO_SNDTIMEO)
+        var wait = [pollfd(fd: interruption ?? -1, events: Int16(POLLIN), revents: 0)]
+        while true {
+            let code: Int32
+            switch address {
+            case .unix(let path): code = UnixSocketAddress.with(path.utf8) { Glibc.connect(number, $0, $1) }
+            case .tcp(_, let port):
+                var address = sockaddr_in()
+                address.sin_family = sa_family_t(AF_INET)
+                address.sin_port = port.bigEndian
+                address.sin_addr.s_addr = UInt32(INADDR_LOOPBACK).bigEndian
+                code = withUnsafePointer(to: &address) { pointer in
+                    pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+                        Glibc.connect(number, $0, socklen_t(MemoryLayout<sockaddr_in>.size))
+                    }
                 }
+            case .descriptor, .systemd: throw SystemError("connect", code: EAFNOSUPPORT)
             }
-        case .descriptor, .systemd: throw SystemError("connect", code: EAFNOSUPPORT)
+            if code == 0 { return connection }
+            let error = SystemError("connect")
+            // With a time limit, any signal ends the waiting.
+            guard error.code == EINTR, poll(&wait, 1, 0) <= 0 else { throw error }
         }
-        guard code == 0 else { throw SystemError("connect") }
-        return connection
+    }
+}
+
+extension OwnedDescriptor {
+    /// Limits how long a socket waits to send or to receive.
+    func setTimeout(_ timeout: Duration, _ options: Int32...) {
+        let microseconds = max(1, timeout.clampedNanoseconds / 1000)
+        var limit = timeval(tv_sec: Int(microseconds / 1_000_000), tv_usec: Int(microseconds % 1_000_000))
+        for option in options {
+            setsockopt(rawValue, SOL_SOCKET, option, &limit, socklen_t(MemoryLayout<timeval>.size))
+        }
     }
 }
 
@@ -238,19 +265,29 @@ struct ConsolePeer: Hashable, Sendable {
         pid = nil
     }
 
-    /// Whether it may use a console of this process.
-    var isAdmitted: Bool { uid == geteuid() || uid == 0 }
+    /// Whether it may use a console of a user's process.
+    ///
+    /// The overflow user may be any that this namespace has no number for; at a Unix socket, the mode of its file has kept
+    /// those away.
+    func isAdmitted(by user: UInt32 = geteuid()) -> Bool {
+        uid == 0 || uid == user && (pid != nil || uid != Self.overflowUser)
+    }
 
-    /// The owner of a connection's other end, by the kernel's table: an established socket that a process has open. Of all
-    /// others the table does not have the owner.
+    static let overflowUser =
+        SmallFile.beginning(of: "/proc/sys/kernel/overflowuid", limit: 16).flatMap { UInt32($0.filter(\.isNumber)) }
+        ?? 65534
+
+    /// The owner of a connection's other end, by the kernel's table: an established socket that a process has open, also
+    /// when it sends nothing more. Of all others the table does not have the owner.
     ///
     /// - Parameter addresses: As the table spells them, of IPv4.
     static func uid(in table: String, from theirs: String, to ours: String) -> UInt32? {
         for line in table.utf8.split(separator: UInt8(ascii: "\n")).dropFirst() {
-            let fields = line.split(separator: UInt8(ascii: " "), maxSplits: 10).map { String(Substring($0)) }
-            guard fields.count > 9, fields[1].hasSuffix(theirs), fields[2].hasSuffix(ours), fields[3] == "01",
-                fields[9] != "0"
-            else { continue }
+            let words = line.split(separator: UInt8(ascii: " "), maxSplits: 10)
+            // Few of many lines are made into text.
+            guard words.count > 9, words[1].suffix(theirs.utf8.count).elementsEqual(theirs.utf8) else { continue }
+            let fields = words.map { String(Substring($0)) }
+            guard fields[2].hasSuffix(ours), ["01", "04", "05"].contains(fields[3]), fields[9] != "0" else { continue }
             return UInt32(fields[7])
         }
         return nil

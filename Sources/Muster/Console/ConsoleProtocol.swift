@@ -184,7 +184,25 @@ package struct ConsoleAnswer: Codable, Hashable, Sendable {
             })
         // Numbers that are not finite are left out, and everything else can be encoded.
         guard let bytes = try? encoder.encode(reply) else { return "{\"status\":\"failed\"}\n" }
-        return String(decoding: bytes, as: UTF8.self) + "\n"
+        return Self.escaped(String(decoding: bytes, as: UTF8.self)) + "\n"
+    }
+
+    /// JSON without what could change a terminal's state, which is in its strings only.
+    private static func escaped(_ json: String) -> String {
+        guard json.unicodeScalars.contains(where: \.isControl) else { return json }
+        var result = String.UnicodeScalarView()
+        for scalar in json.unicodeScalars {
+            guard scalar.isControl else {
+                result.append(scalar)
+                continue
+            }
+            for unit in UTF16.encode(scalar) ?? .init() {
+                let digits = String(unit, radix: 16)
+                let zeros = String(repeating: "0", count: 4 - digits.count)
+                result.append(contentsOf: "\\u\(zeros)\(digits)".unicodeScalars)
+            }
+        }
+        return String(result)
     }
 
     private struct JSONReply: Encodable {
@@ -229,6 +247,8 @@ package struct ConsoleReply: Sendable {
     ///
     /// - Throws: ``ConsoleClientError`` for a line that is no console's.
     package mutating func add(_ line: String) throws(ConsoleClientError) -> Bool {
+        // It goes to a terminal, and what answers need not be a console.
+        let line = line.replacingControlCharacters(with: "?")
         if line.hasPrefix(" ") {
             lines.append(String(line.dropFirst()))
             return false
@@ -239,7 +259,7 @@ package struct ConsoleReply: Sendable {
             }
             lines = [line]
             status = end.status
-            message = end.message
+            message = end.message?.replacingControlCharacters(with: "?")
             return true
         }
         let parts = line.split(separator: ":", maxSplits: 1)

@@ -47,7 +47,7 @@ struct ConsoleMerge {
         return merged
     }
 
-    private static func worse(_ first: ConsoleStatus, _ second: ConsoleStatus) -> ConsoleStatus {
+    static func worse(_ first: ConsoleStatus, _ second: ConsoleStatus) -> ConsoleStatus {
         let order: [ConsoleStatus] = [.usage, .failed, .refused, .timeout]
         return order.first { $0 == first || $0 == second } ?? .ok
     }
@@ -179,6 +179,8 @@ final class ConsoleRelay: @unchecked Sendable {
         private func end() {
             if let alarm = alarm.take() { alarm.loop.cancel(alarm.action) }
             complete.take()?(merge.answer)
+            // A worker that has not answered keeps this for as long as it hangs.
+            merge = ConsoleMerge(workers: [])
         }
     }
 
@@ -203,6 +205,7 @@ final class ConsoleRelay: @unchecked Sendable {
         func read() -> Bool {
             let count = withUnsafeTemporaryAllocation(byteCount: 64 << 10, alignment: 1) { buffer in
                 let count = recv(descriptor.rawValue, buffer.baseAddress, buffer.count, Int32(MSG_DONTWAIT))
+                if inquiry.isOver { bytes = [] }
                 if count > 0, !isTooLong, !inquiry.isOver {
                     if inquiry.takes(count) { bytes += buffer[..<count] } else { isTooLong = true }
                 }
@@ -216,7 +219,9 @@ final class ConsoleRelay: @unchecked Sendable {
 
         private var answer: ConsoleAnswer {
             if isTooLong { return ConsoleAnswer(.failed, "the answer is too long") }
-            if bytes.isEmpty { return ConsoleAnswer(.failed, "the worker ended before it answered") }
+            if bytes.isEmpty {
+                return ConsoleAnswer(.failed, "no answer: the worker has ended, or has no thread or descriptor left")
+            }
             return (try? ConsoleAnswer(decoding: bytes)) ?? ConsoleAnswer(.failed, "unreadable answer")
         }
     }

@@ -50,8 +50,8 @@ final class ConsoleServer: @unchecked Sendable {
     }
 
     func start() throws(SystemError) {
-        loop.submit { [self] in listen() }
         try loop.attachThread(name: Self.threadName)
+        loop.submit { [self] in listen() }
     }
 
     /// Closes the socket and every connection. From any thread.
@@ -102,9 +102,9 @@ final class ConsoleServer: @unchecked Sendable {
             return refuse(descriptor, "too many connections; the limit is \(limits.connections)", [:])
         }
         guard let peer = ConsolePeer(of: descriptor.rawValue, isUnix: isUnix) else {
-            return refuse(descriptor, "the system does not tell whose connection this is", [:])
+            return refuse(descriptor, "the owner of this connection is unknown", [:])
         }
-        guard peer.isAdmitted else {
+        guard peer.isAdmitted() else {
             return refuse(
                 descriptor, "only the user of the program (uid \(geteuid())) and root may use this console",
                 ["peer_uid": "\(peer.uid)", "peer_pid": "\(peer.pid.map { "\($0)" } ?? "unknown")"])
@@ -238,7 +238,7 @@ private final class ConsoleConnection: @unchecked Sendable {
         }
         guard let text = String(validating: line, as: UTF8.self),
             !text.unicodeScalars.contains(where: { $0.isControl && $0 != "\t" })
-        else { return finish(.refused, "the line is no text") }
+        else { return finish(.refused, "the line is not text") }
         // A web page may send requests to any port of the machine that its reader sits at.
         guard !Self.isHTTP(text) else { return finish(.refused, "this is not an HTTP server") }
         input.removeSubrange(...end)

@@ -48,12 +48,19 @@ public final class DiagnosticsConsole: BackendComponent, Sendable {
             logger.warning("\(problem)", metadata: ["setting": "\(ConsolePlace.key)", "value": "\(place)"])
         }
         let host = ConsoleHost(dependencies, logger: logger)
-        let server = try ConsoleServer(socket: socket, logger: logger) { request, peer, loop, complete in
-            host.respond(to: request, of: peer, on: loop, complete: complete)
+        do {
+            let server = try ConsoleServer(socket: socket, logger: logger) { request, peer, loop, complete in
+                host.respond(to: request, of: peer, on: loop, complete: complete)
+            }
+            try server.start()
+            logger.info("diagnostics console listening", metadata: ["address": "\(socket.address)"])
+            return DiagnosticsConsole(server, socket.address)
+        } catch {
+            // Or clients would wait at it.
+            socket.unlinkFile()
+            socket.closeDescriptor()
+            throw error
         }
-        try server.start()
-        logger.info("diagnostics console listening", metadata: ["address": "\(socket.address)"])
-        return DiagnosticsConsole(server, socket.address)
     }
 
     /// Starts the console of one process: of a program that has no other, or of a worker.
@@ -87,9 +94,7 @@ public final class DiagnosticsConsole: BackendComponent, Sendable {
     }
 
     private static func parent(of pid: Int32) -> Int32? {
-        let fields = SmallFile.beginning(of: "/proc/\(pid)/stat", limit: 512)?.split(separator: ")").last?
-            .split(separator: " ")
-        return (fields?.dropFirst().first).flatMap { Int32($0) }
+        SmallFile.statFields(in: "/proc/\(pid)")?.dropFirst().first.flatMap { Int32($0) }
     }
 
     /// Ends it. From any thread.

@@ -207,7 +207,9 @@ final class SupervisorProgram: LaunchedProgram {
             reload: { [weak self] in self?.restart() },
             stop: { life.submit(.end(status: ExitStatus.success.rawValue)) },
             scale: { name, workers in
-                guard let group = launched.index(of: name) else { return .noWorker(name) }
+                guard let group = launched.index(of: name) else {
+                    return ConsoleAnswer(.failed, "there is no group '\(name)'")
+                }
                 life.submit(.scale(group: group, to: workers))
                 return ConsoleAnswer(.ok, "scaling \(name) to \(PlainText.count(workers, "worker"))")
             },
@@ -219,7 +221,7 @@ final class SupervisorProgram: LaunchedProgram {
                         return ConsoleAnswer(.ok, "replacing \(name)")
                     }
                 }
-                return .noWorker(name)
+                return ConsoleAnswer(.failed, "there is no worker '\(name)'; a worker is named as GROUP/SLOT")
             },
             relay: ConsoleRelay(published), name: "supervisor", worker: ConsoleWorker { nil },
             inspected: { target in

@@ -182,7 +182,11 @@ final class WorkerProgram: LaunchedProgram {
         let runner = try ServiceRunner(
             life, backend: backend, settings: settings, watch: .ownLoop, dependencies: dependencies)
         try runner.services.register(service)
-        life.whenReady { channel.send(.ready) }
+        life.whenReady { [self] in
+            // Not before: the slot's former worker keeps its place if this one fails to start.
+            if settings.console?.isForEachWorker == true { startConsole() }
+            channel.send(.ready)
+        }
         self.runner.withLock { $0 = runner }
         return runner
     }
@@ -220,7 +224,6 @@ final class WorkerProgram: LaunchedProgram {
             return true
         }
         stopListening.withLock { $0 = stop }
-        if settings.console?.isForEachWorker == true { startConsole() }
     }
 
     private var consoleWorker: ConsoleWorker {

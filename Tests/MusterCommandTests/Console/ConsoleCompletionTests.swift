@@ -45,6 +45,14 @@ struct ConsoleCompletionTests {
         #expect(try completion().commands == ["help", "log-level", "quit", "scale", "threads"])
     }
 
+    @Test("What a terminal could take for a command of its own is not a candidate")
+    func controlCharacters() throws {
+        var reply = ConsoleReply()
+        let rows = #"{"rows":[{"label":"a"},{"label":"\u001b]0;x\u0007"},{"label":"\u009b2J"}],"status":"ok"}"#
+        #expect(try reply.add(rows))
+        #expect(ConsoleCompletion.column("label", of: reply) == ["a"])
+    }
+
     @Test("Candidates are shown in columns that fit the terminal")
     func columns() {
         let names = ["a", "bb", "ccc", "d", "e"]

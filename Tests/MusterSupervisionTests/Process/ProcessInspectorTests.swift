@@ -99,6 +99,44 @@ struct ProcessInspectorTests {
         }
     }
 
+    @Test("A profile of a process that is stopped leaves no timers to it")
+    func stopped() async throws {
+        try await onThread {
+            let hung = try Hung()
+            let memory = hung.vitalSigns.inspection.memory
+            hung.child.send(SIGSTOP)
+            hung.child.waitForNews(WSTOPPED)
+            let before = memory.pointee.obeyed
+            #expect(throws: InspectionError.noAnswer) { try hung.inspector.profile(for: .seconds(60)) }
+            hung.child.send(SIGCONT)
+            // The handler has come to its end.
+            while memory.pointee.obeyed == before { usleep(1000) }
+            #expect(text(of: "/proc/\(hung.child.pid)/timers").isEmpty)
+            #expect(try hung.inspector.threads().contains { $0.name == "burner" && $0.isWhole })
+        }
+    }
+
+    @Test("Threads that there is no timer for are counted as lost")
+    func manyThreads() async throws {
+        try await onThread {
+            let hung = try Hung()
+            let memory = hung.vitalSigns.inspection.memory
+            func start(_ request: UInt32, _ threads: [Int32]) {
+                let deadline = MonotonicInstant.now.advanced(by: .seconds(60)).nanoseconds
+                let count = Int32(threads.count)
+                let code = cmuster_inspection_start(
+                    memory, hung.child.pid, request, 1_000_000_000, deadline, threads, count)
+                #expect(code == 0)
+                while !cmuster_inspection_is_obeyed(memory, request) { usleep(1000) }
+            }
+            _ = cmuster_inspection_lost(memory)
+            let limit = Int(CMUSTER_PROFILED_THREADS)
+            start(1, Array(repeating: hung.child.pid, count: limit + 5))
+            start(2, [hung.child.pid, hung.child.pid])
+            #expect(cmuster_inspection_lost(memory) == 7)
+        }
+    }
+
     @Test("One looks at a time, whatever the process has written, and at none that does not allow it")
     func refusals() async throws {
         try await onThread {
@@ -111,6 +149,17 @@ struct ProcessInspectorTests {
             #expect(profile.duration < .seconds(30))
             let foreign = ProcessInspector(pid: getpid(), area: hung.vitalSigns.inspection)
             #expect(throws: InspectionError.notAllowed) { try foreign.threads() }
+            // The signal would end a process without a handler.
+            let other = try ChildProcess.shell("sleep 1000")
+            defer {
+                other.send(SIGKILL)
+                _ = other.waitForEnd()
+            }
+            let owner = hung.vitalSigns.inspection.memory.pointee.owner
+            hung.vitalSigns.inspection.memory.pointee.owner = UInt32(other.pid)
+            let unguarded = ProcessInspector(pid: other.pid, area: hung.vitalSigns.inspection)
+            #expect(throws: InspectionError.notAllowed) { try unguarded.threads() }
+            hung.vitalSigns.inspection.memory.pointee.owner = owner
             // A worker that has gone astray.
             let memory = hung.vitalSigns.inspection.memory
             memset(memory, 0x7F, MemoryLayout<cmuster_inspection>.size)

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Configuration
+import Glibc
+import MusterSupervision
 import MusterTestSupport
 import Testing
 
@@ -62,6 +64,11 @@ struct ConsoleProtocolTests {
         #expect(reply.lines == lines.dropLast().map { String($0.dropFirst()) })
         #expect(ConsoleAnswer().text == "ok\n")
         #expect(throws: ConsoleClientError.notAConsole) { try reply.add("HTTP/1.1 400 Bad Request") }
+        // What answers need not be a console.
+        var foreign = ConsoleReply()
+        #expect(try !foreign.add(" \u{1B}]0;x\u{7}"))
+        #expect(try foreign.add("ok: \u{9B}2J"))
+        #expect(foreign.lines == ["?]0;x?"] && foreign.message == "?2J")
     }
 
     @Test("a reply as JSON is one line")
@@ -82,6 +89,13 @@ struct ConsoleProtocolTests {
         #expect(try failure.add(String(ConsoleAnswer(.failed, "no").json.dropLast())))
         #expect(failure.status == .failed)
         #expect(failure.message == "no")
+        let names = ConsoleTable([.init("a")], rows: [["\u{7F}\u{9B}2J\u{202E}é\u{E0001}"]])
+        #expect(
+            ConsoleAnswer(names, "m\u{1B}").json == #"{"message":"m\u001b","rows":[{"a":"\u007f\u009b2J\u202e"#
+                + "é" + #"\udb40\udc01"}],"status":"ok"}"# + "\n")
+        var message = ConsoleReply()
+        #expect(try message.add(#"{"message":"a\u001bb","status":"failed"}"#))
+        #expect(message.message == "a?b")
     }
 
     @Test("an answer gets from a worker to its supervisor, and nothing else does")
@@ -115,6 +129,19 @@ struct ConsoleProtocolTests {
         merge.add(ConsoleAnswer(.timeout, "late"), of: "web/0")
         merge.add(ConsoleAnswer(.failed, "gone"), of: "web/1")
         #expect(merge.answer.status == .failed)
+    }
+
+    @Test("of processes that cannot be looked at, the worst is told, in any order", arguments: [false, true])
+    func inspected(isReversed: Bool) async throws {
+        let errors: [InspectionError] = [.noAnswer, .busy]
+        let processes = (isReversed ? errors.reversed() : errors).map { error in
+            InspectedProcess(name: "web/0") { () throws(InspectionError) in throw error }
+        }
+        let request = try ConsoleRequest("threads")
+        let answer = await withCheckedContinuation { continuation in
+            ConsoleInspection.answer(request, of: processes) { continuation.resume(returning: $0) }
+        }
+        #expect(answer.status == .failed)
     }
 
     @Test("a place is a path, a port or a range of ports")
@@ -166,8 +193,26 @@ struct ConsoleProtocolTests {
             ConsolePeer.uid(in: table, from: "0100007F:A1B2", to: "0100007F:26B0")
         }
         #expect(owner(table("01", inode: "13")) == 1000)
+        // It has ended its own direction.
+        #expect(owner(table("04", inode: "13")) == 1000)
+        #expect(owner(table("05", inode: "13")) == 1000)
         #expect(owner(table("06", inode: "0")) == nil)
         #expect(owner(table("01", inode: "0")) == nil)
         #expect(owner("") == nil)
+    }
+
+    @Test("the overflow user, who may be any, is admitted at a Unix socket only")
+    func overflowUser() throws {
+        let pair = try SocketPair()
+        var peer = try #require(ConsolePeer(of: pair.near.rawValue, isUnix: true))
+        #expect(peer.isAdmitted() && peer.isAdmitted(by: peer.uid) && peer.pid == getpid())
+        peer.uid = ConsolePeer.overflowUser
+        #expect(peer.isAdmitted(by: ConsolePeer.overflowUser) && !peer.isAdmitted(by: 1000))
+        peer.pid = nil
+        #expect(!peer.isAdmitted(by: ConsolePeer.overflowUser))
+        peer.uid = 1000
+        #expect(peer.isAdmitted(by: 1000) && !peer.isAdmitted(by: 1001))
+        peer.uid = 0
+        #expect(peer.isAdmitted(by: 1000))
     }
 }

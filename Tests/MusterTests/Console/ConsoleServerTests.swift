@@ -2,6 +2,7 @@
 
 import Foundation
 import Logging
+import MusterLock
 import MusterPlatform
 import MusterTestSupport
 import Synchronization
@@ -19,13 +20,17 @@ struct ConsoleServerTests {
         let socket: ListeningSocket
         let place: ConsolePlace
         let log = CapturedLog()
+        let requests: Locked<[String]>
 
         init(_ limits: ConsoleServer.Limits = .init(), place: String? = nil, lines: Int = 1) throws {
             folder = try TemporaryFolder()
             let place = try ConsolePlace(parsing: place ?? folder.path("s"))
             socket = try place.open { _ in }
             if case .tcp(_, let port) = socket.address { self.place = .ports(port...port) } else { self.place = place }
+            let requests = Locked([String]())
+            self.requests = requests
             server = try ConsoleServer(socket: socket, limits: limits, logger: log.logger) { request, _, _, complete in
+                requests.withLock { $0.append(request.line) }
                 complete(ConsoleAnswer(lines: Array(repeating: request.line, count: lines)))
             }
             try server.start()
@@ -85,7 +90,7 @@ struct ConsoleServerTests {
     @Test(
         "a line that is none costs its client the connection",
         arguments: [
-            ("a\u{0}b\n", "no text"), ("\u{16}\u{3}\u{1}\n", "no text"),
+            ("a\u{0}b\n", "not text"), ("\u{16}\u{3}\u{1}\n", "not text"),
             ("GET / HTTP/1.1\r\nHost: x\r\n\r\nstop\n", "not an HTTP"),
         ])
     func foreign(text: String, reason: String) async throws {
@@ -192,8 +197,47 @@ struct ConsoleServerTests {
         let fixture = try #require(made)
         #expect(fixture.place == .ports(range.upperBound...range.upperBound))
         #expect(throws: ListenError.self) { try ConsolePlace.ports(range).open { _ in } }
+        // Either could be the console.
+        let candidates = ConsoleClientError.ambiguous(["\(range.lowerBound)", "\(range.upperBound)"])
+        #expect(throws: candidates) { try ConsolePlace.ports(range).connect() }
         // Whose the connection is, is found in the kernel's table.
         #expect(try await fixture.send("groups").lines == ["groups"])
+    }
+
+    @Test("an argument of the client's stays one, of one command")
+    func arguments() async throws {
+        let fixture = try Fixture()
+        let place = fixture.place
+        func run(_ arguments: String...) async throws -> Int32 {
+            try await onThread { ConsoleClient.run(arguments, program: "test", place: place).rawValue }
+        }
+        #expect(try await run("scale", "web shop", "4") == 0)
+        for argument in ["x\nstop\n", "x\rstop", "a\" b", "\""] {
+            #expect(try await run("log-level", argument, "debug") == 64)
+        }
+        #expect(try await run("--muster-console=", "stop") == 64)
+        #expect(try await run("--muster-console=x:y", "stop") == 64)
+        #expect(fixture.requests.withLock { $0 } == ["scale \"web shop\" 4"])
+    }
+
+    @Test("a program that accepts nothing is not waited for without end")
+    func fullQueue() async throws {
+        let folder = try TemporaryFolder()
+        let path = folder.path("s")
+        let stopped = try ListeningSocket(.unix(path: path), setting: "test", backlog: 0, mode: 0o600)
+        defer { close(stopped.descriptor) }
+        try await onThread {
+            var waiting: [OwnedDescriptor] = []
+            do throws(ConsoleClientError) {
+                while waiting.count < 8 {
+                    waiting.append(try ConsolePlace.socket(path: path).connect(within: .milliseconds(50)))
+                }
+                Issue.record("the queue has no end")
+            } catch {
+                #expect(error == .cannotConnect(path, SystemError("connect", code: EAGAIN)))
+                #expect("\(error)".contains("is the program stopped?"))
+            }
+        }
     }
 
     @Test(
