@@ -142,7 +142,8 @@ package struct JSONOutline: Sendable {
         /// The line of the key, from 1 on.
         package let line: Int
         package let kind: Kind
-        /// A text without its quotes and escapes, a number in its plainest form, anything else as it stands there.
+        /// A text without its quotes and escapes, a number in its plainest form, an array without space
+        /// between its parts, anything else as it stands there.
         package let value: String
     }
 
@@ -228,8 +229,25 @@ package struct JSONOutline: Sendable {
         switch kind {
         case .text: text.contains("\\") ? unescaped(text) : String(text.dropFirst().dropLast())
         case .number: Double(text).flatMap { Int(exactly: $0) }.map(String.init) ?? text
-        case .boolean, .null, .array: text
+        case .array: withoutSpace(text)
+        case .boolean, .null: text
         }
+    }
+
+    /// A value without the space between its parts.
+    private static func withoutSpace(_ text: String) -> String {
+        var (isText, isEscaped) = (false, false)
+        let bytes = text.utf8.filter { byte in
+            if isEscaped {
+                isEscaped = false
+            } else if byte == UInt8(ascii: "\\") {
+                isEscaped = true
+            } else if byte == UInt8(ascii: "\"") {
+                isText.toggle()
+            }
+            return isText || ![0x20, 0x09, 0x0A, 0x0D].contains(byte)
+        }
+        return String(decoding: bytes, as: UTF8.self)
     }
 
     /// A text in quotes; as it stands there if its escapes are none.

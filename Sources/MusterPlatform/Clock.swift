@@ -39,6 +39,10 @@ package protocol ManuallyMovedClock: RuntimeClock {
     /// Counts the event loops of every engine that is made with the clock.
     var activity: LoopActivity { get }
 
+    /// By how many nanoseconds the wall clock is ahead of it: always the same, so that schedules do not depend on the
+    /// machine's clocks.
+    var lead: Int64 { get }
+
     /// Runs a closure, in the test's task, when the clock gets to an instant.
     ///
     /// - Returns: Calls it off.

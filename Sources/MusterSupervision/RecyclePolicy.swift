@@ -15,7 +15,7 @@ public struct RecyclePolicy: Hashable, Sendable {
     public init(memory: Int = 0, age: Duration = .zero, minimumAge: Duration = .seconds(60)) {
         self.memory = memory
         self.age = age
-        self.minimumAge = minimumAge
+        self.minimumAge = max(minimumAge, .zero)
     }
 }
 

@@ -140,6 +140,7 @@ package final class Supervisor: @unchecked Sendable {
         case .abort(let incarnation):
             // A suspended process runs no handler.
             guard let child = children[incarnation], !child.isStopped else { return kill(incarnation) }
+            leases.leave(incarnation, of: child.target.group)
             child.isAborted = true
             child.process.send(SIGABRT)
         case .kill(let incarnation):
@@ -158,6 +159,7 @@ package final class Supervisor: @unchecked Sendable {
     }
 
     private func stop(_ child: WorkerChild) {
+        leases.leave(child.incarnation, of: child.target.group)
         child.channel.send(.stop(until: state.timers[.kill(child.incarnation)]))
         child.process.send(SIGTERM)
         // Or it would be handled when somebody continues the process.
@@ -383,6 +385,7 @@ extension Supervisor {
         case .active: inspect(child, settling: true)
         case .recycle(let reason): handle(.recycle(child.incarnation, .requested(reason)))
         case .seekLease:
+            guard state.isServing(child.incarnation) else { break }
             if leases.seek(child.incarnation, of: child.target.group) { giveLease(to: child) }
         case .taskRun(let state, let task):
             leases.record(

@@ -160,12 +160,18 @@ package struct SupervisorState: Sendable {
         }
     }
 
-    /// Applies other limits. Armed timers keep their instants.
+    /// Applies other limits. Armed timers keep their instants. Who is to be recycled for its age or memory is found anew.
     private mutating func reconfigure(_ configurations: [WorkerGroupConfiguration]) {
         for (group, configuration) in zip(groups.indices, configurations) {
             groups[group].configuration = configuration
             groups[group].hasWarnedOfMemory = false
             checkIntensity(of: group)
+        }
+        for process in processes.all {
+            switch process.recycling {
+            case .age, .memory: processes[process.incarnation]?.recycling = nil
+            case .requested, nil: break
+            }
         }
         for process in processes.all where process.phase == .ready { armAge(process) }
     }
@@ -1121,11 +1127,13 @@ extension SupervisorState {
         groups.indices.contains(group) ? groups[group].configuration.abortGrace : .zero
     }
 
+    private static let shortestMemoryInterval = Duration.milliseconds(100)
+
     /// How often workers' memory has to be read; nil where it has no limit.
     package func memoryInterval(atMost longest: Duration) -> Duration? {
         guard stage == .running else { return nil }
         let policies = groups.lazy.map(\.configuration.recycle).filter { $0.memory > 0 }
-        return policies.map { min(longest, $0.minimumAge) }.min()
+        return policies.map { min(longest, max($0.minimumAge, Self.shortestMemoryInterval)) }.min()
     }
 
     /// Whether a worker has to be recycled because of its memory, and that is not known yet.

@@ -30,6 +30,16 @@ package struct TaskLeases: Sendable {
 
     package static let mostTasks = 64
     package static let longestName = 128
+    private static let longestKey = 17 + longestName
+
+    /// The name of a task's record: tasks of several thread groups may have the same name.
+    package static func key(group: String, task: String) -> String {
+        // A hash, as a group's name may be of any length, and have line ends. It is the same in all processes.
+        var hash: UInt64 = 0xcbf2_9ce4_8422_2325
+        for byte in group.utf8 { hash = (hash ^ UInt64(byte)) &* 0x100_0000_01b3 }
+        let digits = String(hash, radix: 16)
+        return String(repeating: "0", count: 16 - digits.utf8.count) + digits + " " + task
+    }
 
     private struct Group {
         var holder: Int?
@@ -59,6 +69,11 @@ package struct TaskLeases: Sendable {
         return grant(group)
     }
 
+    /// A worker is about to end: it keeps the lease until it has, and does not get it any more.
+    package mutating func leave(_ incarnation: Int, of group: Int) {
+        groups[group]?.seekers.remove(incarnation)
+    }
+
     /// The latest worker: in a rolling restart the others are about to go.
     private mutating func grant(_ group: Int) -> Int? {
         guard groups[group]?.holder == nil, let next = groups[group]?.seekers.max() else { return nil }
@@ -70,7 +85,7 @@ package struct TaskLeases: Sendable {
     package mutating func record(
         _ state: Record.State, of task: String, by incarnation: Int, of group: Int, at time: Int64
     ) {
-        guard groups[group]?.holder == incarnation, task.utf8.count <= Self.longestName, !task.contains("\n") else {
+        guard groups[group]?.holder == incarnation, task.utf8.count <= Self.longestKey, !task.contains("\n") else {
             return
         }
         let known = groups[group]?.records[task]
@@ -80,7 +95,7 @@ package struct TaskLeases: Sendable {
         groups[group]?.records[task] = Record(state: state, began: began, attempts: attempts)
     }
 
-    /// The records of a group, for its holder: lines of a state, an instant, a number of attempts and a name.
+    /// The records of a group, for its holder: lines of a state, an instant, a number of attempts and a key.
     package func encoded(_ group: Int) -> String {
         (groups[group]?.records ?? [:]).map { name, record in
             "\(record.state.rawValue) \(record.began) \(record.attempts) \(name)"

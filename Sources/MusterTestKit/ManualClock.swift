@@ -61,6 +61,7 @@ public final class ManualClock: RuntimeClock {
     }
 
     package let activity = LoopActivity()
+    package let lead = WallClock.lead
     private let state: Locked<State>
 
     /// Creates a clock.

@@ -74,6 +74,7 @@ public final class TestSupervisor: Sendable {
         var backends: [Backend] = []
         var timers: [SupervisorTimer: @Sendable () -> Void] = [:]
         var numbers: [Int: Int] = [:]
+        var leases = TaskLeases()
         var events: [Event] = []
     }
 
@@ -225,6 +226,7 @@ public final class TestSupervisor: Sendable {
         switch action {
         case .spawn(let incarnation, _): spawn(incarnation)
         case .stop(let incarnation):
+            state.withLock { $0.leases.leave(incarnation, of: 0) }
             guard let child = child(incarnation), child.hungFrom == nil else { return }
             let end = state.withLock { $0.machine.timers[.kill(incarnation)] }
             Self.selecting(child.worker.backend) { child.worker.stop(until: end) }
@@ -265,6 +267,7 @@ public final class TestSupervisor: Sendable {
         guard let child = state.withLock({ $0.children.removeValue(forKey: incarnation) }) else { return }
         child.inspection?()
         child.worker.kill()
+        passLease(from: incarnation)
         handle(.event(.exited(incarnation, .signaled(signal), isOutOfMemory: false)))
     }
 
@@ -274,6 +277,7 @@ public final class TestSupervisor: Sendable {
         case .exited(let status):
             child.inspection?()
             state.withLock { $0.children[incarnation] = nil }
+            passLease(from: incarnation)
             perform(.exited(incarnation, .exited(code: status.rawValue), isOutOfMemory: false))
         case .message(.ready):
             perform(.ready(incarnation))
@@ -281,8 +285,25 @@ public final class TestSupervisor: Sendable {
         case .message(.startFailed): perform(.startFailed(incarnation))
         case .message(.hasReset(let succeeded)): perform(.hasReset(incarnation, succeeded: succeeded))
         case .message(.active): inspect(incarnation)
+        case .message(.seekLease):
+            let isGranted = state.withLock { state in
+                state.machine.isServing(incarnation) && state.leases.seek(incarnation, of: 0)
+            }
+            if isGranted { giveLease(to: incarnation) }
+        case .message(.taskRun(let run, let task)):
+            let now = clock.now.nanoseconds &+ clock.lead
+            state.withLock { $0.leases.record(run, of: task, by: incarnation, of: 0, at: now) }
         case .message: break
         }
+    }
+
+    private func passLease(from incarnation: Int) {
+        if let next = state.withLock({ $0.leases.end(incarnation, of: 0) }) { giveLease(to: next) }
+    }
+
+    private func giveLease(to incarnation: Int) {
+        let records = state.withLock { $0.leases.encoded(0) }
+        child(incarnation)?.worker.grant(records)
     }
 
     // MARK: Hangs

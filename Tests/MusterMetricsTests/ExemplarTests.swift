@@ -94,6 +94,18 @@ struct ExemplarTests {
         #expect(bench.table.isDue(bench.key, at: 4000), "the clock was set back")
     }
 
+    @Test("An observation in no recorded span keeps a bucket's others of that millisecond from being looked at")
+    func miss() throws {
+        let bench = try Bench()
+        bench.table.recordMiss(of: bench.key, at: 5000)
+        #expect(!bench.table.isDue(bench.key, at: 5000))
+        #expect(bench.table.isDue(bench.key, at: 5001))
+        #expect(bench.exemplars().isEmpty)
+        bench.table.write(Exemplar(reference: Self.reference, value: 0.5, time: 5001), for: bench.key)
+        bench.table.recordMiss(of: bench.key, at: 7000)
+        #expect(bench.exemplars().count == 1)
+    }
+
     @Test("Whatever is in the slots, there is nothing to read but exemplars")
     func garbage() throws {
         let bench = try Bench()

@@ -23,6 +23,8 @@ public final class Backend: Sendable {
     package let logger: Logger
     /// Its looping calls that run now.
     package let loops = LoopMonitor()
+    /// The lease of its periodic tasks that run once over all workers.
+    let lease = TaskLease()
     /// Whether it runs the periodic tasks that another program may run in its place.
     let runsExternalTasks = Atomic(true)
     /// Whether what runs on it is traced.

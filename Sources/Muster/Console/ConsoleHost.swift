@@ -193,7 +193,8 @@ final class ConsoleHost: Sendable {
         let rows = report.loops.map { loop in
             [
                 .text(loop.group), .text(loop.name), .text(loop.backend), ConsoleCell(loop.workers),
-                ConsoleCell(loop.intervalSeconds), ConsoleCell(loop.runs), ConsoleCell(loop.failures),
+                loop.intervalSeconds.map { .number($0) } ?? ConsoleCell(loop.schedule),
+                ConsoleCell(loop.runs), ConsoleCell(loop.failures),
                 ConsoleCell(loop.overruns), ConsoleCell(loop.skipped), ConsoleCell(loop.latenessP99Seconds),
                 ConsoleCell(loop.driftSeconds), ConsoleCell(loop.lastRunAt.map { report.at - $0 }),
                 ConsoleCell(loop.nextRunAt.map { $0 - report.at }),

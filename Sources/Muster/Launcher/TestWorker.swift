@@ -38,6 +38,7 @@ package final class TestWorker: Sendable {
                 report(.message(.active))
                 return true
             })
+        backend.lease.connect { report(.message($0)) }
         let toldDeadline = Locked<MonotonicInstant??>(.none)
         self.toldDeadline = toldDeadline
         life = ServiceRunner.Life(
@@ -69,6 +70,11 @@ package final class TestWorker: Sendable {
     /// Takes up new settings in place.
     package func reset() {
         runner.reset { [report] in report(.message(.hasReset(succeeded: $0))) }
+    }
+
+    /// It has the lease of its periodic tasks.
+    package func grant(_ records: String) {
+        backend.lease.grant(records)
     }
 
     /// Ends it without a stop of the service: its process would be gone. What is left of its jobs is cancelled.

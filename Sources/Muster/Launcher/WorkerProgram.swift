@@ -46,7 +46,6 @@ final class WorkerProgram: LaunchedProgram {
         self.backend = current
         Worker.identifyLogs()
         let channel = ControlChannel(descriptor: OwnedDescriptor(marker.control))
-        TaskLease.shared.connect { channel.send($0) }
         self.channel = channel
         Worker.connect(channel)
         life = ServiceRunner.Life(
@@ -166,6 +165,7 @@ final class WorkerProgram: LaunchedProgram {
         self.backend.withLock { $0 = backend }
         let channel = channel
         let sockets = sockets
+        backend.lease.connect { channel.send($0) }
         if let vitalSigns { backend.loops.publish(to: vitalSigns) }
         var dependencies = ServiceRunner.Dependencies(exitNow: { cmuster_exit_now($0.rawValue) })
         dependencies.sockets = sockets
@@ -270,7 +270,7 @@ final class WorkerProgram: LaunchedProgram {
                 if let settings { InheritedSettings.take(settings) }
                 runner.withLock { $0 }?.reset { [channel] in channel.send(.hasReset(succeeded: $0)) }
             case .message(.logLevels(let rules)): LogLevels.shared.take(rules)
-            case .message(.lease(let records)): TaskLease.shared.grant(records)
+            case .message(.lease(let records)): backend.withLock { $0 }?.lease.grant(records)
             case .message(.stop(let deadline)): toldDeadline.withLock { $0 = .some(deadline) }
             case .request(let line, let connection): consoleWorker.answer(line, over: connection)
             case .message, .malformed: continue

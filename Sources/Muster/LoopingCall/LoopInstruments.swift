@@ -102,6 +102,11 @@ struct LoopInstruments: Sendable {
         nextRun.set(WallClock.secondsSinceEpoch(at: due))
     }
 
+    /// The loop has woken early, and sleeps on.
+    func postponed(to next: MonotonicInstant) {
+        nextRun.set(WallClock.secondsSinceEpoch(at: next))
+    }
+
     /// - Returns: When the next run will be due on the wall clock, in seconds.
     func runBegan(_ start: LoopRunStart, at now: MonotonicInstant) -> Double {
         let lead = WallClock.lead

@@ -19,7 +19,7 @@ protocol LoopPlan: Sendable {
     /// The loop has slept until a run is due.
     ///
     /// - Returns: Until when it is to sleep on, where it is not due yet after all.
-    func postponed(at now: MonotonicInstant) -> MonotonicInstant?
+    mutating func postponed(at now: MonotonicInstant) -> MonotonicInstant?
 
     /// A run begins.
     ///
@@ -43,13 +43,22 @@ protocol LoopPlan: Sendable {
 
     /// Whether runs that fail make the delays longer.
     var backsOff: Bool { get }
+
+    /// Whether the loop may be told to wake before a run is due.
+    var wakesEarly: Bool { get }
+
+    /// When the next run is due, where that may be later than the loop wakes.
+    var nextRun: MonotonicInstant? { get }
 }
 
+// Inlined, as each run of each loop asks.
 extension LoopPlan {
     var backsOff: Bool { false }
-}
 
-extension LoopPlan {
+    @inline(__always) var wakesEarly: Bool { false }
+
+    @inline(__always) var nextRun: MonotonicInstant? { nil }
+
     @inline(__always)
     func postponed(at now: MonotonicInstant) -> MonotonicInstant? { nil }
 }

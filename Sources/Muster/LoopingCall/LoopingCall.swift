@@ -126,7 +126,7 @@ public class LoopingCall: @unchecked Sendable {
         var plan = plan
         let now = backend.engine.clock.now
         let due = plan.begin(at: now)
-        instruments.began(interval: plan.interval, due: due)
+        instruments.began(interval: plan.interval, due: plan.nextRun ?? due)
         let progress = LoopProgress(loop: name, stallLimit: stallLimit, engine: backend.engine, expected: due)
         backend.loops.add(progress)
         let result: Result<LoopEnd, any Error>
@@ -173,9 +173,10 @@ public class LoopingCall: @unchecked Sendable {
                 // An instant in the past lets other jobs run and goes on.
                 let tolerance = usual ?? Self.usualTolerance(of: clock.now.duration(to: due))
                 guard await sleeper.sleep(until: due, tolerance: tolerance) else { return .stopped }
-                if let later = plan.postponed(at: clock.now) {
+                if plan.wakesEarly, let later = plan.postponed(at: clock.now) {
                     due = later
                     progress.expected = later
+                    if let next = plan.nextRun { instruments.postponed(to: next) }
                     continue
                 }
             }
@@ -218,8 +219,8 @@ public class LoopingCall: @unchecked Sendable {
             if output != nil { span?.end() }
             if run.isStopping { return .stopped }
             let end = try plan.runEnded(at: ended, output: output)
-            instruments.scheduled(
-                end, nextRun: end.due == start.nextDue ? nextRun : nil, interval: plan.interval, drift: plan.drift)
+            let known = end.due == start.nextDue ? nextRun : plan.nextRun.map { WallClock.secondsSinceEpoch(at: $0) }
+            instruments.scheduled(end, nextRun: known, interval: plan.interval, drift: plan.drift)
             due = end.due
             progress.expected = due
             if let overrun = end.overrun {

@@ -52,6 +52,8 @@ struct PeriodicPlan: LoopPlan {
     /// How long it sleeps at most before it looks at the wall clock again, which may have been set.
     static let longestNap = Duration.seconds(600)
     static let mostMissed = 1000
+    /// A wall clock that is set back by more than this was wrong: what it has shown comes once more. As cron has it.
+    private static let correction: Int64 = 3 * 3_600_000_000_000
 
     private let schedule: Schedule.Kind
     private let startsAtOnce: Bool
@@ -68,6 +70,10 @@ struct PeriodicPlan: LoopPlan {
     private var scheduled: Int64 = 0
     private var offset: Int64 = 0
     private var failures = 0
+    /// How many runs in a row have made up for missed ones.
+    private var madeUp = 0
+    /// The largest lead that the wall clock has had.
+    private var largestLead: Int64 = 0
 
     init(
         _ schedule: Schedule, startsAtOnce: Bool = false, jitter: Duration = .zero, missed: MissedRuns = .skip,
@@ -90,6 +96,10 @@ struct PeriodicPlan: LoopPlan {
     var interval: Duration? {
         if case .interval(let step, _) = schedule { .nanoseconds(step) } else { nil }
     }
+
+    var wakesEarly: Bool { isOnWallClock }
+
+    var nextRun: MonotonicInstant? { isOnWallClock ? due : nil }
 
     private var isOnWallClock: Bool {
         switch schedule {
@@ -141,11 +151,13 @@ struct PeriodicPlan: LoopPlan {
 
     mutating func begin(at now: MonotonicInstant) -> MonotonicInstant {
         origin = now.nanoseconds
-        failures = 0
+        (failures, madeUp) = (0, 0)
+        largestLead = lead()
         let present = place(now)
         putOff()
         if let past = past() {
-            let began = past.began &- lead() &+ shift
+            // The wall clock may have been set back since.
+            let began = min(isOnWallClock ? past.began : past.began &- lead(), present)
             if past.isToBeRepeated {
                 (scheduled, offset) = (present, 0)
             } else {
@@ -153,8 +165,11 @@ struct PeriodicPlan: LoopPlan {
                 if !isOnWallClock { origin = began }
                 scheduled = next(after: began)
                 if scheduled <= present {
-                    scheduled = missed == .skip ? next(after: present) : present
-                    if missed != .skip { offset = 0 }
+                    switch missed {
+                    case .skip: scheduled = next(after: present)
+                    case .runOnce: (scheduled, offset) = (present, 0)
+                    case .runAll: offset = 0
+                    }
                 }
             }
         } else if startsAtOnce {
@@ -165,9 +180,15 @@ struct PeriodicPlan: LoopPlan {
         return nap(from: now)
     }
 
-    func postponed(at now: MonotonicInstant) -> MonotonicInstant? {
-        guard isOnWallClock, due > now else { return nil }
-        return nap(from: now)
+    mutating func postponed(at now: MonotonicInstant) -> MonotonicInstant? {
+        guard isOnWallClock else { return nil }
+        let lead = lead()
+        if lead < largestLead - Self.correction {
+            scheduled = next(after: now.nanoseconds &+ lead)
+            largestLead = lead
+        }
+        largestLead = max(largestLead, lead)
+        return due > now ? nap(from: now) : nil
     }
 
     private func nap(from now: MonotonicInstant) -> MonotonicInstant {
@@ -195,6 +216,7 @@ struct PeriodicPlan: LoopPlan {
         let present = place(now)
         if output == nil, let retry {
             failures += 1
+            madeUp = 0
             scheduled = present &+ retry.delay(after: failures).clampedNanoseconds
             offset = 0
             return LoopRunEnd(due: nap(from: now))
@@ -207,14 +229,19 @@ struct PeriodicPlan: LoopPlan {
         }
         let before = scheduled
         scheduled = next(after: before)
-        guard scheduled <= present else { return LoopRunEnd(due: nap(from: now)) }
+        guard scheduled <= present else {
+            madeUp = 0
+            return LoopRunEnd(due: nap(from: now))
+        }
+        madeUp += 1
         let over = Duration.nanoseconds(present - scheduled)
-        switch missed {
+        switch missed == .runAll && madeUp > Self.mostMissed ? .skip : missed {
         case .runAll, .runOnce:
             // Where several are due, ``runBegan(at:)`` leaves out all but the last for ``MissedRuns/runOnce``.
             offset = 0
             return LoopRunEnd(due: now, overrun: over)
         case .skip:
+            madeUp = 0
             var skipped = 0
             while scheduled <= present, skipped < Self.mostMissed {
                 scheduled = next(after: scheduled)

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import Logging
 import MusterExecution
 import MusterLock
 import MusterPlatform
@@ -91,6 +92,21 @@ public struct PeriodicTask: Sendable {
         return true
     }
 
+    /// Shows when it runs, and where; without that, it runs all the same.
+    func describe(on backend: Backend) {
+        do {
+            try backend.metrics.info(
+                "muster_periodic_task", help: "When a periodic task runs, and in which workers.",
+                labels: [
+                    ("backend", backend.type.rawValue), ("loop", name), ("schedule", "\(schedule)"),
+                    ("runs_in", "\(placement)"),
+                ])
+        } catch {
+            backend.logger.error(
+                "schedule of periodic task is not exported", metadata: ["loop": "\(name)", "error": "\(error)"])
+        }
+    }
+
     func validate() throws(PeriodicTaskError) {
         guard !name.isEmpty, name.utf8.count <= TaskLeases.longestName, !name.contains(where: \.isNewline) else {
             throw .badName(name)
@@ -122,18 +138,28 @@ public enum PeriodicTaskError: Error, Hashable, Sendable, CustomStringConvertibl
 final class PeriodicLoopingCall: LoopingCall, @unchecked Sendable {
     private let task: PeriodicTask
     private let lease: TaskLease
+    private let clock: any RuntimeClock
+    /// By how many nanoseconds the wall clock is ahead of that.
+    private let lead: @Sendable () -> Int64
+    /// The name of its record.
+    private let key: String
     private let failures = Locked(0)
     private let past = Locked<PeriodicPlan.Past?>(nil)
 
-    init(_ task: PeriodicTask, lease: TaskLease, backend: Backend) {
+    init(_ task: PeriodicTask, in group: String, backend: Backend) {
         self.task = task
-        self.lease = lease
+        lease = backend.lease
+        clock = backend.engine.clock
+        if let fixed = (clock as? any ManuallyMovedClock)?.lead {
+            lead = { fixed }
+        } else {
+            lead = { WallClock.lead }
+        }
+        key = TaskLeases.key(group: group, task: task.name)
         super.init(name: task.name, stallLimit: nil, backend: backend)
     }
 
-    func start(limit: RunLimit?, in group: ThreadGroup?, lead: @escaping @Sendable () -> Int64 = { WallClock.lead })
-        throws
-    {
+    func start(limit: RunLimit?, in group: ThreadGroup?) throws {
         let plan = PeriodicPlan(
             task.schedule, startsAtOnce: task.startsAtOnce, jitter: task.jitter, missed: task.missed, retry: task.retry,
             past: { [past] in past.withLock { $0 } }, lead: lead)
@@ -144,7 +170,7 @@ final class PeriodicLoopingCall: LoopingCall, @unchecked Sendable {
 
     /// Returns once this worker is the one that runs the task.
     @Sendable private func awaitLease() async throws {
-        let record = try await lease.hold()[name]
+        let record = try await lease.hold()[key]
         guard let record else { return past.withLock { $0 = nil } }
         if record.state == .done { throw LoopingCallDone() }
         let isToBeRepeated = record.state == .running && record.attempts < TaskLease.mostAttempts
@@ -152,17 +178,16 @@ final class PeriodicLoopingCall: LoopingCall, @unchecked Sendable {
     }
 
     @Sendable private func run() async throws {
-        let isShared = task.placement == .oneWorker
-        if isShared { lease.record(.running, of: name) }
+        record(.running)
         do {
             try await task.body()
         } catch let done as LoopingCallDone {
-            if isShared { lease.record(.done, of: name) }
+            record(.done)
             throw done
         } catch {
-            // One that is cut off is to be done again by the next worker.
-            if error is CancellationError, Task.isCancelled { throw error }
-            if isShared { lease.record(.ended, of: name) }
+            // One that is cut off is to be done again by the next worker, whatever error the body makes of that.
+            if Task.isCancelled { throw error }
+            record(.ended)
             let count = failures.withLock { count in
                 count += 1
                 return count
@@ -171,7 +196,12 @@ final class PeriodicLoopingCall: LoopingCall, @unchecked Sendable {
             throw error
         }
         failures.withLock { $0 = 0 }
-        if isShared { lease.record(.ended, of: name) }
+        record(.ended)
+    }
+
+    private func record(_ state: TaskLeases.Record.State) {
+        guard task.placement == .oneWorker else { return }
+        lease.record(state, of: key, at: clock.now.nanoseconds &+ lead())
     }
 }
 
@@ -227,25 +257,23 @@ final class RunLimit: Sendable {
     }
 }
 
-/// The lease of the tasks that run once over all workers of a service, as this process has it: from the start in one
+/// The lease of the tasks that run once over all workers of a service, as a backend has it: from the start in one
 /// process, and when the supervisor gives it in a worker.
 final class TaskLease: Sendable {
-    /// The process' own.
-    static let shared = TaskLease()
     /// After so many runs that ended with their worker, the next one waits for its time.
     static let mostAttempts = 3
 
     private struct State {
         var send: (@Sendable (ControlMessage) -> Void)?
         var hasAsked = false
-        /// What this process knows better than the lease did when it was given.
+        /// By ``TaskLeases/key(group:task:)``: what this process knows better than the lease did when it was given.
         var records: [String: TaskLeases.Record] = [:]
     }
 
     private let state = Locked(State())
     private let granted = Completion<[String: TaskLeases.Record]>()
 
-    /// This process is a worker, and has to ask.
+    /// The backend is a worker's, and has to ask.
     func connect(_ send: @escaping @Sendable (ControlMessage) -> Void) {
         state.withLock { $0.send = send }
     }
@@ -268,8 +296,8 @@ final class TaskLease: Sendable {
         granted.complete(with: TaskLeases.decode(records))
     }
 
-    func record(_ runState: TaskLeases.Record.State, of task: String) {
-        let now = Int64(WallClock.secondsSinceEpoch * 1e9)
+    /// - Parameter now: Nanoseconds of the wall clock, as the task's clock has it.
+    func record(_ runState: TaskLeases.Record.State, of task: String, at now: Int64) {
         let send = state.withLock { state in
             let began = runState == .running ? now : state.records[task]?.began ?? now
             state.records[task] = TaskLeases.Record(state: runState, began: began, attempts: 1)

@@ -102,6 +102,8 @@ struct CronExpression: Hashable, Sendable {
     private let isEveryHour: Bool
     private let zone: String
     private let rules: ZoneRules
+    /// By how much the zone's offsets differ at most.
+    private let spread: Int64
 
     static func == (first: CronExpression, second: CronExpression) -> Bool {
         first.zone == second.zone && first.minutes == second.minutes && first.hours == second.hours
@@ -148,6 +150,7 @@ struct CronExpression: Hashable, Sendable {
         isEveryHour = fields[1] == "*"
         self.zone = zone
         self.rules = rules
+        spread = rules.spread
         guard months.contains(where: { month in days.contains { $0 <= CivilDate.days(in: month, of: 2000) } }) || anyDay
         else {
             throw .cron(expression, "no month has such a day")
@@ -208,19 +211,29 @@ struct CronExpression: Hashable, Sendable {
         let local = instant + Int64(rules.offset(at: instant))
         // A day before, as a local time may be later than its place among the others.
         let first = Int((Double(local) / 86_400).rounded(.down)) - 1
+        // No shift of the clocks moves local times up to this to after the instant.
+        let past = local - spread
         // February 29 on one weekday comes every 28 years, or 40 over a century.
         for day in first...(first + 41 * 366) where matches(CivilDate(day: day)) {
             var found: Int64?
+            // No shift of the clocks moves local times beyond this to before what was found.
+            var latest = Int64.max
             for hour in hours {
+                let start = Int64(day) * 86_400 + Int64(hour * 3600)
+                if start + 3600 <= past { continue }
+                if start > latest { break }
                 for minute in minutes {
-                    let time = Int64(day) * 86_400 + Int64(hour * 3600 + minute * 60)
-                    // Far from what counts.
-                    if time < local - 2 * 86_400 { continue }
+                    let time = start + Int64(minute * 60)
+                    if time <= past { continue }
+                    if time > latest { break }
                     let instants = rules.instants(ofLocal: time)
                     let counted =
                         isEveryHour
                         ? instants : [instants.first ?? rules.instantAfterGap(ofLocal: time)]
-                    for candidate in counted where candidate > instant { found = min(found ?? candidate, candidate) }
+                    for candidate in counted where candidate > instant && candidate < found ?? .max {
+                        found = candidate
+                        latest = candidate + Int64(rules.offset(at: candidate)) + spread
+                    }
                 }
             }
             if let found { return found }

@@ -111,6 +111,13 @@ struct ZoneRules: Sendable {
         return low == 0 ? first : changes[low - 1].offset
     }
 
+    /// By how much the offsets since 1970 differ at most.
+    var spread: Int64 {
+        var offsets = [offset(at: 0)] + (rule?.offsets ?? [])
+        offsets += changes.lazy.filter { $0.at >= 0 }.map(\.offset)
+        return Int64((offsets.max() ?? 0) - (offsets.min() ?? 0))
+    }
+
     /// When clocks show a local time, given in seconds as if it were UTC: once, twice when they are set back over it, and
     /// never when they are set forward over it.
     func instants(ofLocal local: Int64) -> [Int64] {
@@ -128,6 +135,8 @@ private struct PosixRule {
     private let standard: Int
     /// Summer time: its offset, and when it begins and ends.
     private var summer: (offset: Int, start: Change, end: Change)?
+
+    var offsets: [Int] { [standard] + (summer.map { [$0.offset] } ?? []) }
 
     private enum Day {
         /// The weekday's occurrence in a month, the fifth one being the last.

@@ -321,21 +321,12 @@ public final class ThreadGroup: Sendable, BackendComponent, JobOwner {
     /// - Throws: ``PeriodicTaskError``; `EngineError` when the backend has no thread; what selecting it throws.
     @discardableResult
     public func addPeriodicTasks(_ tasks: [PeriodicTask], concurrency: Int? = nil) throws -> [LoopingCall] {
-        try addPeriodicTasks(tasks, concurrency: concurrency, lease: .shared)
-    }
-
-    func addPeriodicTasks(_ tasks: [PeriodicTask], concurrency: Int?, lease: TaskLease) throws -> [LoopingCall] {
         let binding = try bind()
         for task in tasks { try task.validate() }
         let limit = concurrency.map { RunLimit($0) }
         return try tasks.filter { $0.isMeant(for: binding.backend) }.map { task in
-            try binding.backend.metrics.info(
-                "muster_periodic_task", help: "When a periodic task runs, and in which workers.",
-                labels: [
-                    ("backend", binding.backend.type.rawValue), ("loop", task.name),
-                    ("schedule", "\(task.schedule)"), ("runs_in", "\(task.placement)"),
-                ])
-            let timer = PeriodicLoopingCall(task, lease: lease, backend: binding.backend)
+            task.describe(on: binding.backend)
+            let timer = PeriodicLoopingCall(task, in: name, backend: binding.backend)
             try timer.start(limit: limit, in: self)
             list(timer)
             return timer

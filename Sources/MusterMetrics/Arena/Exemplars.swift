@@ -108,7 +108,7 @@ struct Exemplar: Hashable, Sendable {
 /// The exemplars of an arena: slots, each for the buckets that come to it, of which the latest one has it.
 ///
 /// Writers neither lock nor wait. A slot that two have written at once, or that was written while it was read, is told by
-/// its checksum, and shows nothing. Until the first exemplar no page of it is touched.
+/// its checksum, and shows nothing. Until something is traced no page of it is touched.
 struct ExemplarTable {
     static let slotSize = 64
     /// For an arena of the usual size; small ones have none.
@@ -116,6 +116,8 @@ struct ExemplarTable {
     static let smallestArena = 1 << 20
     /// A bucket's exemplar stays for so long, in milliseconds: to find one is the costly part of a traced observation.
     private static let lifetime: UInt64 = 1000
+    /// Behind the exemplar and its checksum.
+    private static let missWord = 7
 
     // The memory behind the pointers lives as long as the arena's mapping, which whoever uses the table holds, and is
     // touched by atomics only.
@@ -138,13 +140,21 @@ struct ExemplarTable {
         return first + (Int(truncatingIfNeeded: hash >> 32) & (count - 1)) * (Self.slotSize / 8)
     }
 
-    /// Whether a bucket's slot is to be written again.
+    /// Whether a bucket's slot is to be written again: not if it was in this second, nor if an observation of this millisecond
+    /// was in no recorded span, as most are where few are sampled.
     ///
     /// - Parameters:
     ///   - key: The offset of the bucket's cell in the arena.
     ///   - time: The present time.
     func isDue(_ key: Int, at time: UInt64) -> Bool {
-        time &- (slot(of: key) + 2).pointee.load(ordering: .relaxed) >= Self.lifetime
+        let slot = slot(of: key)
+        return time &- (slot + 2).pointee.load(ordering: .relaxed) >= Self.lifetime
+            && (slot + Self.missWord).pointee.load(ordering: .relaxed) != time
+    }
+
+    /// An observation of the bucket was in no recorded span.
+    func recordMiss(of key: Int, at time: UInt64) {
+        (slot(of: key) + Self.missWord).pointee.store(time, ordering: .relaxed)
     }
 
     func write(_ exemplar: Exemplar, for key: Int) {

@@ -318,9 +318,10 @@ final class MetricStorage: Sendable {
         // Those of a refused series are elsewhere.
         guard (0..<arena.mapping.size).contains(key) else { return }
         let time = UInt64(max(0, cmuster_realtime_ns())) / 1_000_000
-        guard exemplars.isDue(key, at: time),
-            let reference = TraceReference(context, of: InstrumentationSystem.instrument)
-        else { return }
+        guard exemplars.isDue(key, at: time) else { return }
+        guard let reference = TraceReference(context, of: InstrumentationSystem.instrument) else {
+            return exemplars.recordMiss(of: key, at: time)
+        }
         exemplars.write(Exemplar(reference: reference, value: value, time: time), for: key)
     }
 

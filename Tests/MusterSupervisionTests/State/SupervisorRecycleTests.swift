@@ -145,6 +145,32 @@ struct SupervisorRecycleTests {
         #expect(rig.state.memoryInterval(atMost: .seconds(5)) == nil)
     }
 
+    @Test(
+        "However short the minimum age is, memory is read ten times a second at most",
+        arguments: [Duration.zero, .nanoseconds(1), .seconds(-1)])
+    func shortMinimumAge(minimumAge: Duration) {
+        var rig = SupervisorRig.ready(Self.web(minimumAge: minimumAge))
+        #expect(rig.state.memoryInterval(atMost: .seconds(5)) == .milliseconds(100))
+        rig.advance(.nanoseconds(1))
+        #expect(rig.send(.recycle(1, .memory(1234))).spawned == [3])
+    }
+
+    @Test("Other limits take back what the ones before have marked, and not what the application asks for")
+    func otherLimits() {
+        var rig = Self.old(Self.web(workers: 3))
+        #expect(rig.send(.recycle(1, .requested("x"))).spawned == [4])
+        rig.send(.recycle(2, .memory(1000)))
+        rig.send(.recycle(3, .age))
+        rig.send(.reconfigure([Self.web(workers: 3, memory: 2000)]))
+        #expect(rig.state.processes[1]?.recycling == .requested("x"))
+        rig.send(.ready(4))
+        rig.exit(1)
+        #expect(rig.advance(.seconds(600)).spawned == [])
+        #expect(rig.state.exceedsMemory(2, bytes: 2000) && !rig.state.exceedsMemory(2, bytes: 1500))
+        rig.send(.reconfigure([Self.web(workers: 3, age: .seconds(100))]))
+        #expect(rig.advance(.zero).spawned == [5])
+    }
+
     @Test("A worker that dies while it waits is restarted as ever, and its successor owes nothing")
     func diesWaiting() {
         var rig = SupervisorRig.ready(Self.web())

@@ -20,6 +20,31 @@ struct TaskLeasesTests {
         #expect(unknown == nil)
     }
 
+    @Test("One that is about to end keeps it until then, and does not get it any more")
+    func leaving() {
+        var leases = TaskLeases()
+        for incarnation in [3, 2, 1] { _ = leases.seek(incarnation, of: 0) }
+        leases.leave(3, of: 0)
+        leases.leave(2, of: 0)
+        leases.record(.running, of: "a task", by: 3, of: 0, at: 10)
+        #expect(leases.encoded(0).isEmpty == false)
+        let next = [3, 2].map { leases.end($0, of: 0) }
+        #expect(next == [1, nil])
+    }
+
+    @Test("Tasks of two groups have records of their own, however long the groups' names are")
+    func keys() {
+        let keys = ["a", "b", "", "line\nend", String(repeating: "x", count: 5000)].map {
+            TaskLeases.key(group: $0, task: "a task")
+        }
+        #expect(Set(keys).count == keys.count)
+        let longest = TaskLeases.key(group: "a", task: String(repeating: "x", count: TaskLeases.longestName))
+        var leases = TaskLeases()
+        _ = leases.seek(1, of: 0)
+        for key in keys + [longest] { leases.record(.ended, of: key, by: 1, of: 0, at: 1) }
+        #expect(Set(TaskLeases.decode(leases.encoded(0)).keys) == Set(keys + [longest]))
+    }
+
     @Test("What the holder tells of its runs is passed on, and nobody else is believed")
     func records() {
         var leases = TaskLeases()
@@ -44,7 +69,7 @@ struct TaskLeasesTests {
         var leases = TaskLeases()
         _ = leases.seek(1, of: 0)
         for number in 0..<100 { leases.record(.ended, of: "\(number)", by: 1, of: 0, at: 1) }
-        leases.record(.ended, of: String(repeating: "x", count: 129), by: 1, of: 0, at: 1)
+        leases.record(.ended, of: String(repeating: "x", count: 146), by: 1, of: 0, at: 1)
         #expect(TaskLeases.decode(leases.encoded(0)).count == TaskLeases.mostTasks)
         #expect(TaskLeases.decode("running\nflying 1 1 x\nended x 1 y\nended 1 y\n\nended 5 0 ok").count == 1)
     }

@@ -2,8 +2,10 @@
 
 import Foundation
 import Logging
+import MusterHealth
 import MusterLock
 import MusterPlatform
+import MusterTestKit
 import MusterTestSupport
 import Synchronization
 import Testing
@@ -55,6 +57,32 @@ struct ConsoleServerTests {
         }
 
         deinit { server.stop() }
+    }
+
+    @Test("a loop without an interval is shown with its schedule")
+    func schedules() async throws {
+        try await TestBackend.with(.cooperative) { backend in
+            let folder = try TemporaryFolder()
+            let place = try ConsolePlace(parsing: folder.path("s"))
+            let runs = Recorder<Void>()
+            let group = ThreadGroup(name: "test", backend: backend)
+            try group.addPeriodicTasks([
+                PeriodicTask("nightly", try .daily(at: "03:00"), startsAtOnce: true) { runs.append(()) },
+                PeriodicTask("hourly", .every(.seconds(3600)), startsAtOnce: true) { runs.append(()) },
+            ])
+            _ = try await runs.first(2)
+            let console = try #require(
+                try DiagnosticsConsole.start(
+                    place, of: Worker(group: "a", slot: 0), backend: backend,
+                    health: HealthRegistry(runner: { _, _ in }),
+                    logger: CapturedLog().logger, settings: { MusterSettings() }, state: { .ready }, reload: {},
+                    stop: {}))
+            defer { console.stop() }
+            let lines = try await onThread { try ConsoleClient(place).send("loops") }.lines
+            #expect(lines.contains { $0.contains("nightly") && $0.contains("daily at 03:00 UTC, every worker") })
+            #expect(lines.contains { $0.contains("hourly") && !$0.contains("every worker") })
+            try await group.stop()
+        }
     }
 
     private var hasty: ConsoleServer.Limits {

@@ -83,6 +83,24 @@ struct PeriodicPlanTests {
         #expect(left == (policy == .skip ? 5 : policy == .runOnce ? 4 : 0))
     }
 
+    @Test("At most 1000 missed runs in a row are made up for")
+    func mostMadeUp() {
+        var plan = Self.plan(.every(.seconds(1), from: .clock), missed: .runAll)
+        #expect(Self.seconds(plan.begin(at: Self.at(0))) == 1)
+        _ = plan.runBegan(at: Self.at(1))
+        // As if the clock had been set.
+        var end = plan.runEnded(at: Self.at(1e6), output: ())
+        var count = 0
+        while Self.seconds(end.due) <= 1e6, count < 2000 {
+            #expect(plan.runBegan(at: Self.at(1e6)).skipped == 0)
+            end = plan.runEnded(at: Self.at(1e6), output: ())
+            count += 1
+        }
+        #expect(count == 1000)
+        #expect(Self.seconds(end.due) == 1e6 + 1)
+        #expect(end.skipped == 1000, "counted up to the limit")
+    }
+
     @Test("Jitter puts single runs off, and never the grid")
     func jitter() {
         var plan = Self.plan(.every(.seconds(100)), jitter: .seconds(5))
@@ -122,6 +140,7 @@ struct PeriodicPlanTests {
         var plan = PeriodicPlan(try .daily(at: "03:00"), lead: { lead.withLock { $0 } })
         var due = plan.begin(at: Self.at(0))
         #expect(Self.seconds(due) == 600, "a nap")
+        #expect(plan.nextRun.map(Self.seconds) == 10_800, "what is shown")
         var naps = 0
         while let later = plan.postponed(at: due) {
             due = later
@@ -136,6 +155,26 @@ struct PeriodicPlanTests {
         #expect(plan.runBegan(at: Self.at(7200)).lateness == .zero)
     }
 
+    @Test("A wall clock that was wrong by more than three hours stops nothing, once it is set back")
+    func correction() throws {
+        let midnight: Int64 = 1_767_225_600_000_000_000
+        let lead = Locked(midnight + 30 * 86_400_000_000_000)
+        var plan = PeriodicPlan(try .cron("* * * * *"), lead: { lead.withLock { $0 } })
+        #expect(Self.seconds(plan.begin(at: Self.at(0))) == 60)
+        #expect(plan.postponed(at: Self.at(60)) == nil)
+        _ = plan.runBegan(at: Self.at(60))
+        lead.withLock { $0 = midnight }
+        let nap = plan.runEnded(at: Self.at(70), output: ()).due
+        #expect(Self.seconds(nap) == 670, "it cannot know yet")
+        #expect(plan.postponed(at: nap).map(Self.seconds) == 720)
+        #expect(plan.nextRun.map(Self.seconds) == 720)
+        #expect(plan.postponed(at: Self.at(720)) == nil)
+        // By little, what has been shown does not come twice.
+        lead.withLock { $0 -= 7_200_000_000_000 }
+        #expect(plan.postponed(at: Self.at(720)).map(Self.seconds) == 1320)
+        #expect(plan.nextRun.map(Self.seconds) == 7920)
+    }
+
     @Test("What an earlier worker has done is gone on with")
     func past() {
         let hour = Schedule.every(.seconds(3600))
@@ -148,5 +187,22 @@ struct PeriodicPlanTests {
         #expect(due(.init(began: 9_000_000_000_000, isToBeRepeated: true)) == 10_000)
         #expect(due(.init(began: 5_000_000_000_000, isToBeRepeated: false)) == 12_200)
         #expect(due(.init(began: 5_000_000_000_000, isToBeRepeated: false), .runOnce) == 10_000)
+        #expect(due(.init(began: 2_800_000_000_000, isToBeRepeated: false), .runAll) == 6400)
+        // The wall clock has been set back since.
+        #expect(due(.init(began: 99_000_000_000_000, isToBeRepeated: false)) == 13_600)
+    }
+
+    @Test("Each run that was missed while no worker had the task can be made up for")
+    func missedByWorker() {
+        var plan = Self.plan(
+            .every(.seconds(60)), missed: .runAll, past: .init(began: 400_000_000_000, isToBeRepeated: false))
+        var due = Self.seconds(plan.begin(at: Self.at(1000)))
+        var lateness: [Duration] = []
+        while due <= 1000 {
+            lateness.append(plan.runBegan(at: Self.at(1000)).lateness)
+            due = Self.seconds(plan.runEnded(at: Self.at(1000), output: ()).due)
+        }
+        #expect(lateness == stride(from: 540, through: 0, by: -60).map { .seconds($0) })
+        #expect(due == 1060)
     }
 }

@@ -131,9 +131,8 @@ struct PeriodicTaskTests {
     func lease(type: BackendType) async throws {
         try await TestBackend.with(type) { backend in
             let group = ThreadGroup(name: "test", backend: backend)
-            let lease = TaskLease()
             let sent = Recorder<ControlMessage>()
-            lease.connect { sent.append($0) }
+            backend.lease.connect { sent.append($0) }
             let runs = Recorder<String>()
             let loops = try group.addPeriodicTasks(
                 [
@@ -141,21 +140,101 @@ struct PeriodicTaskTests {
                     PeriodicTask("poison", .every(.seconds(3600)), on: .oneWorker) { runs.append("poison") },
                     PeriodicTask("done", .every(.milliseconds(1)), on: .oneWorker) { runs.append("done") },
                     PeriodicTask("own", .every(.milliseconds(1))) { runs.append("own") },
-                ], concurrency: nil, lease: lease)
+                ])
             _ = try await runs.first(5)
             _ = try await sent.first(1)
             #expect(Set(runs.all) == ["own"])
             #expect(sent.all == [.seekLease])
             let now = Int64(WallClock.secondsSinceEpoch * 1e9)
-            lease.grant("running \(now) 1 interrupted\nrunning \(now) 3 poison\ndone \(now) 0 done")
+            let keys = ["interrupted", "poison", "done"].map { TaskLeases.key(group: "test", task: $0) }
+            backend.lease.grant("running \(now) 1 \(keys[0])\nrunning \(now) 3 \(keys[1])\ndone \(now) 0 \(keys[2])")
             _ = try await sent.first(3)
             #expect(
-                sent.all.dropFirst() == [
-                    .taskRun(.running, task: "interrupted"), .taskRun(.ended, task: "interrupted"),
-                ])
+                sent.all.dropFirst() == [.taskRun(.running, task: keys[0]), .taskRun(.ended, task: keys[0])])
             _ = try await loops[2].wait()
             try await group.stop(graceful: true)
             #expect(Set(runs.all) == ["own", "interrupted"])
+        }
+    }
+
+    @Test("Tasks of one name in two thread groups have nothing to do with each other", arguments: bothBackends)
+    func sameName(type: BackendType) async throws {
+        try await TestBackend.with(type) { backend in
+            let runs = Recorder<String>()
+            func add(to group: String, _ body: @escaping @Sendable () async throws -> Void) throws -> LoopingCall? {
+                try ThreadGroup(name: group, backend: backend).addPeriodicTask(
+                    PeriodicTask("same", .every(.seconds(3600)), on: .oneWorker, startsAtOnce: true, body))
+            }
+            _ = try await add(to: "first") { throw LoopingCallDone() }?.wait()
+            let other = try add(to: "second") { runs.append("second") }
+            _ = try await runs.first(1)
+            other?.stop()
+            // It has ended for good.
+            #expect(try await add(to: "first") { runs.append("first") }?.wait().value as? Bool == true)
+            #expect(runs.all == ["second"])
+        }
+    }
+
+    @Test("A run that is cut off is to be done again, whatever error it makes of that", arguments: bothBackends)
+    func cutOff(type: BackendType) async throws {
+        try await TestBackend.with(type) { backend in
+            let (sent, failures) = (Recorder<ControlMessage>(), Recorder<Void>())
+            backend.lease.connect { sent.append($0) }
+            backend.lease.grant("")
+            let group = ThreadGroup(name: "test", backend: backend)
+            try group.addPeriodicTask(
+                PeriodicTask(
+                    "cut off", .every(.seconds(3600)), on: .oneWorker, startsAtOnce: true,
+                    onFailure: { _, _ in failures.append(()) }
+                ) {
+                    do { try await Completion<Void>().wait() } catch { throw TestFailure("connection closed") }
+                })
+            _ = try await sent.first(2)
+            try await group.stop()
+            #expect(
+                sent.all == [
+                    .seekLease, .taskRun(.running, task: TaskLeases.key(group: "test", task: "cut off")),
+                ])
+            #expect(failures.all.isEmpty)
+        }
+    }
+
+    @Test("While it naps, the gauge shows when a task is due, and not when it wakes", arguments: bothBackends)
+    func nextRun(type: BackendType) async throws {
+        let clock = ManualClock()
+        try await TestBackend.with(type, clock: clock) { backend in
+            let group = ThreadGroup(name: "test", backend: backend)
+            // Twelve hours from now or so.
+            let present = Int64(WallClock.secondsSinceEpoch(at: clock.now, lead: clock.lead))
+            let minute = (present / 60 + 720) % 1440
+            let time = "\(minute / 60):\(minute % 60)"
+            let runs = Recorder<Void>()
+            try group.addPeriodicTask(PeriodicTask("daily", try .daily(at: time)) { runs.append(()) })
+            func next() throws -> Double {
+                try #require(
+                    backend.metrics.value("muster_loop_next_run_timestamp_seconds", ["loop": "daily"]).number)
+            }
+            let due = Double((present / 60 + 720) * 60)
+            // The gauge is of the machine's clocks, which may be set meanwhile.
+            for _ in 0..<3 {
+                await clock.advance(by: .seconds(1000))
+                #expect(abs(try next() - due) < 60)
+            }
+            await clock.advance(by: .seconds(43_200))
+            #expect(runs.count == 1)
+            #expect(abs(try next() - due - 86_400) < 60)
+        }
+    }
+
+    @Test("One whose schedule cannot be shown runs all the same", arguments: bothBackends)
+    func notShown(type: BackendType) async throws {
+        try await TestBackend.with(type) { backend in
+            let group = ThreadGroup(name: "test", backend: backend)
+            let runs = Recorder<Void>()
+            let schedule = try Schedule.cron(String(repeating: " ", count: 5000) + "* * * * *")
+            try group.addPeriodicTask(PeriodicTask("long", schedule, startsAtOnce: true) { runs.append(()) })
+            _ = try await runs.first(1)
+            try await group.stop()
         }
     }
 

@@ -76,6 +76,49 @@ struct ScheduleTests {
         #expect(try Self.runs(expression, zone, after: start, expected.count) == expected)
     }
 
+    /// The first instant after another one, found by looking at each minute.
+    private static func searched(
+        _ minutes: [Int], _ hours: [Int], _ rules: ZoneRules, everyHour: Bool, after instant: Int64
+    ) -> Int64? {
+        var found: Int64?
+        let first = (instant / 86_400 - 2) * 86_400
+        for local in stride(from: first, to: first + 6 * 86_400, by: 60) {
+            let (hour, minute) = (Int(local % 86_400 / 3600), Int(local % 3600 / 60))
+            guard minutes.contains(minute), hours.contains(hour) else { continue }
+            let instants = rules.instants(ofLocal: local)
+            let counted = everyHour ? instants : [instants.first ?? rules.instantAfterGap(ofLocal: local)]
+            for candidate in counted where candidate > instant { found = min(found ?? candidate, candidate) }
+        }
+        return found
+    }
+
+    @Test(
+        "No run is overlooked around changes of the clocks",
+        arguments: [
+            "UTC", "Europe/Berlin", "America/St_Johns", "Australia/Lord_Howe", "Pacific/Apia", "Africa/Casablanca",
+        ])
+    func search(zone: String) throws {
+        let rules = try ZoneRules(named: zone)
+        var random = SplitMix64(seed: 3)
+        let lines: [(String, [Int], [Int])] = [
+            ("* * * * *", Array(0..<60), Array(0..<24)), ("*/20 1-3 * * *", [0, 20, 40], [1, 2, 3]),
+            ("59 23,0 * * *", [59], [0, 23]),
+        ]
+        for (line, minutes, hours) in lines {
+            let cron = try CronExpression(line, zone: zone, rules: rules)
+            // Hours on both sides of a change in 2026, and of Samoa's missing day.
+            for center in ["2026-03-29T01:00Z", "2026-10-25T01:00Z", "2026-04-04T15:00Z", "2011-12-30T10:00Z"] {
+                for _ in 0..<4 {
+                    let start = try Self.instant(center) + Int64.random(in: -14_400...14_400, using: &random)
+                    #expect(
+                        cron.next(after: start)
+                            == Self.searched(minutes, hours, rules, everyHour: line.hasPrefix("* *"), after: start),
+                        "\(line) after \(start)")
+                }
+            }
+        }
+    }
+
     @Test(
         "What is no schedule is refused, and the error says what to change",
         arguments: [

@@ -171,6 +171,48 @@ struct TestSupervisorTests {
         }
     }
 
+    @Test(
+        "A task that runs once over all workers goes on in the next one, on the test's clock, and begins anew in the next test",
+        arguments: bothBackends, [1, 2])
+    func oneWorker(type: BackendType, test: Int) async throws {
+        let (clock, runs) = (clock, Recorder<String>())
+        try await TestSupervisor.run(
+            type, settings: settings, clock: clock,
+            service: { _ in
+                ThreadGroupService(name: "poller") { group in
+                    try group.addPeriodicTasks([
+                        PeriodicTask("poll", .every(.seconds(60)), on: .oneWorker) { runs.append("poll") },
+                        PeriodicTask("once", .every(.seconds(60)), on: .oneWorker) {
+                            runs.append("once")
+                            throw LoopingCallDone()
+                        },
+                        PeriodicTask("long", .every(.seconds(100)), on: .oneWorker) {
+                            runs.append("long")
+                            if runs.all.count(where: { $0 == "long" }) == 1 { try await Completion<Void>().wait() }
+                        },
+                    ])
+                }
+            }
+        ) { supervisor in
+            await clock.advance(by: .seconds(60))
+            #expect(runs.all.sorted() == ["once", "poll"])
+            await clock.advance(by: .seconds(45))
+            #expect(runs.all.count == 3)
+            await supervisor.kill()
+            await clock.advance(by: .seconds(5))
+            // Cut off, it is done again.
+            #expect(runs.all.sorted() == ["long", "long", "once", "poll"])
+            await clock.advance(by: .seconds(10))
+            #expect(runs.all.last == "poll")
+            await supervisor.reload()
+            await clock.advance(by: .seconds(59))
+            #expect(runs.all.count == 5)
+            await clock.advance(by: .seconds(1))
+            #expect(runs.all.count == 6)
+            await supervisor.stop()
+        }
+    }
+
     @Test("A worker that is said to hang is deaf to a stop; one that is killed is replaced", arguments: bothBackends)
     func claimed(type: BackendType) async throws {
         let (clock, calls) = (clock, calls)
