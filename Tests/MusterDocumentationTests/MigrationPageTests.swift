@@ -17,7 +17,7 @@ struct MigrationPageTests {
         Service Services Launcher ServiceLauncher ProcessLauncher ServiceWrapper SignalHandler SignalExit Singleton
         launch launch_service add start stop wait restart reset tg workers restart_method no_fork wait_interval
         start_method check_service_base is_daemon _is_daemon _is_sighup_and_daemon add_handler add_handlers clear
-        is_signal_supported ignore_handler graceful_shutdown_timeout log_options
+        is_signal_supported ignore_handler handle_signal signals_to_name graceful_shutdown_timeout log_options
         """,
         "threadgroup": """
         ThreadGroup Thread thread_pool_size max_threads add_thread add_timer add_timer_args add_dynamic_timer
@@ -32,10 +32,11 @@ struct MigrationPageTests {
         "periodic_task": """
         periodic_task PeriodicTasks add_periodic_task run_periodic_tasks run_periodic_tasks_in_parallel spacing
         run_immediately external_process_ok enabled raise_on_error InvalidPeriodicTaskArg DEFAULT_INTERVAL
-        run_external_periodic_tasks
+        run_external_periodic_tasks PeriodicWorker periodic NeverAgain last_started last_finished
+        aligned_last_finished on_failure Watcher ExistingExecutor executor_factory
         """,
         "systemd": "notify notify_once onready",
-        "opts": "register_service_opts set_service_opts_defaults",
+        "opts": "register_service_opts set_service_opts_defaults register_opts list_opts",
         "wsgi": """
         Server Router Request Loader InvalidInput ConfigNotFound PasteAppNotFound api_paste_config wsgi_log_format
         tcp_keepidle wsgi_default_pool_size max_header_line wsgi_keep_alive client_socket_timeout

@@ -5,11 +5,11 @@ import MusterPlatform
 /// What becomes of runs whose time has passed, because the run before was too long, the machine slept, or the worker that
 /// had them to do has ended.
 public enum MissedRuns: String, Hashable, Sendable, CaseIterable {
-    /// They are left out, and counted.
+    /// They are left out.
     case skip
     /// One run makes up for all of them, at once.
     case runOnce
-    /// Each is made up for, one after the other, up to 1000.
+    /// Each is made up for, one after the other, up to 1000 in a row.
     case runAll
 }
 
