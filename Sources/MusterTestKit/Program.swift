@@ -54,9 +54,10 @@ package final class Program: @unchecked Sendable {
         let errPipe = Pipe()
         process.standardOutput = outPipe
         process.standardError = errPipe
-        process.terminationHandler = { [self] process in
+        // Foundation keeps the handler, and with it would keep the pipes open.
+        process.terminationHandler = { [weak self] process in
             let signalled = process.terminationReason == .uncaughtSignal
-            update { $0.exitStatus = process.terminationStatus + (signalled ? 128 : 0) }
+            self?.update { $0.exitStatus = process.terminationStatus + (signalled ? 128 : 0) }
         }
         // The threads that tests run on have most signals blocked, and a program would inherit that.
         var none = sigset_t()

@@ -11,7 +11,7 @@ import Testing
 @Suite("Conformance with foreign parsers")
 struct ConformanceTests {
     private static let promtool = ForeignTool.find("promtool")
-    private static let python: String? = {
+    static let python: String? = {
         let name = getenv("MUSTER_PYTHON").map { String(cString: $0) } ?? "python3"
         guard let path = ForeignTool.find(name),
             let probe = try? ForeignTool.run(path, ["-c", "import prometheus_client"], input: []), probe.status == 0

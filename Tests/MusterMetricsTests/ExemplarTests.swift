@@ -48,6 +48,31 @@ struct ExemplarTests {
         }
     }
 
+    @Test(
+        "prometheus_client reads what is shown",
+        .enabled(if: ConformanceTests.python != nil, "prometheus_client is not installed"))
+    func foreignReader() throws {
+        let bench = try Bench()
+        bench.table.write(
+            Exemplar(reference: Self.reference, value: 0.5, time: 1_700_000_000_250), for: bench.key)
+        let script = """
+            import sys
+            from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse
+            for family in parse(sys.stdin.buffer.read().decode()):
+                for sample in family.samples:
+                    found = sample.exemplar
+                    if found: print(sample.name, sample.labels['le'], sorted(found.labels.items()), found.value, found.timestamp)
+            """
+        let text = Array(bench.bench.render(.openMetrics).utf8)
+        let result = try ForeignTool.run(#require(ConformanceTests.python), ["-c", script], input: text)
+        #expect(
+            result.output == """
+                wait_seconds_bucket 1.0 [('span_id', '00f067aa0ba902b7'), \
+                ('trace_id', '4bf92f3577b34da6a3ce929d0e0e4736')] 0.5 1700000000.25
+
+                """)
+    }
+
     @Test("One is shown with its bucket, in OpenMetrics alone, and after the next generation")
     func shown() throws {
         let bench = try Bench()

@@ -36,6 +36,20 @@ struct HarnessTests {
         }
     }
 
+    @Test("keeps nothing open of a program that is over")
+    func ended() async throws {
+        weak var ended: Program?
+        func run() async throws {
+            let program = try Program("/bin/echo", ["done"])
+            #expect(try await program.status() == 0)
+            #expect(program.output == "done\n")
+            ended = program
+        }
+        try await run()
+        // The threads that read its pipes end.
+        while ended != nil { await Task.yield() }
+    }
+
     @Test("says of a wait in vain what was seen last, and takes an address of the program's own")
     func inVain() async throws {
         try await SupervisedProgram.run(
