@@ -61,7 +61,7 @@ struct ExemplarTests {
             for family in parse(sys.stdin.buffer.read().decode()):
                 for sample in family.samples:
                     found = sample.exemplar
-                    if found: print(sample.name, sample.labels['le'], sorted(found.labels.items()), found.value, found.timestamp)
+                    if found: print(sample.name, sample.labels['le'], sorted(found.labels.items()), found.value, float(found.timestamp))
             """
         let text = Array(bench.bench.render(.openMetrics).utf8)
         let result = try ForeignTool.run(#require(ConformanceTests.python), ["-c", script], input: text)
