@@ -140,7 +140,7 @@ final class ConsoleRelay: @unchecked Sendable {
 
     /// One request and those who have not answered it.
     ///
-    /// Sound as `@unchecked Sendable`: it belongs to the console's thread.
+    /// Sound as `@unchecked Sendable`: requests are handled, and the loop's callbacks for it run, on the console's thread.
     private final class Inquiry: @unchecked Sendable {
         private var merge: ConsoleMerge
         private var bytes: Int
@@ -186,7 +186,7 @@ final class ConsoleRelay: @unchecked Sendable {
 
     /// What comes from one worker.
     ///
-    /// Sound as `@unchecked Sendable`: it belongs to the console's thread.
+    /// Sound as `@unchecked Sendable`: it is made, and the loop's callback for its descriptor runs, on the console's thread.
     private final class Reception: @unchecked Sendable {
         private let descriptor: OwnedDescriptor
         private let worker: String

@@ -51,6 +51,32 @@ struct ContainerTests {
         #expect(try await program.status() == 0)
     }
 
+    @Test(
+        "the image without a shell recycles workers, and takes up a settings file that is replaced, with no rights",
+        arguments: ["cooperative", "threading"])
+    func recycling(backend: String) async throws {
+        let podman = try #require(Images.current).podman
+        let folder = try TemporaryFolder()
+        _ = try folder.write(#"{"muster": {"recycle": {"age": "1s", "minimum-age": "500ms"}}}"#, to: "settings.json")
+        let name = "recycling-\(backend)"
+        let program = try podman.start([
+            "run", "--name", name, "--pull=never", "--network", "none", "--read-only", "--cap-drop", "ALL",
+            "--security-opt", "no-new-privileges", "--tmpfs", "/tmp:size=64m,mode=1777", "--read-only-tmpfs=false",
+            "--volume", "\(folder.url.path):/settings:ro", "--env", "MUSTER_CONSOLE=/tmp/console.sock",
+            "--env", "MUSTER_SETTINGS_FILE=/settings/settings.json", "--env", "MUSTER_SETTINGS_WATCH=true",
+            "--env", "MUSTER_BACKEND=\(backend)", Images.distroless, "--workers", "2",
+        ])
+        try await program.waitForErrors(containing: "reason=recycled")
+        try await expectConfinement(of: name, in: podman)
+        let hourly = #"{"muster": {"recycle": {"age": "1h"}, "liveness-limit": "9s"}}"#
+        _ = try folder.write(hourly, to: "settings.json")
+        try await program.waitForErrors(containing: "reload completed")
+        let settings = try await podman("exec", name, "muster-demo", "ctl", "settings", "liveness-limit")
+        #expect(settings.contains("9s"))
+        #expect(try await podman("exec", name, "muster-demo", "ctl", "stop") == "stopping")
+        #expect(try await program.status() == 0)
+    }
+
     /// What the kernel says of the container's first process.
     private func expectConfinement(of name: String, in podman: Podman) async throws {
         let pid = try await podman("inspect", "--format", "{{.State.Pid}}", name)
