@@ -346,6 +346,8 @@ package final class EventLoop: TaskExecutor, @unchecked Sendable {
 
     /// Detaches the running thread if ``leave()`` was called.
     private func takeLeave() -> Bool {
+        // No other thread can serve it.
+        if let watch = mainQueue.take() { unwatch(watch) }
         let isWorkLeft = !queue.isEmpty || timers.count > 0 || !(poller?.isUnused ?? true)
         var starter: (@Sendable (EventLoop) -> Void)?
         let isLeaving = shared.withLock { state in

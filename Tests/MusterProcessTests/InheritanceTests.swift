@@ -55,6 +55,20 @@ struct InheritanceTests {
         }
     }
 
+    @Test("what a warm spare has tried out leaves nothing in its memory", arguments: backends)
+    func rehearsal(backend: String) async throws {
+        try await TestProgram.run(["--workers=1", "--spares=1"], backend: backend) { program in
+            try await program.ready()
+            for round in 1...4 {
+                kill(try #require(program.lines("started").last).pid, SIGKILL)
+                let worker = try #require(await program.started(1 + round).last)
+                let maps = try String(contentsOfFile: "/proc/\(worker.pid)/maps", encoding: .utf8)
+                #expect(maps.contains("/memfd:muster-metrics"))
+                #expect(!maps.contains("/memfd:muster-dry-run"))
+            }
+        }
+    }
+
     @Test("a worker's successors have as many descriptors as the first one had", arguments: backends)
     func generations(backend: String) async throws {
         try await TestProgram.run(["--workers=2"], backend: backend) { program in

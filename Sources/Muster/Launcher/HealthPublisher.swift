@@ -32,7 +32,8 @@ final class HealthPublisher: Sendable {
         var omitted: Set<String> = []
     }
 
-    private let health: HealthRegistry
+    /// It keeps the publisher.
+    private weak let health: HealthRegistry?
     private let vitalSigns: VitalSignsWriter?
     private let loop: EventLoop
     private let logger: Logger
@@ -48,12 +49,12 @@ final class HealthPublisher: Sendable {
     /// Shows what there is, and from then on what changes. On the loop's thread, or before it runs.
     func begin() {
         guard vitalSigns != nil else { return }
-        health.onChange { [self] in loop.submit { [self] in synchronize() } }
+        health?.onChange { [self] in loop.submit { [self] in synchronize() } }
         synchronize()
     }
 
     private func synchronize() {
-        let contents = health.contents
+        guard let contents = health?.contents else { return }
         var cancellations: [@Sendable () -> Void] = []
         var added: [(generation: Int, check: HealthCheck)] = []
         let names = Set(contents.checks.keys).union(contents.expected.keys)
@@ -96,7 +97,7 @@ final class HealthPublisher: Sendable {
         let isCurrent = state.withLock { $0.entries[check.name]?.registered?.generation == generation }
         guard isCurrent, let level = HealthLevel.allCases.first(where: check.levels.contains) else { return }
         let interval = check.maximumAge > .zero ? check.maximumAge / 2 : Self.defaultInterval
-        health.evaluate(level, only: check.name, on: loop) { [weak self] report in
+        health?.evaluate(level, only: check.name, on: loop) { [weak self] report in
             guard let result = report.entries.first?.result else { return }
             self?.record(
                 HealthReporter.Report(result: result, instant: .now), maximumAge: interval * 3, of: check, generation)

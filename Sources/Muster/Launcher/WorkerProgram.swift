@@ -318,9 +318,11 @@ private enum DryRun {
         let vitalSigns = try VitalSignsWriter(descriptor: file.descriptor.rawValue) { true }
         backend.loops.publish(to: vitalSigns)
         let life = ServiceRunner.Life(logger: { logger })
+        let stopListening = Locked<(@Sendable () -> Void)?>(nil)
+        var dependencies = ServiceRunner.Dependencies(exitNow: { _ in })
+        dependencies.finished = { stopListening.withLock { $0.take() }?() }
         let runner = try ServiceRunner(
-            life, backend: backend, settings: settings, watch: .rehearsal,
-            dependencies: ServiceRunner.Dependencies(exitNow: { _ in }))
+            life, backend: backend, settings: settings, watch: .rehearsal, dependencies: dependencies)
         try runner.services.register(service)
         life.whenReady { [weak life] in life?.submit(.end(.success)) }
         let health = HealthRegistry(runner: { _, _ in })
@@ -329,7 +331,8 @@ private enum DryRun {
             _ = runner.wait { loop in
                 HealthPublisher(health: health, vitalSigns: vitalSigns, loop: loop, logger: logger).begin()
                 // The other end is closed already.
-                _ = try WorkerProgram.listen(to: channel, on: loop) { true }
+                let stop = try WorkerProgram.listen(to: channel, on: loop) { true }
+                stopListening.withLock { $0 = stop }
             }
         }
     }
