@@ -71,18 +71,22 @@ package final class BackendSelector: @unchecked Sendable {
     private static var standardMakers: [BackendType: @Sendable (BackendContext) throws -> Backend] {
         [
             .cooperative: { context in
-                Backend(
-                    context: context,
-                    engine: try CooperativeEngine(
-                        name: context.type.rawValue, configuration: context.engine, metrics: context.metrics,
-                        clock: context.clock))
+                try context.metrics.registerTogether {
+                    Backend(
+                        context: context,
+                        engine: try CooperativeEngine(
+                            name: context.type.rawValue, configuration: context.engine, metrics: context.metrics,
+                            clock: context.clock))
+                }
             },
             .threading: { context in
-                Backend(
-                    context: context,
-                    engine: try ThreadingEngine(
-                        name: context.type.rawValue, configuration: context.engine, metrics: context.metrics,
-                        clock: context.clock))
+                try context.metrics.registerTogether {
+                    Backend(
+                        context: context,
+                        engine: try ThreadingEngine(
+                            name: context.type.rawValue, configuration: context.engine, metrics: context.metrics,
+                            clock: context.clock))
+                }
             },
         ]
     }

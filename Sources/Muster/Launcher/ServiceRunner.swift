@@ -88,15 +88,19 @@ final class ServiceRunner: Sendable {
         clock = backend.engine.clock as? any ManuallyMovedClock ?? SystemClock()
         services = try Services(backend: backend)
         if watch != .rehearsal { try LogQueue.shared.countDropped(in: backend.metrics) }
-        signals = try backend.metrics.counterFamily(
-            "muster_signals_total", help: "Signals received.", labelNames: ["signal"])
-        for signal in [UnixSignal.terminate, .interrupt, .hangUp] {
-            signals.labels(signal.description).increment(by: 0)
+        (signals, transitions) = try backend.metrics.registerTogether {
+            let signals = try backend.metrics.counterFamily(
+                "muster_signals_total", help: "Signals received.", labelNames: ["signal"])
+            for signal in [UnixSignal.terminate, .interrupt, .hangUp] {
+                signals.labels(signal.description).increment(by: 0)
+            }
+            let transitions = try backend.metrics.histogramFamily(
+                "muster_service_transition_seconds",
+                help: "Time that the services took to start, stop, restart or reset.",
+                unit: .seconds, labelNames: ["transition"])
+            for transition in Transition.allCases { _ = transitions.labels(transition.rawValue) }
+            return (signals, transitions)
         }
-        transitions = try backend.metrics.histogramFamily(
-            "muster_service_transition_seconds", help: "Time that the services took to start, stop, restart or reset.",
-            unit: .seconds, labelNames: ["transition"])
-        for transition in Transition.allCases { _ = transitions.labels(transition.rawValue) }
         services.whenEnded { [weak self] service, end in self?.ended(service, end) }
     }
 

@@ -35,6 +35,18 @@ package final class ArenaWriter: Sendable {
         var parsed = 0
         /// Gauges that this process has already taken over from an earlier generation.
         var adopted: Set<Int> = []
+        /// How many of this process' threads want other processes to append nothing.
+        var holders = 0
+
+        mutating func acquire(_ lock: ProcessFileLock) {
+            if holders == 0 { lock.acquire() }
+            holders += 1
+        }
+
+        mutating func release(_ lock: ProcessFileLock) {
+            holders -= 1
+            if holders == 0 { lock.release() }
+        }
     }
 
     /// Attaches to a memory file: formats an empty one, goes on with the series of a used one.
@@ -137,13 +149,22 @@ package final class ArenaWriter: Sendable {
         case full
     }
 
+    /// Runs what registers several families and series: other processes append nothing meanwhile, and the lock that sees to
+    /// that is taken once.
+    func registerTogether<Result, Failure: Error>(_ body: () throws(Failure) -> Result) throws(Failure) -> Result {
+        let lock = ProcessFileLock(descriptor.rawValue)
+        state.withLock { $0.acquire(lock) }
+        defer { state.withLock { $0.release(lock) } }
+        return try body()
+    }
+
     /// Finds a family or describes it anew.
     func register(_ definition: FamilyDefinition) -> FamilyRegistration {
         state.withLock { state in
             if let found = Self.find(definition, in: state.index) { return found }
             let lock = ProcessFileLock(descriptor.rawValue)
-            lock.acquire()
-            defer { lock.release() }
+            state.acquire(lock)
+            defer { state.release(lock) }
             guard (try? Self.catchUp(&state, mapping, header)) != nil else { return .full }
             if let found = Self.find(definition, in: state.index) { return found }
             let identifier = state.index.families.count
@@ -169,8 +190,8 @@ package final class ArenaWriter: Sendable {
             }
             guard state.index.families[family].series.count < limit else { return .overLimit }
             let lock = ProcessFileLock(descriptor.rawValue)
-            lock.acquire()
-            defer { lock.release() }
+            state.acquire(lock)
+            defer { state.release(lock) }
             guard (try? Self.catchUp(&state, mapping, header)) != nil else { return .full }
             if let offset = state.index.valueOffset(family: family, labelValues: labelValues) {
                 adopt(offset, family, &state)
