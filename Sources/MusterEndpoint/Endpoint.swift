@@ -284,8 +284,8 @@ package protocol MetricsRenderer: Sendable {
     /// - Parameters:
     ///   - format: The format of the text.
     ///   - names: The families to show; all of them when empty.
-    ///   - buffer: Receives the text in place of its content; its memory is used again.
-    func render(_ format: ExpositionFormat, names: Set<String>, into buffer: inout [UInt8])
+    ///   - memory: Receives the text in place of its content.
+    func render(_ format: ExpositionFormat, names: Set<String>, into memory: GrowingBytes)
 }
 
 extension Exposition: MetricsRenderer {}

@@ -235,7 +235,8 @@ final class ScrapeResponses: @unchecked Sendable {
     private final class Press: @unchecked Sendable {
         private let renderer: any MetricsRenderer
         private let compressor: GzipCompressor?
-        private var text: [UInt8] = []
+        /// What is compressed.
+        private let text = GrowingBytes()
 
         init(_ renderer: any MetricsRenderer, _ compressor: GzipCompressor?) {
             self.renderer = renderer
@@ -245,21 +246,29 @@ final class ScrapeResponses: @unchecked Sendable {
         /// Fills the bodies.
         func print(_ sheets: [Sheet]) {
             var before: Sheet?
+            // Where the last one's text is.
+            var text = text
             for sheet in sheets {
                 let order = sheet.order
                 let start = MonotonicInstant.now
-                if let before, before.order.hasSameText(as: order) {
-                    sheet.cost = before.rendering ?? .zero
+                let body = sheet.body.bytes
+                let compressor = order.isCompressed ? compressor : nil
+                let isKnown = before.map { $0.order.hasSameText(as: order) } ?? false
+                if isKnown {
+                    sheet.cost = before?.rendering ?? .zero
                 } else {
-                    renderer.render(order.negotiation.format, names: order.names, into: &text)
+                    // What is not compressed is sent from where it is written.
+                    text = compressor == nil ? body : self.text
+                    renderer.render(order.negotiation.format, names: order.names, into: text)
                     sheet.rendering = start.duration(to: .now)
                 }
-                before = sheet
-                sheet.isPrinted = text.withUnsafeBufferPointer { bytes in
-                    if order.isCompressed, let compressor { return compressor.compress(bytes, into: sheet.body) }
-                    sheet.body.fill(bytes)
-                    return true
+                if let compressor {
+                    sheet.isPrinted = text.withBytes { compressor.compress($0, into: body) }
+                } else {
+                    if isKnown { text.withBytes { body.replace(with: $0) } }
+                    sheet.isPrinted = true
                 }
+                before = sheet
                 sheet.cost += start.duration(to: .now)
             }
         }
@@ -357,13 +366,14 @@ final class GzipCompressor {
     }
 
     /// Compresses bytes into a body; returns whether it worked.
-    func compress(_ bytes: UnsafeBufferPointer<UInt8>, into body: HTTPBody) -> Bool {
+    func compress(_ bytes: UnsafeBufferPointer<UInt8>, into body: GrowingBytes) -> Bool {
         guard bytes.count <= Int(UInt32.max) / 2, deflateReset(stream) == Z_OK else { return false }
         let bound = Int(deflateBound(stream, uLong(bytes.count)))
+        body.count = 0
         body.reserve(bound)
         stream.pointee.next_in = UnsafeMutablePointer(mutating: bytes.baseAddress)
         stream.pointee.avail_in = UInt32(bytes.count)
-        stream.pointee.next_out = body.pointer.assumingMemoryBound(to: UInt8.self)
+        stream.pointee.next_out = body.pointer
         stream.pointee.avail_out = UInt32(bound)
         guard deflate(stream, Z_FINISH) == Z_STREAM_END else { return false }
         body.count = bound - Int(stream.pointee.avail_out)

@@ -3,7 +3,7 @@
 import CGnuTLS
 import CMicrohttpd
 import Glibc
-import MusterPlatform
+package import MusterPlatform
 
 /// A request whose headers have arrived. It is the library's: valid during the call that it is handed to.
 package struct TransportRequest {
@@ -253,7 +253,7 @@ package final class TransportResponse {
     package convenience init?(status: Int, headers: [(name: String, value: String)], body: HTTPBody) {
         let owner = Unmanaged.passRetained(body)
         let made = MHD_create_response_from_buffer_with_free_callback_cls(
-            body.count, body.pointer,
+            body.bytes.count, body.bytes.pointer,
             { context in
                 guard let context else { return }
                 Unmanaged<HTTPBody>.fromOpaque(context).takeRetainedValue().recycle()
@@ -276,7 +276,7 @@ package final class HTTPBodyPool {
     package init() {}
 
     package func makeBody() -> HTTPBody {
-        let body = spares.popLast() ?? HTTPBody(capacity: 16 << 10)
+        let body = spares.popLast() ?? HTTPBody()
         body.pool = self
         return body
     }
@@ -286,39 +286,13 @@ package final class HTTPBodyPool {
     }
 }
 
-/// The bytes of one response's body, at an address that stays while the library sends them.
+/// The bytes of one response's body, which must not change while the library sends them.
 ///
 /// Belongs to the server's thread.
 package final class HTTPBody {
-    package private(set) var pointer: UnsafeMutableRawPointer
-    package var count = 0
-    private var capacity: Int
+    package let bytes = GrowingBytes(capacity: 16 << 10)
     /// While it is in use.
     fileprivate var pool: HTTPBodyPool?
-
-    fileprivate init(capacity: Int) {
-        self.capacity = capacity
-        pointer = .allocate(byteCount: capacity, alignment: 16)
-    }
-
-    deinit {
-        pointer.deallocate()
-    }
-
-    /// Makes room; what was there is lost.
-    package func reserve(_ size: Int) {
-        guard size > capacity else { return }
-        pointer.deallocate()
-        // Some more, so that a body that grows a little does not need new memory each time.
-        capacity = size + size / 4
-        pointer = .allocate(byteCount: capacity, alignment: 16)
-    }
-
-    package func fill(_ bytes: UnsafeBufferPointer<UInt8>) {
-        reserve(bytes.count)
-        if let source = bytes.baseAddress { pointer.copyMemory(from: source, byteCount: bytes.count) }
-        count = bytes.count
-    }
 
     fileprivate func recycle() {
         let pool = pool

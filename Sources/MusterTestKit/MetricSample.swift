@@ -174,9 +174,8 @@ extension MetricRegistry {
     /// What the registry exports now.
     public var samples: [MetricSample] {
         guard let reader = try? ArenaReader(descriptor: arena.descriptor.rawValue) else { return [] }
-        var buffer: [UInt8] = []
-        Exposition(sources: [ArenaSource(reader: reader, constantLabels: [])]).render(.text, into: &buffer)
-        return MetricSample.all(in: String(decoding: buffer, as: UTF8.self))
+        let exposition = Exposition(sources: [ArenaSource(reader: reader, constantLabels: [])])
+        return MetricSample.all(in: String(decoding: exposition.rendered(.text), as: UTF8.self))
     }
 
     /// The value of the one sample that has a name and at least some labels.

@@ -127,18 +127,18 @@ extension Benchmark {
         let exposition = Exposition(
             sources: [ArenaSource(reader: try registry.reader(), constantLabels: [("worker", "0")])],
             logger: Backends.silent)
-        var buffer: [UInt8] = []
+        let buffer = GrowingBytes()
         let kinds = [("\(series) series", counters), ("\(histograms) precise histograms", exposition)]
         return try kinds.map { name, exposition in
             func time(_ format: ExpositionFormat) -> Double {
                 let start = cmusterbench_now()
-                exposition.render(format, into: &buffer)
+                exposition.render(format, into: buffer)
                 return Double(cmusterbench_now() - start)
             }
             let times = try Rounds.run(effort(51, quick: 11), [{ time(.protobuf) }, { time(.text) }])
-            exposition.render(.text, into: &buffer)
+            exposition.render(.text, into: buffer)
             let textSize = buffer.count / 1024
-            exposition.render(.protobuf, into: &buffer)
+            exposition.render(.protobuf, into: buffer)
             return Figure(
                 "\(name) in protobuf, \(buffer.count / 1024) KiB", in: .nanoseconds, times[0],
                 against: ("the same in text, \(textSize) KiB", times[1]))
@@ -147,10 +147,11 @@ extension Benchmark {
 
     /// Renders an exposition in turns with putting the same text together in C.
     static func renderings(of exposition: Exposition, series: Int, _ effort: Effort) throws -> Figure {
-        var buffer: [UInt8] = []
-        exposition.render(.text, into: &buffer)
-        let lines = ExpositionLines(buffer)
-        guard lines.valueCount >= series, lines.render() == buffer else {
+        let buffer = GrowingBytes()
+        exposition.render(.text, into: buffer)
+        let text = buffer.withBytes { Array($0) }
+        let lines = ExpositionLines(text)
+        guard lines.valueCount >= series, lines.render() == text else {
             throw BenchmarkError("the reference does not write the same text")
         }
         let passes = 2
@@ -159,7 +160,7 @@ extension Benchmark {
             [
                 {
                     let start = cmusterbench_now()
-                    for _ in 0..<passes { exposition.render(.text, into: &buffer) }
+                    for _ in 0..<passes { exposition.render(.text, into: buffer) }
                     return Double(cmusterbench_now() - start) / Double(passes)
                 },
                 {
@@ -225,8 +226,7 @@ extension Benchmark {
         try endpoint.start()
         defer { endpoint.stop() }
         guard let url = endpoint.url else { throw BenchmarkError("the endpoint has no URL") }
-        var body: [UInt8] = []
-        exposition.render(.text, into: &body)
+        let body = exposition.rendered(.text)
         let server = try StaticServer(body: body)
         defer { server.stop() }
 

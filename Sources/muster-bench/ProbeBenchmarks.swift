@@ -136,8 +136,8 @@ private final class NotedRenderer: MetricsRenderer {
         self.exposition = exposition
     }
 
-    func render(_ format: ExpositionFormat, names: Set<String>, into buffer: inout [UInt8]) {
-        exposition.render(format, names: names, into: &buffer)
+    func render(_ format: ExpositionFormat, names: Set<String>, into memory: GrowingBytes) {
+        exposition.render(format, names: names, into: memory)
         isUsed.open()
     }
 }

@@ -253,7 +253,7 @@ struct EndpointLimitTests {
         var bytes: [UInt8] = []
         while !String(decoding: bytes, as: UTF8.self).contains(line) {
             #expect(try bench.get("/livez").text == "ok")
-            exposition.render(.text, names: [], into: &bytes)
+            bytes = exposition.rendered(.text)
         }
         #expect(throws: TestClient.Failure.self) { try slow.response() }
     }

@@ -3,6 +3,7 @@
 import MusterEndpoint
 import MusterHealth
 import MusterMetrics
+import MusterPlatform
 
 /// Renders what a test wants, and counts.
 final class TestRenderer: MetricsRenderer {
@@ -15,11 +16,10 @@ final class TestRenderer: MetricsRenderer {
 
     var count: Int { calls.value }
 
-    func render(_ format: ExpositionFormat, names: Set<String>, into buffer: inout [UInt8]) {
+    func render(_ format: ExpositionFormat, names: Set<String>, into memory: GrowingBytes) {
         calls.change { $0 += 1 }
-        buffer.removeAll(keepingCapacity: true)
         let filter = names.isEmpty ? "all" : names.sorted().joined(separator: ",")
-        buffer.append(contentsOf: Array("\(format) \(filter) \(calls.value)\n".utf8))
-        buffer.append(contentsOf: padding)
+        let text = Array("\(format) \(filter) \(calls.value)\n".utf8) + padding
+        text.withUnsafeBufferPointer { memory.replace(with: $0) }
     }
 }

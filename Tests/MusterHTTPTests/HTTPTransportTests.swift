@@ -138,7 +138,7 @@ private final class Bench: HTTPHandler, @unchecked Sendable {
         case "/bulk":
             let body = pool.makeBody()
             if seen.insert(ObjectIdentifier(body)).inserted { bodies.wrappingAdd(1, ordering: .relaxed) }
-            Array("\(server.bulkResponseCount) before".utf8).withUnsafeBufferPointer { body.fill($0) }
+            Array("\(server.bulkResponseCount) before".utf8).withUnsafeBufferPointer { body.bytes.replace(with: $0) }
             return TransportResponse(status: 200, headers: [], body: body).map { .response($0, isBulk: true) }
                 ?? .disconnect
         default:

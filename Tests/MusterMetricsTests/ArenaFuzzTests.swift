@@ -42,7 +42,6 @@ struct ArenaFuzzTests {
         var random = Scribbler(state: 0x6D75_7374_6572)
         var refused = 0
         var rendered = 0
-        var buffer: [UInt8] = []
         let rounds = Scale.of(20_000)
         for round in 0..<rounds {
             // Mostly where something stands; now and then anywhere.
@@ -68,7 +67,7 @@ struct ArenaFuzzTests {
                 let reader = try ArenaReader(descriptor: bench.writer.descriptor.rawValue)
                 let source = ArenaSource(
                     reader: reader, constantLabels: [(name: "worker", value: "0")], logger: bench.log.logger)
-                Exposition(sources: [source], logger: bench.log.logger).render(.openMetrics, into: &buffer)
+                let buffer = Exposition(sources: [source], logger: bench.log.logger).rendered(.openMetrics)
                 if !buffer.suffix(6).elementsEqual("# EOF\n".utf8) || reader.seriesCount > 5 {
                     Issue.record("round \(round): \(String(decoding: buffer, as: UTF8.self))")
                 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import MusterMetrics
+import MusterPlatform
 import Testing
 
 @Suite("Exposition")
@@ -208,13 +209,14 @@ struct ExpositionTests {
     func buffer() throws {
         let bench = try MetricBench()
         try Self.fill(bench.registry)
-        var buffer: [UInt8] = Array("rubbish".utf8)
-        bench.exposition.render(.text, into: &buffer)
-        let first = String(decoding: buffer, as: UTF8.self)
-        let address = buffer.withUnsafeBufferPointer { $0.baseAddress }
-        for _ in 0..<3 { bench.exposition.render(.text, into: &buffer) }
-        #expect(String(decoding: buffer, as: UTF8.self) == first)
-        #expect(buffer.withUnsafeBufferPointer { $0.baseAddress } == address)
+        let memory = GrowingBytes()
+        Array("rubbish".utf8).withUnsafeBufferPointer { memory.replace(with: $0) }
+        bench.exposition.render(.text, into: memory)
+        let first = memory.withBytes { Array($0) }
+        let address = memory.pointer
+        for _ in 0..<3 { bench.exposition.render(.text, into: memory) }
+        #expect(memory.withBytes { Array($0) } == first)
+        #expect(first == bench.bytes(.text) && memory.pointer == address)
     }
 
     @Test("Series that appear between scrapes join, in the order of their registration")

@@ -37,9 +37,7 @@ struct MetricBench {
     }
 
     func bytes(_ format: ExpositionFormat) -> [UInt8] {
-        var buffer: [UInt8] = []
-        exposition.render(format, into: &buffer)
-        return buffer
+        exposition.rendered(format)
     }
 
     func render(_ format: ExpositionFormat = .text, names: Set<String> = []) -> String {
@@ -49,8 +47,6 @@ struct MetricBench {
 
 extension Exposition {
     func text(_ format: ExpositionFormat, names: Set<String> = []) -> String {
-        var buffer: [UInt8] = []
-        render(format, names: names, into: &buffer)
-        return String(decoding: buffer, as: UTF8.self)
+        String(decoding: rendered(format, names: names), as: UTF8.self)
     }
 }

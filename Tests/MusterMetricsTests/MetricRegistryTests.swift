@@ -286,11 +286,9 @@ struct MetricRegistryTests {
                 }
             }
         }
-        var buffer: [UInt8] = []
         var renderings = 0
         repeat {
-            bench.exposition.render(.openMetrics, into: &buffer)
-            let text = String(decoding: buffer, as: UTF8.self)
+            let text = bench.exposition.text(.openMetrics)
             #expect(text.hasSuffix("# EOF\n"))
             func value(_ prefix: String) -> Substring? {
                 text.split(separator: "\n").first { $0.hasPrefix(prefix) }?.split(separator: " ").last

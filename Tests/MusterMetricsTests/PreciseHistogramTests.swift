@@ -97,7 +97,7 @@ struct PreciseHistogramTests {
             let wait = try bench.registry.histogram("wait", help: "Wait.", buckets: buckets)
             let values = Self.values(buckets.layout)
             for value in values { wait.observe(value) }
-            let snapshot = try ExpositionSnapshot(protobuf: bench.bytes(.protobuf))
+            let snapshot = try ExpositionSnapshot(protobuf: bench.exposition.rendered(.protobuf))
             let histogram = try #require(snapshot.series("wait").first?.histogram)
             let read = try #require(histogram.native)
             #expect(histogram.count == UInt64(values.count) && read.count == histogram.count)
@@ -125,7 +125,8 @@ struct PreciseHistogramTests {
         for value in values { wait.observe(value) }
         let sorted = values.sorted()
         let read = try #require(
-            try ExpositionSnapshot(protobuf: bench.bytes(.protobuf)).series("wait_seconds").first?.histogram)
+            try ExpositionSnapshot(protobuf: bench.exposition.rendered(.protobuf)).series("wait_seconds").first?
+                .histogram)
         for share in [0.01, 0.1, 0.5, 0.9, 0.99, 0.999] {
             let truth = sorted[Int(share * Double(sorted.count))]
             for estimate in [wait.snapshot().quantile(share), read.quantile(share)] {
@@ -141,7 +142,7 @@ struct PreciseHistogramTests {
         let bench = try MetricBench()
         let wait = try bench.registry.histogram("wait_seconds", help: "Wait.", buckets: .preciseSeconds)
         func read() throws -> ExposedHistogram {
-            let snapshot = try ExpositionSnapshot(protobuf: bench.bytes(.protobuf))
+            let snapshot = try ExpositionSnapshot(protobuf: bench.exposition.rendered(.protobuf))
             return try #require(snapshot.series("wait_seconds").first?.histogram)
         }
         #expect(try read().native == NativeHistogram(schema: 3, zeroThreshold: 0x1p-20, zeroCount: 0, buckets: [:]))
@@ -192,7 +193,7 @@ struct PreciseHistogramTests {
         let largest = try bench.registry.histogram(
             "large", help: "", buckets: .linear(start: 1.0001, width: 1, count: 200).precise(1...0x1p64))
         for value in [0, 1, 150, 0x1p63, 0x1p70] { largest.observe(value) }
-        let snapshot = try ExpositionSnapshot(protobuf: bench.bytes(.protobuf))
+        let snapshot = try ExpositionSnapshot(protobuf: bench.exposition.rendered(.protobuf))
         #expect(snapshot.series("wait_seconds").map { $0.histogram?.count } == [3, 3])
         #expect(snapshot.series("muster_metrics_dropped_series_total").first?.number == 10)
         #expect(bench.reader.damage == nil)
@@ -227,9 +228,8 @@ struct PreciseHistogramTests {
             waits.labels("x").observe(value)
             if pid == 2 { bench.source.processEnded(pid: 2) }
         }
-        var bytes: [UInt8] = []
-        bench.exposition.render(.protobuf, into: &bytes)
-        let series = try ExpositionSnapshot(protobuf: bytes).series("wait_seconds", ["kind": "x", "worker": "0"])
+        let series = try ExpositionSnapshot(protobuf: bench.exposition.rendered(.protobuf)).series(
+            "wait_seconds", ["kind": "x", "worker": "0"])
         let histogram = try #require(series.first?.histogram)
         #expect(series.count == 1 && histogram.count == 4)
         #expect(histogram.native?.zeroCount == 1)
@@ -247,7 +247,7 @@ struct PreciseHistogramTests {
             let bench = try MetricBench()
             let wait = try bench.registry.histogram("wait", help: "Wait.", buckets: buckets)
             for value in values { wait.observe(value) }
-            let snapshot = try ExpositionSnapshot(protobuf: bench.bytes(.protobuf))
+            let snapshot = try ExpositionSnapshot(protobuf: bench.exposition.rendered(.protobuf))
             return try #require(snapshot.series("wait").first?.histogram)
         }
         let first = try histogram([0.001, 0.002])
@@ -294,7 +294,7 @@ struct ExpositionSnapshotTests {
         // Series that join later, too.
         _ = bench.bytes(.protobuf)
         try bench.registry.counterFamily("jobs_total", help: "", labelNames: ["kind"]).labels("later").increment()
-        let snapshot = try ExpositionSnapshot(protobuf: bench.bytes(.protobuf))
+        let snapshot = try ExpositionSnapshot(protobuf: bench.exposition.rendered(.protobuf))
         #expect(
             snapshot.families.map(\.name) == [
                 "build_info", "cpu_seconds_total", "depth", "jobs_total", "muster_metrics_dropped_series_total",
@@ -323,11 +323,9 @@ struct ExpositionSnapshotTests {
     @Test("show no more than the families that were asked for")
     func names() throws {
         let bench = try Self.bench()
-        var bytes: [UInt8] = []
-        bench.exposition.render(.protobuf, names: ["jobs", "unset"], into: &bytes)
+        let bytes = bench.exposition.rendered(.protobuf, names: ["jobs", "unset"])
         #expect(try ExpositionSnapshot(protobuf: bytes).families.map(\.name) == ["jobs_total"])
-        bench.exposition.render(.protobuf, names: ["none"], into: &bytes)
-        #expect(bytes.isEmpty)
+        #expect(bench.exposition.rendered(.protobuf, names: ["none"]).isEmpty)
         #expect(try ExpositionSnapshot(protobuf: []).families.isEmpty)
     }
 
@@ -368,7 +366,8 @@ struct ExpositionSnapshotTests {
             expected[index] = count
             for _ in 0..<count { wait.observe(NativeBuckets.bound(index)) }
         }
-        let read = try ExpositionSnapshot(protobuf: bench.bytes(.protobuf)).series("wait").first?.histogram?.native
+        let read = try ExpositionSnapshot(protobuf: bench.exposition.rendered(.protobuf)).series("wait").first?
+            .histogram?.native
         #expect(read?.buckets == expected)
     }
 }

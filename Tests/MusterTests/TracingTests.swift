@@ -243,8 +243,6 @@ extension FinishedInMemorySpan {
 
 extension Exposition {
     fileprivate func openMetrics() -> String {
-        var bytes: [UInt8] = []
-        render(.openMetrics, into: &bytes)
-        return String(decoding: bytes, as: UTF8.self)
+        String(decoding: rendered(.openMetrics), as: UTF8.self)
     }
 }

@@ -246,9 +246,7 @@ final class ConsoleHost: Sendable {
     }
 
     private func metrics(_ prefix: String) -> ConsoleAnswer {
-        var buffer: [UInt8] = []
-        dependencies.exposition.render(.text, into: &buffer)
-        let lines = buffer.split(separator: UInt8(ascii: "\n")).lazy.filter { line in
+        let lines = dependencies.exposition.rendered(.text).split(separator: UInt8(ascii: "\n")).lazy.filter { line in
             let isMetadata = line.starts(with: "# HELP ".utf8) || line.starts(with: "# TYPE ".utf8)
             return line.dropFirst(isMetadata ? 7 : 0).starts(with: prefix.utf8)
         }

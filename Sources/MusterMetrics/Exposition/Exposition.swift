@@ -2,7 +2,7 @@
 
 package import Logging
 import MusterLock
-import MusterPlatform
+package import MusterPlatform
 import Synchronization
 
 /// Renders the metrics of several sources as one exposition.
@@ -39,11 +39,11 @@ package final class Exposition: Sendable {
     /// - Parameters:
     ///   - format: The exposition's format.
     ///   - names: The families to show, by their names in either format; all of them when empty.
-    ///   - buffer: Receives the exposition in place of its content; its memory is used again.
-    package func render(_ format: ExpositionFormat, names: Set<String> = [], into buffer: inout [UInt8]) {
+    ///   - memory: Receives the exposition in place of its content.
+    package func render(_ format: ExpositionFormat, names: Set<String> = [], into memory: GrowingBytes) {
         let sources = state.withLock { $0.sources }
         let prepared = sources.map { Self.sorted($0.prepare(for: format)) }
-        var writer = SampleWriter(format: format, reusing: &buffer)
+        var writer = SampleWriter(format: format, into: memory)
         var next = [Int](repeating: 0, count: prepared.count)
         var written: [String: String] = [:]
         while let name = Self.firstName(prepared, next) {
@@ -91,7 +91,13 @@ package final class Exposition: Sendable {
             }
         }
         writer.end()
-        writer.finish(into: &buffer)
+    }
+
+    /// All metrics, as ``render(_:names:into:)`` writes them.
+    package func rendered(_ format: ExpositionFormat, names: Set<String> = []) -> [UInt8] {
+        let memory = GrowingBytes()
+        render(format, names: names, into: memory)
+        return memory.withBytes { Array($0) }
     }
 
     private struct Prepared {

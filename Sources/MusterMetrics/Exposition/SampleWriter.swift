@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import MusterPlatform
+
 /// Collects the lines, or the messages, of an exposition.
 package struct SampleWriter {
     /// The format of the exposition.
@@ -10,19 +12,14 @@ package struct SampleWriter {
     /// The type of the family under way, and where its message begins.
     var family: (type: MetricType, start: Int)?
 
-    /// Takes over a buffer's memory.
-    init(format: ExpositionFormat, reusing memory: inout [UInt8]) {
+    /// Begins an exposition in place of what the memory has.
+    init(format: ExpositionFormat, into memory: GrowingBytes) {
         self.format = format
-        buffer = ExpositionBuffer(reusing: &memory)
+        buffer = ExpositionBuffer(memory)
     }
 
     /// How many bytes are written.
     var count: Int { buffer.count }
-
-    /// Hands the memory back, with the exposition as its content.
-    mutating func finish(into memory: inout [UInt8]) {
-        buffer.finish(into: &memory)
-    }
 
     /// Forgets what was written after a moment, with the family under way.
     mutating func rewind(to count: Int) {
@@ -125,9 +122,10 @@ package struct SampleWriter {
         if format == .protobuf { endMessage() }
     }
 
-    /// Writes what ends an exposition.
+    /// Writes what ends an exposition, which is the memory's content then.
     mutating func end() {
         if format == .openMetrics { buffer.append(Array("# EOF\n".utf8)) }
+        buffer.finish()
     }
 
     private mutating func appendComment(_ keyword: String, _ name: String, _ text: String) {
@@ -149,23 +147,24 @@ package struct SampleWriter {
     }
 }
 
-/// Bytes that grow at their end. The memory is used again.
+/// Bytes that grow at their end. What is asked of the memory for each line is at hand here.
 struct ExpositionBuffer {
-    /// Memory; only the first `count` bytes are content. The unused end is kept initialised, so that it can be written
-    /// through a pointer.
-    private var bytes: [UInt8] = []
+    private let memory: GrowingBytes
+    private var first: UnsafeMutablePointer<UInt8>
+    private var capacity: Int
     private(set) var count = 0
 
-    /// Takes over an array's memory.
-    init(reusing memory: inout [UInt8]) {
-        swap(&bytes, &memory)
+    /// Begins in place of what the memory has.
+    init(_ memory: GrowingBytes) {
+        self.memory = memory
+        memory.count = 0
+        first = memory.pointer
+        capacity = memory.capacity
     }
 
-    /// Hands the memory back, with the content.
-    mutating func finish(into memory: inout [UInt8]) {
-        bytes.removeLast(bytes.count - count)
-        swap(&bytes, &memory)
-        count = 0
+    /// Makes this the memory's content.
+    func finish() {
+        memory.count = count
     }
 
     /// Forgets what lies behind a place.
@@ -180,12 +179,8 @@ struct ExpositionBuffer {
     ///   - body: Writes to the pointer; returns how many bytes it has written.
     @inline(__always)
     mutating func write(atMost most: Int, _ body: (UnsafeMutablePointer<UInt8>) -> Int) {
-        if bytes.count - count < most { grow(most) }
-        let start = count
-        count = bytes.withUnsafeMutableBufferPointer { buffer in
-            guard let first = buffer.baseAddress else { return start }
-            return start + body(first + start)
-        }
+        if capacity - count < most { grow(most) }
+        count += body(first + count)
     }
 
     mutating func append(_ more: [UInt8]) {
@@ -203,27 +198,22 @@ struct ExpositionBuffer {
 
     /// Moves what lies behind a place down, over what lies before it.
     mutating func close(gap: Range<Int>) {
-        bytes.withUnsafeMutableBufferPointer { buffer in
-            guard let first = buffer.baseAddress, !gap.isEmpty else { return }
-            (first + gap.lowerBound).update(from: first + gap.upperBound, count: count - gap.upperBound)
-        }
+        (first + gap.lowerBound).update(from: first + gap.upperBound, count: count - gap.upperBound)
         count -= gap.count
     }
 
     /// Overwrites content.
     @inline(__always)
     mutating func overwrite(at place: Int, _ body: (UnsafeMutablePointer<UInt8>) -> Void) {
-        bytes.withUnsafeMutableBufferPointer { buffer in
-            if let first = buffer.baseAddress { body(first + place) }
-        }
+        body(first + place)
     }
 
     @inline(never)
     private mutating func grow(_ more: Int) {
-        // Memory that is there already is initialized in small steps: a document is a little longer than the one before.
-        let needed = max(count + more, 4096)
-        let size = needed <= bytes.capacity ? min(bytes.capacity, needed + 4096) : max(2 * bytes.count, needed)
-        bytes.append(contentsOf: repeatElement(0, count: size - bytes.count))
+        finish()
+        memory.reserve(more)
+        first = memory.pointer
+        capacity = memory.capacity
     }
 }
 

@@ -239,9 +239,7 @@ struct BasicAuthTests {
         func status() throws -> Int { try bench.get("/livez").status }
         func warnings() -> [String] { bench.log.messages.filter { $0.hasPrefix("warning") } }
         func shows(_ line: String) -> Bool {
-            var bytes: [UInt8] = []
-            exposition.render(.text, names: [], into: &bytes)
-            return String(decoding: bytes, as: UTF8.self).contains(line + "\n")
+            String(decoding: exposition.rendered(.text), as: UTF8.self).contains(line + "\n")
         }
         #expect(try status() == 401)
         #expect(shows("muster_endpoint_web_config_valid 1"))

@@ -217,9 +217,7 @@ struct TLSTests {
             ArenaSource(reader: try ArenaReader(descriptor: writer.descriptor.rawValue), constantLabels: [])
         ])
         func expiry() -> Double? {
-            var bytes: [UInt8] = []
-            exposition.render(.text, names: [], into: &bytes)
-            return String(decoding: bytes, as: UTF8.self).split(separator: "\n").first {
+            String(decoding: exposition.rendered(.text), as: UTF8.self).split(separator: "\n").first {
                 $0.hasPrefix("muster_endpoint_certificate_expiry_timestamp_seconds ")
             }.flatMap { Double($0.split(separator: " ")[1]) }
         }

@@ -456,9 +456,8 @@ extension ProcessWide {
         func exposition(type: BackendType) async throws {
             try await TestBackend.with(type) { backend in
                 let program = try LaunchedProgram(backend)
-                var buffer: [UInt8] = []
-                program.launcher.monitoring.exposition.render(.text, into: &buffer)
-                let samples = String(decoding: buffer, as: UTF8.self).split(separator: "\n")
+                let text = program.launcher.monitoring.exposition.rendered(.text)
+                let samples = String(decoding: text, as: UTF8.self).split(separator: "\n")
                     .compactMap { MetricSample(parsing: $0) }
                 let worker = ["worker": "0", "worker_group": "test"]
                 func has(_ name: String, _ labels: [String: String]) -> Bool {
