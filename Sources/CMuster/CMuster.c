@@ -450,6 +450,14 @@ int cmuster_orphan_arm(int reported, long grace_us) {
 static char *first_argument;
 static unsigned long first_argument_length;
 
+// A worker, whose supervisor has put it into a background group of the terminal, if there is one.
+static void begin_worker(void) {
+    if (getenv("MUSTER_WORKER") == NULL) return;
+    cmuster_discard_write_signals();
+    cmuster_signal_ignore(SIGTTOU);
+    cmuster_signal_ignore(SIGTTIN);
+}
+
 // The C library hands the arguments to constructors, which is the only way to their real memory: Swift's are copies.
 // Before all others, one of which may run a whole program.
 __attribute__((constructor(101))) static void prepare(int count, char **arguments) {
@@ -457,14 +465,9 @@ __attribute__((constructor(101))) static void prepare(int count, char **argument
     if (count > 0 && arguments != NULL && arguments[0] != NULL) {
         first_argument = arguments[0];
         first_argument_length = strlen(arguments[0]);
-        cmuster_fork_server_serve(first_argument, first_argument_length);
+        cmuster_fork_server_begin(first_argument, first_argument_length, begin_worker);
     }
-    // A worker, whose supervisor has put it into a background group of the terminal, if there is one.
-    if (getenv("MUSTER_WORKER") != NULL) {
-        cmuster_discard_write_signals();
-        cmuster_signal_ignore(SIGTTOU);
-        cmuster_signal_ignore(SIGTTIN);
-    }
+    begin_worker();
 }
 
 char *cmuster_title_memory(unsigned long *length) {

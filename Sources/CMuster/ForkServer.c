@@ -12,9 +12,11 @@
 #include <fcntl.h>
 #include <link.h>
 #include <poll.h>
+#include <pthread.h>
 #include <sched.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -93,10 +95,16 @@ static struct request *receive(int *descriptors, int *count) {
     return request;
 }
 
-// The folder has two links, and one more for each thread.
+// A thread that has ended, and has been joined, may be counted for a moment more.
 static bool has_one_thread(void) {
-    struct stat tasks;
-    return stat("/proc/self/task", &tasks) == 0 && tasks.st_nlink == 3;
+    for (int attempt = 0; attempt < 100; attempt++) {
+        struct stat tasks;
+        if (stat("/proc/self/task", &tasks) != 0) return false;
+        // The folder has two links, and one more for each thread.
+        if (tasks.st_nlink == 3) return true;
+        usleep(500);
+    }
+    return false;
 }
 
 // The kernel's word on where the C library keeps the thread's number: a child's has to be written there.
@@ -159,12 +167,18 @@ static int take_over_thread_number(struct dl_phdr_info *module, size_t size, voi
     return 0;
 }
 
+// libdispatch's name for what the C library calls in a child of fork(3): the main queue is bound to the thread by its number.
+extern void dispatch_atfork_child(void);
+
+static bool has_run_constructors;
+
 static void become_worker(
     const struct request *request, const int *descriptors, int count, char *title, unsigned long room, char *marker) {
     setpgid(0, 0);
     if (robust_list != NULL) syscall(SYS_set_robust_list, robust_list, robust_length);
     int numbers[] = {server_number, *thread_number};
     dl_iterate_phdr(take_over_thread_number, numbers);
+    dispatch_atfork_child();
     place_descriptors(descriptors, count);
     const char *text = (const char *)(request + 1);
     unsigned long length = request->title_length < room ? request->title_length : room;
@@ -191,13 +205,29 @@ static bool is_server(void) {
         strtoull(value, NULL, 10) == (unsigned long long)socket.st_ino;
 }
 
-void cmuster_fork_server_serve(char *title, unsigned long room) {
-    if (!is_server()) return;
+// Where Muster is linked, runs what a worker runs, on the calling thread.
+extern void muster_rehearse(void) __attribute__((weak));
+
+static void *rehearse(void *unused) {
+    muster_rehearse();
+    return unused;
+}
+
+// Workers then find code in memory and the types of Swift's runtime made. On a thread of its own, which is gone before
+// anything is forked: the runtime and its libraries keep a thread's number in its thread-local memory.
+static void rehearse_on_thread(void) {
+    pthread_t thread;
+    if (muster_rehearse != NULL && pthread_create(&thread, NULL, rehearse, NULL) == 0) pthread_join(thread, NULL);
+}
+
+// Returns in a worker.
+static void serve(char *title, unsigned long room) {
     // The supervisor's are short.
     cmuster_ask_for_slices(0);
     // Also if it is suspended; nobody is left to continue it.
     prctl(PR_SET_PDEATHSIG, (unsigned long)SIGKILL, 0, 0, 0);
     prctl(PR_SET_NAME, (unsigned long)"muster-fork", 0, 0, 0);
+    if (has_run_constructors) rehearse_on_thread();
     syscall(SYS_get_robust_list, 0, &robust_list, &robust_length);
     char *marker = marker_room();
     server_number = getpid();
@@ -213,6 +243,8 @@ void cmuster_fork_server_serve(char *title, unsigned long room) {
             error = E2BIG;
         } else if (!knows_thread) {
             error = ENOSYS;
+        } else if (!has_run_constructors) {
+            error = ENOTSUP;
         } else if (!has_one_thread()) {
             error = EBUSY;
         } else {
@@ -228,6 +260,59 @@ void cmuster_fork_server_serve(char *title, unsigned long room) {
         free(request);
         if (send_reply((struct reply){.error = pid < 0 ? error : 0, .pid = (int32_t)pid}) != 0) _exit(0);
     }
+}
+
+typedef void (*constructor)(int, char **, char **);
+
+// The linker's names for the constructors of an executable. In a library they are null: it does not see the last one.
+extern constructor __init_array_start[] __attribute__((weak, visibility("hidden")));
+extern constructor __init_array_end[] __attribute__((weak, visibility("hidden")));
+
+static constructor last_constructor;
+static char *server_title;
+static unsigned long server_room;
+static void (*begin_worker)(void);
+
+static void serve_after_last(int count, char **arguments, char **environment) {
+    last_constructor(count, arguments, environment);
+    has_run_constructors = true;
+    serve(server_title, server_room);
+    begin_worker();
+}
+
+// Whether the dynamic linker has made an address read-only once it had written there.
+static int is_sealed(struct dl_phdr_info *module, size_t size, void *address) {
+    (void)size;
+    for (int index = 0; index < module->dlpi_phnum; index++) {
+        const ElfW(Phdr) *part = &module->dlpi_phdr[index];
+        if (part->p_type == PT_GNU_RELRO && (uintptr_t)address - (module->dlpi_addr + part->p_vaddr) < part->p_memsz) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+// Has the last one serve when it has done its own work.
+static bool follow_last_constructor(void) {
+    // This is one of them, and the first.
+    if (__init_array_end - __init_array_start < 2) return false;
+    constructor *last = __init_array_end - 1;
+    uintptr_t page_size = (uintptr_t)sysconf(_SC_PAGESIZE);
+    void *page = (void *)((uintptr_t)last & ~(page_size - 1));
+    bool was_sealed = dl_iterate_phdr(is_sealed, last) != 0;
+    if (was_sealed && mprotect(page, page_size, PROT_READ | PROT_WRITE) != 0) return false;
+    last_constructor = *last;
+    *last = serve_after_last;
+    if (was_sealed) mprotect(page, page_size, PROT_READ);
+    return true;
+}
+
+void cmuster_fork_server_begin(char *title, unsigned long room, void (*begin)(void)) {
+    if (!is_server()) return;
+    server_title = title;
+    server_room = room;
+    begin_worker = begin;
+    if (!follow_last_constructor()) serve(title, room);
 }
 
 // MARK: The supervisor

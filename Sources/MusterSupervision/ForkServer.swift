@@ -115,10 +115,13 @@ final class ForkServer: @unchecked Sendable {
         let process: ChildProcess
         let socket: OwnedDescriptor
         var watch: EventLoop.Watch?
+        var hasAnswered = false
     }
 
-    /// How long an answer may take. It is some 0.2 ms, and for a server that is just starting some 5 ms.
+    /// How many milliseconds an answer may take. It is some 0.2 ms.
     private static let patience: Int32 = 250
+    /// The same for a server that is just starting, which takes some 8 ms.
+    private static let firstPatience: Int32 = 1000
 
     private let request: SpawnRequest
     private let markerRoom: Int
@@ -241,9 +244,11 @@ final class ForkServer: @unchecked Sendable {
     func fork(title: String, marker: WorkerMarker, descriptors: [Int32]) -> Outcome {
         guard state.phase == .serving, let server = running else { return .unavailable }
         let answer = ChildProcess.fork(
-            by: server.socket, title: title, marker: marker.encoded, descriptors: descriptors, patience: Self.patience)
+            by: server.socket, title: title, marker: marker.encoded, descriptors: descriptors,
+            patience: server.hasAnswered ? Self.patience : Self.firstPatience)
         switch answer {
         case .forked(let worker):
+            running?.hasAnswered = true
             handle(.forked)
             return .forked(worker)
         case .impossible:

@@ -48,6 +48,25 @@ struct StartMethodTests {
         }
     }
 
+    @Test("what the server has rehearsed leaves neither a thread nor a descriptor")
+    func rehearsed() async throws {
+        try await TestProgram.run(["--workers=1"]) { program in
+            try await program.ready()
+            let server = try #require(program.forkServer)
+            let status = try String(contentsOfFile: "/proc/\(server)/status", encoding: .utf8)
+            #expect(status.contains(/\nThreads:\s+1\n/))
+            // A worker does not end because of a log that nobody reads: it has been as far as that.
+            let caught = try #require(
+                status.firstMatch(of: /\nSigCgt:\s+([0-9a-f]+)\n/).flatMap { UInt64($0.1, radix: 16) })
+            #expect(caught & 1 << UInt64(SIGPIPE - 1) != 0)
+            let folder = "/proc/\(server)/fd"
+            let files = try FileManager.default.contentsOfDirectory(atPath: folder).filter { Int32($0) ?? 0 > 2 }
+                .compactMap { try? FileManager.default.destinationOfSymbolicLink(atPath: "\(folder)/\($0)") }
+            // Its one socket, in the places of all that a worker gets.
+            #expect(Set(files).count == 1 && files[0].hasPrefix("socket:"))
+        }
+    }
+
     @Test("with the setting spawn, each loads the program anew")
     func spawned() async throws {
         try await TestProgram.run(["--workers=3", "--muster-start-method=spawn"]) { program in
@@ -143,6 +162,14 @@ struct StartMethodTests {
             let words = try await program.command("thread-values").split(separator: " ").compactMap { Int32($0) }
             // The main thread's, whose libdispatch knows it.
             #expect(words.contains(worker.pid) && !words.contains(server))
+        }
+    }
+
+    @Test("main-actor code runs on a worker's main thread", arguments: backends)
+    func mainActor(backend: String) async throws {
+        try await TestProgram.run(["--workers=1"], backend: backend) { program in
+            try await program.ready()
+            for _ in 1...3 { #expect(try await program.command("main-actor") == "main") }
         }
     }
 

@@ -224,6 +224,7 @@ final class CommandService: ServiceBase {
             say("blocking \(who)")
             blockOnPurpose()
         case "thread-values": return threadValues
+        case "main-actor": return await MainActor.run { Self.isMainThread } ? "main" : "other"
         case "fill":
             fill(megabytes: argument)
             return who
@@ -279,6 +280,13 @@ final class CommandService: ServiceBase {
         case "shell": return output(of: words.dropFirst().joined(separator: " "))
         default: return "unknown command"
         }
+    }
+
+    private static var isMainThread: Bool {
+        var link = [CChar](repeating: 0, count: 64)
+        // PID/task/TID.
+        readlink("/proc/thread-self", &link, link.count - 1)
+        return String(cString: link) == "\(getpid())/task/\(getpid())"
     }
 
     /// The first words behind the thread-specific values of this thread, among them libdispatch's with the thread's number.

@@ -29,6 +29,8 @@ final class WorkerProgram: LaunchedProgram {
     private let toldDeadline = Locked<MonotonicInstant??>(.none)
     private let stopListening = Locked<(@Sendable () -> Void)?>(nil)
     private let backend: Locked<Backend?>
+    /// For the process list; a warm spare that takes over a slot has other things to do than to ask for its arguments.
+    private let programName = String(CommandLine.arguments.first?.split(separator: ":").first ?? "")
     /// The console of this process alone, if there is one.
     private let console = Locked<DiagnosticsConsole?>(nil)
 
@@ -210,8 +212,7 @@ final class WorkerProgram: LaunchedProgram {
     }
 
     private func setTitle(_ worker: String) {
-        let program = CommandLine.arguments.first?.split(separator: ":").first.map(String.init) ?? ""
-        ProcessTitle.set(WorkerTitle.long(program: program, worker: worker), shortName: worker)
+        ProcessTitle.set(WorkerTitle.long(program: programName, worker: worker), shortName: worker)
     }
 
     /// Connects the worker to its supervisor.
@@ -281,11 +282,23 @@ final class WorkerProgram: LaunchedProgram {
     }
 }
 
+/// What the fork server does before it forks, on a thread of its own.
+@c(muster_rehearse)
+func rehearse() {
+    let marker = WorkerMarker(
+        group: 0, name: "rehearsal", slot: 0, incarnation: 0, supervisor: 1, controlInode: 0, arena: 3, arenaInode: 0,
+        vitalSigns: 4, control: 5)
+    _ = WorkerMarker(decoding: marker.encoded)
+    _ = BackendSelector.scoped
+    DryRun.run(service: marker.name, on: nil, settings: MusterSettings())
+}
+
 /// Runs a service that does nothing from its start to its end, so that the next run is quick: code and data are in
 /// memory by then, and Swift's runtime has looked up the types.
 ///
-/// A warm spare does this before it parks. It selects no backend, because the program may depend on the slot, and leaves
-/// no trace: metrics go into an arena of their own, nothing is logged, signals keep their action.
+/// A fork server does this for its workers, and a warm spare before it parks. It selects no backend, because the program
+/// may depend on the slot, and leaves no trace: metrics go into an arena of their own, nothing is logged, signals keep
+/// their action, and of what a process has once it uses nothing that depends on which process it is.
 private enum DryRun {
     private struct NoService: ServiceBase {
         let name: String
@@ -326,8 +339,10 @@ private enum DryRun {
         try runner.services.register(service)
         life.whenReady { [weak life] in life?.submit(.end(.success)) }
         let health = HealthRegistry(runner: { _, _ in })
+        let monitoring = Monitoring(
+            health: health, exposition: Exposition(sources: [], logger: logger), endpoint: nil)
         let (channel, _) = try ControlChannel.pair()
-        withExtendedLifetime(channel) {
+        withExtendedLifetime((channel, monitoring)) {
             _ = runner.wait { loop in
                 HealthPublisher(health: health, vitalSigns: vitalSigns, loop: loop, logger: logger).begin()
                 // The other end is closed already.
