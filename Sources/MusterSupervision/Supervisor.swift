@@ -105,6 +105,7 @@ package final class Supervisor: @unchecked Sendable {
             actions.removeAll(keepingCapacity: true)
         }
         isHandling = false
+        if hasStoppedWorkers { replaceNoMore() }
         scheduleMemoryCheck()
         // Before the log: whoever reads there that a shutdown has begun finds it in the probes.
         publish()
@@ -200,14 +201,19 @@ package final class Supervisor: @unchecked Sendable {
     private func recordStop() {
         guard !hasStoppedWorkers, state.isStoppingWorkers else { return }
         hasStoppedWorkers = true
-        forkServer?.handle(.stop)
         observer?.supervisorStopsWorkers(self)
+    }
+
+    /// After the workers have been told to stop, so that the end of the fork server does not hold them up.
+    private func replaceNoMore() {
+        forkServer?.handle(.stop)
+        bells = nil
     }
 
     private func finish(_ status: Int32) {
         guard !hasFinished else { return }
         hasFinished = true
-        forkServer?.handle(.stop)
+        replaceNoMore()
         for timer in timers.values { loop.cancel(timer) }
         timers = [:]
         if let check = memoryCheck.take() { loop.cancel(check) }
@@ -313,6 +319,7 @@ extension Supervisor {
         bells?.forget(child.incarnation)
         // Messages that it sent before it died count.
         receiveMessages(of: child.incarnation)
+        showArena(of: child)
         unwatch(child)
         children[child.incarnation] = nil
         if let next = leases.end(child.incarnation, of: child.target.group).flatMap({ children[$0] }) {
@@ -374,6 +381,7 @@ extension Supervisor {
         switch message {
         case .parked: handle(.parked(child.incarnation))
         case .ready:
+            showArena(of: child)
             handle(.ready(child.incarnation))
             inspect(child)
             bells?.listen(for: child.incarnation, of: child.vitalSigns)
@@ -692,7 +700,7 @@ extension Supervisor {
         expectWord(of: child)
         let rules = LogLevels.shared.encoded
         if !rules.isEmpty { child.channel.send(.logLevels(rules)) }
-        if case .slot(let worker) = target { showArena(of: child, in: worker) }
+        if case .slot(let worker) = target { showArenaSoon(of: child, in: worker) }
         return true
     }
 
@@ -712,9 +720,10 @@ extension Supervisor {
     /// The slot's arena, for a process that counts beside another one of the slot: the successor in a reload. All others
     /// get an empty one of their own.
     private func arenaOfSlot(_ target: SpawnTarget) -> OwnedDescriptor? {
-        guard case .slot(let worker) = target,
-            children.values.contains(where: { $0.target == target && !state.isDying($0.incarnation) })
-        else { return nil }
+        guard case .slot(let worker) = target else { return nil }
+        let others = children.values.filter { $0.target == target && !state.isDying($0.incarnation) }
+        guard !others.isEmpty else { return nil }
+        for other in others { showArena(of: other) }
         let slot = slot(worker)
         if let arena = slot.arena, !slot.source.needsFreshArena() { return arena }
         logger.warning(
@@ -722,10 +731,26 @@ extension Supervisor {
         return nil
     }
 
-    /// Shows a process' own arena from now on, with the totals of the slot's old one. Once the process is under way:
-    /// reading them takes longer than that.
-    private func showArena(of child: WorkerChild, in worker: WorkerID) {
-        guard let arena = child.ownArena else { return }
+    /// How long a process may start before its metrics are shown.
+    private static let hiddenTime = Duration.milliseconds(10)
+
+    /// Shows a process' own arena from when it is ready, or from a moment later on, with the totals of the slot's old one.
+    /// Reading them takes as long as a warm spare needs to start its service, and might keep it from its processor.
+    private func showArenaSoon(of child: WorkerChild, in worker: WorkerID) {
+        _ = slot(worker)
+        guard child.ownArena != nil else { return }
+        let incarnation = child.incarnation
+        child.showing = loop.schedule(at: .now.advanced(by: Self.hiddenTime)) { [unowned self] in
+            if let child = children[incarnation] { showArena(of: child) }
+        }
+    }
+
+    private func showArena(of child: WorkerChild) {
+        guard let showing = child.showing.take(), let arena = child.ownArena, case .slot(let worker) = child.target
+        else {
+            return
+        }
+        loop.cancel(showing)
         let slot = slot(worker)
         slot.source.use(arena: arena)
         slot.arena = arena
@@ -748,7 +773,7 @@ extension Supervisor {
         child.target = .slot(worker)
         // If it is dead already, its exit is about to be handled.
         child.channel.send(.takeOver(slot: worker.slot))
-        showArena(of: child, in: worker)
+        showArenaSoon(of: child, in: worker)
     }
 
     /// The name in the process list.
@@ -901,6 +926,8 @@ private final class WorkerChild {
     var pidWatch: EventLoop.Watch?
     var channelWatch: EventLoop.Watch?
     var inspection: EventLoop.ScheduledAction?
+    /// Set until its arena is shown.
+    var showing: EventLoop.ScheduledAction?
     var stopCheck: EventLoop.ScheduledAction?
     var crashCheck: EventLoop.ScheduledAction?
     /// Until when it is not judged.

@@ -52,6 +52,39 @@ struct StopTests {
         }
     }
 
+    @Test("a worker's end starts no thread")
+    func threads() async throws {
+        guard let compiler = find("clang") ?? find("gcc") else { return }
+        let folder = try TemporaryFolder()
+        let source = try folder.write(
+            """
+            #define _GNU_SOURCE 1
+            #include <dlfcn.h>
+            #include <pthread.h>
+            #include <stdio.h>
+            #include <unistd.h>
+            int pthread_create(pthread_t *thread, const pthread_attr_t *attributes, void *(*body)(void *), void *argument) {
+                int (*next)(pthread_t *, const pthread_attr_t *, void *(*)(void *), void *) = dlsym(RTLD_NEXT, "pthread_create");
+                dprintf(1, "thread - %d\\n", getpid());
+                return next(thread, attributes, body, argument);
+            }
+            """, to: "threads.c")
+        let library = folder.path("threads.so")
+        let build = try Program(compiler, ["-shared", "-fPIC", "-pthread", "-o", library, source, "-ldl"])
+        try #require(try await build.status() == 0)
+        try await TestProgram.run(
+            ["--workers=1"], backend: "cooperative", environment: ["LD_PRELOAD": library]
+        ) { program in
+            try await program.ready()
+            let pid = try await program.started(1)[0].pid
+            let before = program.lines("thread").count { $0.pid == pid }
+            kill(pid, SIGTERM)
+            _ = try await eventually("the worker's end") { ProcessFiles(pid: pid).isRunning ? nil : true }
+            #expect(!program.lines("thread").isEmpty)
+            #expect(program.lines("thread").count { $0.pid == pid } == before)
+        }
+    }
+
     @Test("a worker that is replaced gets the time-out of its supervisor, not its own", arguments: backends)
     func told(backend: String) async throws {
         let options = ["--workers=1", "--long-job", "--muster-settings-file=SETTINGS"]

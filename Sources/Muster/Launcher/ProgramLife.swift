@@ -50,7 +50,12 @@ final class ProgramLife<Event: Sendable>: Sendable {
             let loop = try makeLoop()
             if NativeThread.isMain { try loop.serveMainQueue() }
             try begin(loop)
-            over.whenComplete { _ in loop.leave() }
+            over.whenComplete { _ in
+                loop.submit {
+                    SignalCenter.shared.withdraw(from: loop)
+                    loop.leave()
+                }
+            }
             try loop.run()
         } catch {
             return refuse(error)

@@ -156,6 +156,7 @@ final class SignalCenter: Sendable {
         var receivers: [UnixSignal: [Entry]] = [:]
         var lastNumber: UInt64 = 0
         var isWatching = false
+        var watch: EventLoop.Watch?
         var loop = EventLoop.auxiliary
     }
 
@@ -203,7 +204,8 @@ final class SignalCenter: Sendable {
         let loop = state.withLock { $0.loop }
         loop.submit { [self] in
             do {
-                _ = try loop.watch(pipe, for: .readable) { [self] _ in deliver(from: pipe) }
+                let watch = try loop.watch(pipe, for: .readable) { [self] _ in deliver(from: pipe) }
+                state.withLock { $0.watch = watch }
             } catch {
                 // Retried with the next subscription.
                 state.withLock { $0.isWatching = false }
@@ -216,6 +218,18 @@ final class SignalCenter: Sendable {
         state.withLock { state in
             if state.remove(subscription) { _ = cmuster_signal_restore_default(subscription.signal.rawValue) }
         }
+    }
+
+    /// Takes back ``deliver(on:)`` once nobody receives signals, so that the loop can do without a thread. To be called on the
+    /// loop's thread.
+    func withdraw(from loop: EventLoop) {
+        let watch = state.withLock { state -> EventLoop.Watch? in
+            guard state.loop === loop, state.receivers.isEmpty, let watch = state.watch.take() else { return nil }
+            state.isWatching = false
+            state.loop = .auxiliary
+            return watch
+        }
+        if let watch { loop.unwatch(watch) }
     }
 
     /// Ignores a signal, without a moment at which its default action applies, and ends a subscription.

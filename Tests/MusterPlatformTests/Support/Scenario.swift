@@ -9,6 +9,7 @@ enum Scenario: String, CaseIterable {
     case mainActorRunsWhileTheMainThreadRunsALoop
     case mainActorTaskSleeps
     case anotherThreadLeavesTheMainQueueAlone
+    case leavingWithTheMainQueueStartsNoThread
     case noDescriptorIsLeft
 
     func run() -> Int32 {
@@ -17,6 +18,7 @@ enum Scenario: String, CaseIterable {
             case .mainActorRunsWhileTheMainThreadRunsALoop: return try mainActor()
             case .mainActorTaskSleeps: return try mainActorSleep()
             case .anotherThreadLeavesTheMainQueueAlone: return try otherThread()
+            case .leavingWithTheMainQueueStartsNoThread: return try leaving()
             case .noDescriptorIsLeft: return try noDescriptor()
             }
         } catch {
@@ -97,6 +99,16 @@ enum Scenario: String, CaseIterable {
         hasRun.pass()
         // Its thread could end, so the main queue's descriptor kept it from nothing.
         return ranElsewhere.value == 0 ? 0 : 2
+    }
+
+    private func leaving() throws -> Int32 {
+        let starts = Counter()
+        let loop = try EventLoop(name: "main") { _ in starts.add() }
+        guard loop.claim() else { return 1 }
+        try loop.serveMainQueue()
+        loop.submit { loop.leave() }
+        try loop.run()
+        return starts.value == 0 ? 0 : 2
     }
 
     private func noDescriptor() throws -> Int32 {
