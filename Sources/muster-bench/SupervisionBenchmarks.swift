@@ -22,7 +22,9 @@ extension Benchmark {
             try Supervised.muster(
                 SupervisedProgram(backend: .cooperative, workers: 1, spares: $0, startMethod: .spawn))
         }
-        let all = [spawning, forking] + cold + warm + spawned
+        var hooked = SupervisedProgram(backend: .cooperative, workers: 1, spares: 1)
+        hooked.hasHook = true
+        let all = try [spawning, forking] + cold + warm + spawned + [Supervised.muster(hooked)]
         defer { for supervised in all { supervised.end() } }
         let times = try Rounds.run(
             effort(101, quick: 21), all.map { supervised in { try supervised.killWorker() } })
@@ -38,10 +40,13 @@ extension Benchmark {
         }
         let others = [
             Figure(
-                "SIGKILL to the first line, spawned", in: .nanoseconds, times[all.count - 2],
+                "SIGKILL to the first line, spawned", in: .nanoseconds, times[all.count - 3],
                 against: ("posix_spawn in C", times[0])),
             Figure(
-                "with a warm spare, spawned", in: .nanoseconds, times[all.count - 1], against: ("fork in C", times[1])),
+                "with a warm spare, spawned", in: .nanoseconds, times[all.count - 2], against: ("fork in C", times[1])),
+            Figure(
+                "with a warm spare and a default hook", in: .nanoseconds, times[all.count - 1],
+                against: ("fork in C", times[1])),
         ]
         return colds + warms + others
     }
@@ -407,6 +412,8 @@ struct SupervisedProgram {
     /// How many series each worker shows.
     var series = 0
     var startMethod = StartMethod.forkServer
+    /// Whether a default hook chooses the backend, as soon as the slot is known, rather than the program at once.
+    var hasHook = false
 
     init(
         backend: BackendType, workers: Int, spares: Int = 0, series: Int = 0, startMethod: StartMethod = .forkServer
@@ -420,24 +427,27 @@ struct SupervisedProgram {
 
     /// Reads what ``arguments`` says; `nil` for the arguments of a benchmark.
     init?(arguments: [String]) {
-        guard arguments.count == 7, arguments[1] == Self.marker else { return nil }
+        guard arguments.count == 8, arguments[1] == Self.marker else { return nil }
         backend = arguments[2] == "\(BackendType.threading)" ? .threading : .cooperative
         workers = Int(arguments[3]) ?? 1
         spares = Int(arguments[4]) ?? 0
         series = Int(arguments[5]) ?? 0
         startMethod = StartMethod(rawValue: arguments[6]) ?? .forkServer
+        hasHook = arguments[7] == "hook"
     }
 
     /// The arguments after the program's name.
     var arguments: [String] {
-        [Self.marker, "\(backend)", "\(workers)", "\(spares)", "\(series)", startMethod.rawValue]
+        [
+            Self.marker, "\(backend)", "\(workers)", "\(spares)", "\(series)", startMethod.rawValue,
+            hasHook ? "hook" : "no-hook",
+        ]
     }
 
     /// Supervises; in a worker, runs the service.
     func run() -> ExitStatus {
         LoggingSystem.bootstrap { _ in SwiftLogNoOpLogHandler() }
         let backend = backend
-        Backend.registerDefaultHook { backend }
         var settings = MusterSettings(
             endpoint: EndpointConfiguration(address: .tcp(host: "127.0.0.1", port: 0)), logOptions: false)
         // A kill is followed by a new worker at once, each time.
@@ -446,6 +456,7 @@ struct SupervisedProgram {
         settings.startMethod = startMethod
         if series > 0 { settings.arenaCapacity = 16 << 20 }
         do {
+            if hasHook { try Backend.registerDefaultHook { backend } } else { try Backend.initialize(backend) }
             let launcher = try ProcessLauncher(settings: settings, logger: Backends.silent)
             try launcher.launchService(
                 TimedService(series: series), workers: workers, options: WorkerOptions(warmSpares: spares))
