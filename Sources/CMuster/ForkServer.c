@@ -95,7 +95,7 @@ static struct request *receive(int *descriptors, int *count) {
     return request;
 }
 
-// A thread that has ended, and has been joined, may be counted for a moment more.
+// A thread that has ended, and has been joined, may be counted for a moment more, and nothing tells when that is over.
 static bool has_one_thread(void) {
     for (int attempt = 0; attempt < 100; attempt++) {
         struct stat tasks;

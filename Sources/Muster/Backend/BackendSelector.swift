@@ -70,25 +70,25 @@ package final class BackendSelector: @unchecked Sendable {
 
     private static var standardMakers: [BackendType: @Sendable (BackendContext) throws -> Backend] {
         [
-            .cooperative: { context in
-                try context.metrics.registerTogether {
-                    Backend(
-                        context: context,
-                        engine: try CooperativeEngine(
-                            name: context.type.rawValue, configuration: context.engine, metrics: context.metrics,
-                            clock: context.clock))
-                }
+            .cooperative: standardMaker { context in
+                try CooperativeEngine(
+                    name: context.type.rawValue, configuration: context.engine, metrics: context.metrics,
+                    clock: context.clock)
             },
-            .threading: { context in
-                try context.metrics.registerTogether {
-                    Backend(
-                        context: context,
-                        engine: try ThreadingEngine(
-                            name: context.type.rawValue, configuration: context.engine, metrics: context.metrics,
-                            clock: context.clock))
-                }
+            .threading: standardMaker { context in
+                try ThreadingEngine(
+                    name: context.type.rawValue, configuration: context.engine, metrics: context.metrics,
+                    clock: context.clock)
             },
         ]
+    }
+
+    private static func standardMaker(
+        _ makeEngine: @escaping @Sendable (BackendContext) throws -> any ExecutionEngine
+    ) -> @Sendable (BackendContext) throws -> Backend {
+        { context in
+            try context.metrics.registerTogether { Backend(context: context, engine: try makeEngine(context)) }
+        }
     }
 
     /// Registers a further backend.
