@@ -189,6 +189,11 @@ package final class Supervisor: @unchecked Sendable {
         disarm(timer)
         timers[timer] = loop.schedule(at: instant) { [unowned self] in
             timers[timer] = nil
+            if case .startup(let incarnation) = timer, let child = children[incarnation],
+                isLate(instant, for: child.target)
+            {
+                return arm(timer, at: .now.advanced(by: delayGrace))
+            }
             handle(.timer(timer))
         }
     }
@@ -265,7 +270,7 @@ extension Supervisor {
     private func unwatch(_ child: WorkerChild) {
         if let watch = child.pidWatch.take() { loop.unwatch(watch) }
         if let watch = child.channelWatch.take() { loop.unwatch(watch) }
-        if let inspection = child.inspection.take() { loop.cancel(inspection) }
+        if let (inspection, _) = child.inspection.take() { loop.cancel(inspection) }
         if let check = child.stopCheck.take() { loop.cancel(check) }
         if let check = child.crashCheck.take() { loop.cancel(check) }
     }
@@ -410,40 +415,58 @@ extension Supervisor {
     // MARK: Hangs
 
     /// Checks a worker's vital signs, and schedules the next check for when the first of them could be overdue.
-    private func inspect(_ child: WorkerChild, settling: Bool = false) {
-        if let scheduled = child.inspection.take() { loop.cancel(scheduled) }
-        guard state.isJudged(child.incarnation) else { return }
+    ///
+    /// - Parameters:
+    ///   - settling: Whether the worker has just told that it is active.
+    ///   - isDue: Whether this is the check that was scheduled, in time. Only that finds a worker hung: what looks like it
+    ///     before has waited for the supervisor, which was kept from running, and the worker maybe with it.
+    private func inspect(_ child: WorkerChild, settling: Bool = false, isDue: Bool = false) {
+        // That sees whether it is late.
+        if !isDue, let (_, instant) = child.inspection, instant <= .now { return }
+        if let (scheduled, _) = child.inspection.take() { loop.cancel(scheduled) }
+        // While it is suspended, only that is judged.
+        guard state.isJudged(child.incarnation), !child.isStopped else { return }
         if let end = child.graceEnd, MonotonicInstant.now < end { return scheduleInspection(of: child, end) }
         switch child.vitalSigns.watch(limit: livenessLimit, now: .now, settling: settling) {
         case .quiet: break
         case .hung(let hang):
-            hung(child, reason: "\(hang)", canAbort: !child.isStopped)
+            guard isDue else { return giveGrace(child) }
+            hung(child, reason: "\(hang)", canAbort: true)
         case .nextLook(let instant): scheduleInspection(of: child, aligned(instant))
         }
     }
 
     /// Time for a process that the system has kept from running to catch up.
     private func giveGrace(_ child: WorkerChild) {
-        child.graceEnd = .now.advanced(by: livenessLimit / 2)
-        inspect(child)
+        guard livenessLimit > .zero else { return }
+        let end = MonotonicInstant.now.advanced(by: delayGrace)
+        child.graceEnd = end
+        scheduleInspection(of: child, end)
     }
 
-    private func scheduleInspection(of child: WorkerChild, _ instant: MonotonicInstant, isPatient: Bool = true) {
+    private func scheduleInspection(of child: WorkerChild, _ instant: MonotonicInstant) {
         let incarnation = child.incarnation
-        if let scheduled = child.inspection.take() { loop.cancel(scheduled) }
-        child.inspection = loop.schedule(at: instant) { [unowned self] in
+        if let (scheduled, _) = child.inspection.take() { loop.cancel(scheduled) }
+        let scheduled = loop.schedule(at: instant) { [unowned self] in
             guard let child = children[incarnation] else { return }
             child.inspection = nil
-            let lateness = instant.duration(to: .now)
-            guard !isPatient || lateness <= livenessLimit / 4 else {
-                // The cause, a frozen control group or a paused machine, has delayed the workers as well.
-                logger.notice(
-                    "supervisor was delayed; postponing hang detection",
-                    metadata: ["worker": "\(name(of: child.target))", "delay_seconds": lateness.secondsMetadata])
-                return giveGrace(child)
-            }
-            inspect(child)
+            if isLate(instant, for: child.target) { giveGrace(child) } else { inspect(child, isDue: true) }
         }
+        child.inspection = (scheduled, instant)
+    }
+
+    /// How long a process gets in addition.
+    private var delayGrace: Duration { livenessLimit > .zero ? livenessLimit / 2 : .seconds(5) }
+
+    /// Whether the supervisor was kept from running at this instant. The cause, a frozen control group or a paused machine,
+    /// has delayed the workers as well.
+    private func isLate(_ instant: MonotonicInstant, for target: SpawnTarget) -> Bool {
+        let lateness = instant.duration(to: .now)
+        guard lateness > delayGrace / 2 else { return false }
+        logger.notice(
+            "supervisor was delayed; postponing hang detection",
+            metadata: ["worker": "\(name(of: target))", "delay_seconds": lateness.secondsMetadata])
+        return true
     }
 
     /// Inspections happen together, each at most a twentieth of the limit late.
@@ -549,9 +572,7 @@ extension Supervisor {
             child.stopCheck = nil
             guard child.isStopped, state.isJudged(child.incarnation) else { return }
             // The supervisor may have been suspended with it, and be the first to continue.
-            if instant.duration(to: .now) > livenessLimit / 4 {
-                return scheduleStopCheck(of: child, after: livenessLimit / 2)
-            }
+            if isLate(instant, for: child.target) { return scheduleStopCheck(of: child, after: delayGrace) }
             hung(child, reason: "suspended by a signal", canAbort: false)
         }
     }
@@ -925,7 +946,7 @@ private final class WorkerChild {
     var isPublished = false
     var pidWatch: EventLoop.Watch?
     var channelWatch: EventLoop.Watch?
-    var inspection: EventLoop.ScheduledAction?
+    var inspection: (action: EventLoop.ScheduledAction, instant: MonotonicInstant)?
     /// Set until its arena is shown.
     var showing: EventLoop.ScheduledAction?
     var stopCheck: EventLoop.ScheduledAction?

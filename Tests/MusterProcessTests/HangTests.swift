@@ -148,9 +148,9 @@ struct HangTests {
 
     @Test("when all are suspended and the supervisor goes on first, nobody is killed", arguments: backends)
     func allStopped(backend: String) async throws {
-        let limit = Duration.seconds(1)
+        let limit = Duration.seconds(2)
         try await TestProgram.run(
-            ["--workers=2", "--loop", "--muster-liveness-limit=1s"], backend: backend
+            ["--workers=2", "--loop", "--muster-liveness-limit=2s"], backend: backend
         ) { program in
             try await program.ready()
             let workers = try await program.started(2).map(\.pid)
@@ -164,6 +164,55 @@ struct HangTests {
             try await Task.sleep(for: limit * 2)
             #expect(program.log("worker hung").isEmpty)
             try await program.metric("muster_worker_restarts_total", is: 0)
+        }
+    }
+
+    @Test("one that tells the supervisor of a turn while both are suspended is given time to end it")
+    func stoppedInTurn() async throws {
+        let limit = Duration.seconds(2)
+        let options = ["--workers=1", "--muster-liveness-limit=2s", grace]
+        try await TestProgram.run(options, backend: "cooperative") { program in
+            try await program.ready()
+            let pipe = program.folder.path("pipe")
+            #expect(mkfifo(pipe, 0o600) == 0)
+            kill(program.pid, SIGSTOP)
+            async let answer = program.command("open \(pipe)")
+            let worker = try await program.said("blocking")[0].pid
+            kill(worker, SIGSTOP)
+            let writer = open(pipe, O_RDWR)
+            defer { close(writer) }
+            // Time that passes is what this is about.
+            try await Task.sleep(for: limit * 1.5)
+            kill(program.pid, SIGCONT)
+            try await program.logged("worker suspended")
+            kill(worker, SIGCONT)
+            #expect(try await !answer.isEmpty)
+            #expect(program.log("worker hung").isEmpty)
+            try await program.metric("muster_worker_restarts_total", is: 0)
+        }
+    }
+
+    @Test("one that is starting while both are suspended is given time to be ready")
+    func stoppedInStart() async throws {
+        let options = [
+            "--workers=1", "--start=open@TRIGGER", "--muster-startup-timeout=4s", "--muster-liveness-limit=8s",
+        ]
+        try await TestProgram.run(options) { program in
+            try await program.ready()
+            let pipe = program.folder.path("trigger")
+            #expect(mkfifo(pipe, 0o600) == 0)
+            kill(try await program.started(1)[0].pid, SIGKILL)
+            let new = try await program.said("starting", 2)[1].pid
+            for pid in [program.pid, new] { kill(pid, SIGSTOP) }
+            // Time that passes is what this is about: the time-out, and more than a quarter of the limit.
+            try await Task.sleep(for: .seconds(8))
+            kill(program.pid, SIGCONT)
+            try await program.logged("supervisor was delayed")
+            let writer = open(pipe, O_RDWR)
+            defer { close(writer) }
+            kill(new, SIGCONT)
+            #expect(try await program.said("started", 2)[1].pid == new)
+            try await program.metric("muster_worker_restarts_total", ["reason": "startup_timeout"], is: 0)
         }
     }
 

@@ -116,8 +116,10 @@ final class CommandService: ServiceBase {
     private func beginAsAsked() async throws {
         if let slot = options.startSlot, Worker.current?.slot != slot { return }
         var behaviour = options.start(of: name)
+        var trigger = ""
         if let at = behaviour.firstIndex(of: "@") {
-            guard access(String(behaviour[behaviour.index(after: at)...]), F_OK) == 0 else { return }
+            trigger = String(behaviour[behaviour.index(after: at)...])
+            guard access(trigger, F_OK) == 0 else { return }
             behaviour = String(behaviour[..<at])
         }
         switch behaviour {
@@ -125,6 +127,7 @@ final class CommandService: ServiceBase {
         case "fail": throw CommandError("told to fail")
         case "hang": try await Backend.current.engine.sleep(for: .seconds(3600))
         case "block": blockOnPurpose()
+        case "open": waitForWriter(of: trigger)
         case "trap": trapOnPurpose()
         default:
             if behaviour.hasPrefix("exit:"), let code = Int32(behaviour.dropFirst(5)) { exit(code) }
@@ -223,6 +226,10 @@ final class CommandService: ServiceBase {
         case "block":
             say("blocking \(who)")
             blockOnPurpose()
+        case "open":
+            say("blocking \(who)")
+            waitForWriter(of: words.dropFirst().joined(separator: " "))
+            return who
         case "thread-values": return threadValues
         case "main-actor": return await MainActor.run { Self.isMainThread } ? "main" : "other"
         case "fill":
@@ -327,6 +334,11 @@ private func blockOnPurpose() -> Never {
     // Not a sleep: signals end it, and backtraces do not get out of it.
     let lock = BlockingLock()
     while true { lock.lock() }
+}
+
+/// Blocks until somebody opens a named pipe for writing.
+private func waitForWriter(of pipe: String) {
+    close(open(pipe, O_RDONLY))
 }
 
 @inline(never)
