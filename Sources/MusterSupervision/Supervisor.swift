@@ -96,8 +96,16 @@ package final class Supervisor: @unchecked Sendable {
             if plan.restartsEarly { bells = makeBells() }
         }
         events.append(event)
+        handleEvents()
+    }
+
+    private func handleEvents() {
         guard !isHandling else { return }
         isHandling = true
+        if let claims = bells?.withdraw(), !claims.isEmpty {
+            // They came first.
+            events.insert(contentsOf: claims.map { .claimed($0.incarnation, by: $0.heir) }, at: 0)
+        }
         while !events.isEmpty {
             let next = events.removeFirst()
             state.handle(next, at: .now, into: &actions)
@@ -106,6 +114,10 @@ package final class Supervisor: @unchecked Sendable {
         }
         isHandling = false
         if hasStoppedWorkers { replaceNoMore() }
+        bells?.offer(
+            state.heirs.compactMapValues { incarnation in
+                children[incarnation].map { Heir(incarnation: incarnation, channel: $0.channel) }
+            })
         scheduleMemoryCheck()
         // Before the log: whoever reads there that a shutdown has begun finds it in the probes.
         publish()
@@ -134,15 +146,21 @@ package final class Supervisor: @unchecked Sendable {
     private func perform(_ action: SupervisorAction) {
         switch action {
         case .spawn(let incarnation, let target): spawn(incarnation, target)
-        case .promote(let incarnation, let worker): promote(incarnation, to: worker)
+        case .promote(let incarnation, let worker):
+            // If it is dead already, its exit is about to be handled.
+            children[incarnation]?.channel.send(.takeOver(slot: worker.slot))
+            promoted(incarnation, to: worker)
+        case .promoted(let incarnation, let worker): promoted(incarnation, to: worker)
         case .stop(let incarnation):
             recordStop()
+            bells?.withhold(incarnation)
             if let child = children[incarnation] { stop(child) }
         case .abort(let incarnation):
             // A suspended process runs no handler.
             guard let child = children[incarnation], !child.isStopped else { return kill(incarnation) }
             leases.leave(incarnation, of: child.target.group)
             child.isAborted = true
+            bells?.withhold(incarnation)
             child.process.send(SIGABRT)
         case .kill(let incarnation):
             recordStop()
@@ -172,6 +190,7 @@ package final class Supervisor: @unchecked Sendable {
     private func kill(_ incarnation: Int) {
         guard let child = children[incarnation] else { return }
         child.isKilled = true
+        bells?.withhold(incarnation)
         child.process.killGroup()
     }
 
@@ -306,17 +325,17 @@ extension Supervisor {
     }
 
     private func makeBells() -> Bells {
-        Bells { [weak self] incarnation in
+        Bells { [weak self] incarnation, isClaimed in
             guard let supervisor = self else { return }
-            supervisor.loop.submit { supervisor.rang(incarnation) }
+            supervisor.loop.submit { supervisor.rang(incarnation, isClaimed: isClaimed) }
         }
     }
 
-    private func rang(_ incarnation: Int) {
+    private func rang(_ incarnation: Int, isClaimed: Bool) {
         // A crash may be the last that it has told.
         receiveMessages(of: incarnation)
-        // A crashed worker is waited for: its replacement gets another address layout.
-        guard let child = children[incarnation], child.crashSince == nil else { return }
+        // A crashed worker is waited for, unless a spare was there: its replacement gets another address layout.
+        guard let child = children[incarnation], isClaimed || child.crashSince == nil else { return }
         handle(.dying(incarnation))
     }
 
@@ -383,13 +402,16 @@ extension Supervisor {
 
     private func handle(_ message: ControlMessage, from child: WorkerChild) {
         child.hasSpoken = true
+        // It may have taken a slot over.
+        if child.target.slot == nil { handleEvents() }
         switch message {
         case .parked: handle(.parked(child.incarnation))
         case .ready:
             showArena(of: child)
             handle(.ready(child.incarnation))
             inspect(child)
-            bells?.listen(for: child.incarnation, of: child.vitalSigns)
+            bells?.listen(
+                for: child.incarnation, of: child.vitalSigns, claimable: state.claimableSlot(of: child.incarnation))
         case .startFailed(let reason):
             child.failure = reason
             handle(.startFailed(child.incarnation))
@@ -789,11 +811,9 @@ extension Supervisor {
     }
 
     /// Lets a warm spare take over a slot.
-    private func promote(_ incarnation: Int, to worker: WorkerID) {
+    private func promoted(_ incarnation: Int, to worker: WorkerID) {
         guard let child = children[incarnation] else { return }
         child.target = .slot(worker)
-        // If it is dead already, its exit is about to be handled.
-        child.channel.send(.takeOver(slot: worker.slot))
         showArenaSoon(of: child, in: worker)
     }
 

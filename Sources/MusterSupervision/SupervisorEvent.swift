@@ -18,6 +18,8 @@ package enum SupervisorEvent: Hashable, Sendable {
     case startFailed(Int)
     /// A process has begun to end, as its bell says. Its exit follows; a broken one may go on.
     case dying(Int)
+    /// A process has begun to end, and at its bell a parked spare has been told to take over its slot (``Heirs``).
+    case claimed(Int, by: Int)
     /// A process exited and was reaped.
     case exited(Int, Termination, isOutOfMemory: Bool)
     /// A worker makes no progress. It cannot be aborted when it is stopped (SIGSTOP): no handler would run.
@@ -58,6 +60,8 @@ package enum SupervisorAction: Hashable, Sendable {
     case spawn(Int, SpawnTarget)
     /// Assign a slot to a parked spare.
     case promote(Int, WorkerID)
+    /// Take note that a parked spare has been assigned to a slot.
+    case promoted(Int, WorkerID)
     /// Stop a process (SIGTERM).
     case stop(Int)
     /// Let a process write its backtraces and die (SIGABRT).

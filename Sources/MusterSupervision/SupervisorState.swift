@@ -21,6 +21,7 @@ package import MusterPlatform
 /// | kill timer    |                |           |          | killed     |               |          |
 /// | unwanted      | stopping       | killed    | stopping | –          | –             | –        |
 /// | dying         | –              | –         | dying⁵   | –          | –             | –        |
+/// | claimed       | –              | –         | dying⁵⁶  | –          | –             | –        |
 /// | exited        | exit, signal,  | as        | as       | requested, | heartbeat,    | as       |
 /// |               | oom            | starting  | starting | reload,    | startup_timeout | starting |
 /// |               |                |           |          | recycled   |               |          |
@@ -29,22 +30,23 @@ package import MusterPlatform
 /// has never been ready, as it does when such a worker's process cannot be spawned. ⁴ If it cannot be aborted: a crash that does not end.
 /// ⁵ Where its exit would be followed by another process at once, however it ends: the slot gets that now, and what is left
 /// of the old one is killed.
+/// ⁶ The spare that has been told has the slot now; it is killed where the process is not ready, or ⁵ does not hold.
 ///
 /// The stages of the supervisor, by event:
 ///
 /// |                     | running  | delaying | stopping | halting  | finished |
 /// |---------------------|----------|----------|----------|----------|----------|
-/// | terminate           | delaying⁶| halting  | halting  | –        | –        |
-/// | end                 | delaying⁶| –        | –        | –        | –        |
+/// | terminate           | delaying⁷| halting  | halting  | –        | –        |
+/// | end                 | delaying⁷| –        | –        | –        | –        |
 /// | interrupt           | halting  | halting  | halting  | –        | –        |
-/// | policy, intensity   | delaying⁶| –        | –        | –        | –        |
+/// | policy, intensity   | delaying⁷| –        | –        | –        | –        |
 /// | exit of a process   | restart  | restart  | –        | –        | –        |
 /// | shutdownDelay timer |          | stopping |          |          |          |
 /// | last process gone   |          | finished | finished | finished |          |
 /// | halt timer          |          |          |          | finished |          |
 /// | reload, mutate, scale, replace, recycle | done | – | – | –     | –        |
 ///
-/// ⁶ Stopping at once if there is no shutdown delay, or no ready worker.
+/// ⁷ Stopping at once if there is no shutdown delay, or no ready worker.
 ///
 /// Each process has an *incarnation*, a serial number that only grows. Unknown incarnations and timers are ignored: a
 /// process may be reaped before its last message is read.
@@ -109,6 +111,7 @@ package struct SupervisorState: Sendable {
         case .ready(let incarnation): ready(incarnation)
         case .startFailed(let incarnation): startFailed(incarnation)
         case .dying(let incarnation): dying(incarnation)
+        case .claimed(let incarnation, let spare): claimed(incarnation, by: spare)
         case .exited(let incarnation, let termination, let isOutOfMemory):
             exited(incarnation, termination, isOutOfMemory: isOutOfMemory)
         case .unresponsive(let incarnation, let canAbort): unresponsive(incarnation, canAbort: canAbort)
@@ -415,26 +418,54 @@ extension SupervisorState {
             self[worker].occupant = .process(spawn(.current(worker)))
             return
         }
+        actions.append(.promote(incarnation, worker))
+        promoted(incarnation, to: worker)
+    }
+
+    private mutating func promoted(_ incarnation: Int, to worker: WorkerID) {
         self[worker].occupant = .process(incarnation)
         processes[incarnation]?.role = .current(worker)
         processes[incarnation]?.phase = .starting
         processes[incarnation]?.startedAt = now
         processes[incarnation]?.upSince = nil
-        actions.append(.promote(incarnation, worker))
         if let process = processes[incarnation] { armStartup(process) }
         started(worker, incarnation)
     }
 
     /// A slot's process has begun to end.
     private mutating func dying(_ incarnation: Int) {
+        guard let worker = slotOfReplaceable(incarnation) else { return }
+        leaveSlot(worker, dying: incarnation)
+        refill(worker, after: .zero)
+    }
+
+    /// A slot's process has begun to end, and a spare has been told to take the slot over.
+    private mutating func claimed(_ incarnation: Int, by spare: Int) {
+        guard let heir = processes[spare], case .spare(let group) = heir.role, heir.phase == .parked else { return }
+        // Meanwhile the slot is no longer wanted, waits for its next process, or has it already: the spare is one too many.
+        guard let worker = slotOfReplaceable(incarnation), worker.group == group, successor(of: worker) == nil else {
+            return discard(heir, .requested)
+        }
+        leaveSlot(worker, dying: incarnation)
+        self[worker].latestDelay = .zero
+        actions.append(.promoted(spare, worker))
+        promoted(spare, to: worker)
+    }
+
+    /// The slot of a process whose end would be followed by another process at once, however it ends.
+    private func slotOfReplaceable(_ incarnation: Int, afterAtLeast least: Duration = .zero) -> WorkerID? {
         guard isServing, let process = processes[incarnation], process.phase == .ready,
             case .current(let worker) = process.role
-        else { return }
+        else { return nil }
         let configuration = groups[worker.group].configuration
-        guard configuration.policy == .always, configuration.intensity?.whenExceeded != .escalate else { return }
+        guard configuration.policy == .always, configuration.intensity?.whenExceeded != .escalate else { return nil }
         var backoff = self[worker].backoff
-        backoff.died(afterReady: uptime(of: process), configuration.backoff)
-        guard backoff.delay(configuration.backoff) == .zero else { return }
+        backoff.died(afterReady: max(uptime(of: process), least), configuration.backoff)
+        return backoff.delay(configuration.backoff) == .zero ? worker : nil
+    }
+
+    private mutating func leaveSlot(_ worker: WorkerID, dying incarnation: Int) {
+        guard let process = processes[incarnation] else { return }
         disarm(.age(incarnation))
         processes[incarnation]?.phase = .dying
         processes[incarnation]?.role = .former(worker)
@@ -443,7 +474,6 @@ extension SupervisorState {
         self[worker].occupant = .empty
         _ = nextDelay(worker, afterReady: uptime(of: process))
         countRestart(worker.group)
-        refill(worker, after: .zero)
     }
 
     private func uptime(of process: Process) -> Duration {
@@ -1145,6 +1175,22 @@ extension SupervisorState {
     /// Whether hangs of a process are detected: only of ready workers. Starting and stopping ones have their timeouts.
     package func isJudged(_ incarnation: Int) -> Bool {
         processes[incarnation]?.phase == .ready
+    }
+
+    /// The spares that may be told of a bell, by group: they take the rung one's slot over, which is then `claimed`.
+    package var heirs: [Int: Int] {
+        guard isServing else { return [:] }
+        var heirs: [Int: Int] = [:]
+        for group in groups.indices where groups[group].configuration.warmSpares > 0 {
+            heirs[group] = parkedSpare(of: group)
+        }
+        return heirs
+    }
+
+    /// The slot that a spare may claim at the bell of a process. What it is when the process becomes ready, it is until the
+    /// process is told to end: a slot's credit only grows meanwhile.
+    package func claimableSlot(of incarnation: Int) -> WorkerID? {
+        slotOfReplaceable(incarnation, afterAtLeast: .nanoseconds(1))
     }
 
     /// Whether a process is to serve, now or once it has started.

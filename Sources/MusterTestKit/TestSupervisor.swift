@@ -242,7 +242,7 @@ public final class TestSupervisor: Sendable {
         case .notice(let notice): record(notice)
         case .finish(let status): state.withLock { $0.events.append(.finished(Muster.ExitStatus(rawValue: status))) }
         // There are no spares.
-        case .promote: break
+        case .promote, .promoted: break
         }
     }
 

@@ -56,7 +56,7 @@ struct BellsTests {
     @Test("The end of the thread that holds it rings a bell, once, and no other")
     func end() async throws {
         let record = Record(expecting: 2)
-        let bells = Bells { record.add($0) }
+        let bells = Bells { incarnation, _ in record.add(incarnation) }
         let holders = try await [Holder(), Holder(), Holder()]
         for (index, holder) in holders.enumerated() { bells.listen(for: index, of: holder.reader) }
         holders[1].end()
@@ -66,7 +66,7 @@ struct BellsTests {
         await record.latch.wait()
         holders[0].end()
         let last = Record()
-        let others = Bells { last.add($0) }
+        let others = Bells { incarnation, _ in last.add(incarnation) }
         let another = try await Holder()
         others.listen(for: 7, of: another.reader)
         another.end()
@@ -77,10 +77,10 @@ struct BellsTests {
     @Test("An end before the listening is not heard: the process' descriptor tells of it")
     func late() async throws {
         let record = Record()
-        let bells = Bells { record.add($0) }
+        let bells = Bells { incarnation, _ in record.add(incarnation) }
         let dead = try await Holder()
         let first = Record()
-        let others = Bells { first.add($0) }
+        let others = Bells { incarnation, _ in first.add(incarnation) }
         others.listen(for: 1, of: dead.reader)
         dead.end()
         await first.latch.wait()
@@ -100,7 +100,7 @@ struct BellsTests {
     func scribbled(value: UInt32) async throws {
         let rings = value & 0x4000_0000 != 0
         let record = Record(expecting: rings ? 2 : 1)
-        let bells = Bells { record.add($0) }
+        let bells = Bells { incarnation, _ in record.add(incarnation) }
         let (astray, sound) = try await (Holder(), Holder())
         bells.listen(for: 1, of: astray.reader)
         bells.listen(for: 2, of: sound.reader)
@@ -111,7 +111,7 @@ struct BellsTests {
         astray.scribble(value)
         let next = try await Holder()
         let last = Record()
-        let others = Bells { last.add($0) }
+        let others = Bells { incarnation, _ in last.add(incarnation) }
         others.listen(for: 1, of: next.reader)
         next.end()
         await last.latch.wait()
@@ -122,7 +122,7 @@ struct BellsTests {
     func many() async throws {
         let record = Record(expecting: 127)
         let later = Record()
-        let bells = Bells { ($0 < 1000 ? record : later).add($0) }
+        let bells = Bells { incarnation, _ in (incarnation < 1000 ? record : later).add(incarnation) }
         var holders: [Holder] = []
         for index in 0..<130 {
             holders.append(try await Holder())
@@ -138,9 +138,76 @@ struct BellsTests {
         await later.latch.wait()
     }
 
+    /// The end of a spare's channel, which tells what it has been told.
+    private struct Spare {
+        let heir: Heir
+        let channel: ControlChannel
+
+        init(_ incarnation: Int) throws {
+            let (ours, theirs) = try ControlChannel.pair()
+            heir = Heir(incarnation: incarnation, channel: ours)
+            channel = theirs
+        }
+
+        /// The slot that it has been told to take over.
+        var slot: Int? { if case .message(.takeOver(let slot)) = channel.receive() { slot } else { nil } }
+    }
+
+    @Test("A spare that is on offer is told of the first slot of its group that rings, and of that alone")
+    func claim() async throws {
+        let record = Record(expecting: 4)
+        let claims = Locked<[Bool]>([])
+        let bells = Bells { incarnation, isClaimed in
+            claims.withLock { $0.append(isClaimed) }
+            record.add(incarnation)
+        }
+        let holders = try await [Holder(), Holder(), Holder(), Holder()]
+        let (spare, other) = (try Spare(10), try Spare(11))
+        bells.listen(for: 0, of: holders[0].reader, claimable: WorkerID(group: 0, slot: 5))
+        bells.listen(for: 1, of: holders[1].reader, claimable: WorkerID(group: 0, slot: 6))
+        bells.listen(for: 2, of: holders[2].reader, claimable: WorkerID(group: 1, slot: 7))
+        bells.listen(for: 3, of: holders[3].reader)
+        bells.withhold(2)
+        bells.offer([0: spare.heir, 1: other.heir])
+        for (index, holder) in holders.enumerated() {
+            holder.end()
+            try await until { record.rings.withLock { $0.count } == index + 1 }
+        }
+        #expect(record.rings.withLock { $0 } == [0, 1, 2, 3])
+        #expect(claims.withLock { $0 } == [true, false, false, false])
+        #expect(spare.slot == 5 && spare.slot == nil && other.slot == nil)
+        let taken = bells.withdraw()
+        #expect(taken.count == 1 && taken.first?.incarnation == 0 && taken.first?.heir == 10)
+        #expect(bells.withdraw().isEmpty)
+    }
+
+    @Test("What is no longer on offer, or dead, is told of nothing")
+    func withdrawn() async throws {
+        let record = Record(expecting: 2)
+        let claims = Locked<[Bool]>([])
+        let bells = Bells { incarnation, isClaimed in
+            claims.withLock { $0.append(isClaimed) }
+            record.add(incarnation)
+        }
+        let holders = try await [Holder(), Holder()]
+        for index in 0...1 {
+            bells.listen(for: index, of: holders[index].reader, claimable: WorkerID(group: 0, slot: index))
+        }
+        let spare = try Spare(10)
+        bells.offer([0: spare.heir])
+        #expect(bells.withdraw().isEmpty)
+        holders[0].end()
+        try await until { record.rings.withLock { $0 } == [0] }
+        bells.offer([0: Heir(incarnation: 11, channel: try ControlChannel.pair().0)])
+        holders[1].end()
+        await record.latch.wait()
+        #expect(claims.withLock { $0 } == [false, false])
+        #expect(spare.slot == nil && bells.withdraw().isEmpty)
+    }
+
     @Test("The thread ends with the bells")
     func over() async throws {
-        var bells: Bells? = Bells { _ in }
+        var bells: Bells? = Bells { _, _ in }
         weak let reader: VitalSignsReader?
         let mayEnd = Gate()
         defer { mayEnd.open() }

@@ -14,6 +14,8 @@ struct SimulatedWorld {
         var isSpare: Bool
         /// It was asked to stop, aborted or killed.
         var isLeaving = false
+        /// A spare may take over where it dies.
+        var isClaimable = false
     }
 
     enum Happening {
@@ -181,7 +183,7 @@ struct SimulatedWorld {
         case .death(let incarnation, let termination):
             // Its bell may be heard before, or too late.
             if chance(1, 4) { later(0...5, .dying(incarnation)) }
-            if chance(1, 2) { tell(.dying(incarnation)) }
+            if chance(1, 2) { ring(incarnation) }
             guard violation == nil, finished.isEmpty else { return true }
             // Only the first of its deaths is one.
             guard let process = processes.removeValue(forKey: incarnation) else { return true }
@@ -189,6 +191,17 @@ struct SimulatedWorld {
             tell(.exited(incarnation, termination, isOutOfMemory: termination == .signaled(9) && chance(1, 5)))
         }
         return true
+    }
+
+    /// A bell: the group's spare, if there is one, has been told before anything else is known of it.
+    mutating func ring(_ incarnation: Int) {
+        if let process = processes[incarnation], process.isClaimable, !process.isLeaving,
+            let heir = state.heirs[process.group]
+        {
+            tell(.claimed(incarnation, by: heir))
+        }
+        guard violation == nil, finished.isEmpty else { return }
+        tell(.dying(incarnation))
     }
 
     /// Something that somebody wants, or a message from nowhere.
@@ -220,6 +233,8 @@ struct SimulatedWorld {
             }
             return .reconfigure(configurations)
         case 24: return .parked(incarnation)
+        case 28 where chance(1, 2):
+            return .claimed(incarnation, by: Int.random(in: 1...max(1, state.nextIncarnation), using: &random))
         case 28: return .dying(incarnation)  // The bell of a broken process.
         case 29: return .recycle(incarnation, [.memory(1), .age, .requested("")].randomElement(using: &random) ?? .age)
         case 25 where chance(1, 4): return .interrupt
@@ -264,7 +279,7 @@ struct SimulatedWorld {
             case 6: die(incarnation, 0...300, .signaled(9))
             default: break
             }
-        case .promote(let incarnation, _):
+        case .promote(let incarnation, _), .promoted(let incarnation, _):
             require(!isEnding, "promoted after the end began")
             starts += 1
             require(processes[incarnation]?.isSpare == true, "promoted what is no spare")
@@ -346,8 +361,16 @@ struct SimulatedWorld {
         case .timer(let timer): timers.removeAll { $0.timer == timer && $0.at <= now }
         default: break
         }
+        let toldSpare: Int? =
+            if case .claimed(_, let spare) = event, state.heirs.values.contains(spare) { spare } else { nil }
         var actions: [SupervisorAction] = []
         state.handle(event, at: now, into: &actions)
         for action in actions { act(action) }
+        if case .ready(let incarnation) = event {
+            processes[incarnation]?.isClaimable = state.claimableSlot(of: incarnation) != nil
+        }
+        if let process = toldSpare.flatMap({ processes[$0] }) {
+            require(!process.isSpare || process.isLeaving, "a spare that was told of a slot waits for another one")
+        }
     }
 }

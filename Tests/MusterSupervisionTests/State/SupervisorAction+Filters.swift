@@ -8,7 +8,7 @@ extension [SupervisorAction] {
         filter { action in
             switch action {
             case .arm, .disarm, .notice: false
-            case .spawn, .promote, .stop, .abort, .kill, .finishOff, .reset, .finish: true
+            case .spawn, .promote, .promoted, .stop, .abort, .kill, .finishOff, .reset, .finish: true
             }
         }
     }

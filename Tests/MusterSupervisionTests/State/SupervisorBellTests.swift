@@ -43,6 +43,90 @@ struct SupervisorBellTests {
         #expect(rig.exit(1, code: 3).restarts == [.exit])
     }
 
+    @Test("A spare that has been told at the bell has the slot; the supervisor does not tell it again")
+    func claim() {
+        var rig = rig { $0.warmSpares = 2 }
+        #expect(rig.state.heirs == [0: 3])
+        #expect(rig.state.claimableSlot(of: 1) == Self.first)
+        #expect(rig.send(.claimed(1, by: 3)).deeds == [.finishOff(1), .promoted(3, Self.first)])
+        #expect(rig.slot(0).incarnation == 3 && rig.slot(0).starts == 2)
+        // The bell itself, which comes after it.
+        #expect(rig.send(.dying(1)) == [])
+        #expect(rig.state.heirs == [0: 4])
+        #expect(rig.exit(1, code: 3).restarts == [.exit])
+        rig.send(.ready(3))
+        #expect(rig.states() == [.ready, .ready])
+        #expect(rig.slot(0).deathsByReason[.exit] == 1 && rig.slot(0).restartsByReason[.exit] == 1)
+    }
+
+    @Test("Two claims by one spare: it has the first slot, and the other one's bell is heard as without it")
+    func twoClaims() {
+        var rig = rig { $0.warmSpares = 1 }
+        let second = WorkerID(group: 0, slot: 1)
+        rig.send(.claimed(1, by: 3))
+        #expect(rig.send(.claimed(2, by: 3)) == [])
+        #expect(rig.send(.dying(2)).deeds == [.finishOff(2), .spawn(4, .slot(second))])
+    }
+
+    @Test("A claim of what is not to be had any more costs the spare, which has been told, and nothing else")
+    func falseClaims() {
+        var rig = rig { $0.warmSpares = 1 }
+        // Scaled away.
+        rig.send(.scale(group: 0, to: 1))
+        #expect(rig.state.claimableSlot(of: 2) == nil)
+        #expect(rig.send(.claimed(2, by: 3)).deeds.first == .kill(3))
+        rig.exit(2)
+        #expect(rig.kill(3).spawned == [4])
+        rig.send(.parked(4))
+        // There is nobody, or somebody else.
+        for (dead, spare) in [(1, 99), (1, 3), (1, 1), (99, 99)] { #expect(rig.send(.claimed(dead, by: spare)) == []) }
+        #expect(rig.send(.claimed(99, by: 4)).deeds == [.kill(4)])
+        #expect(rig.kill(4).spawned == [5])
+        rig.send(.parked(5))
+        #expect(rig.slot(0).incarnation == 1 && rig.state.heirs == [0: 5])
+    }
+
+    @Test("A slot whose successor starts is that one's, and the spare that claims it is one too many")
+    func claimWithSuccessor() {
+        var rig = rig { group in
+            group.warmSpares = 1
+            group.recycle.minimumAge = .seconds(1)
+        }
+        #expect(rig.send(.recycle(1, .age)).spawned == [4])
+        #expect(rig.state.heirs == [0: 3])
+        #expect(rig.send(.claimed(1, by: 3)).deeds == [.kill(3)])
+        #expect(rig.send(.dying(1)).deeds == [.finishOff(1)])
+        #expect(rig.slot(0).incarnation == 4)
+    }
+
+    @Test("Once the end has begun, and where an exit is asked for first, no spare is on offer")
+    func noHeirs() {
+        var rig = rig { $0.warmSpares = 1 }
+        rig.send(.terminate)
+        #expect(rig.state.heirs == [:] && rig.state.claimableSlot(of: 1) == nil)
+        var other = self.rig { group in
+            group.warmSpares = 1
+            group.policy = .onFailure
+        }
+        #expect(other.state.claimableSlot(of: 1) == nil)
+        #expect(other.send(.claimed(1, by: 3)).deeds.first == .kill(3))
+    }
+
+    @Test("A slot is claimable from the moment that its process is ready, but not one without credit")
+    func claimable() {
+        var rig = SupervisorRig.ready(WorkerGroupConfiguration(name: "web", workers: 1, warmSpares: 1))
+        #expect(rig.state.claimableSlot(of: 1) == Self.first)
+        var incarnation = 1
+        for _ in 0..<5 {
+            rig.advance(.milliseconds(1))
+            rig.kill(incarnation)
+            incarnation = rig.slot(0).incarnation ?? 0
+            rig.send(.ready(incarnation))
+            for spare in rig.state.processes.all where spare.role.worker == nil { rig.send(.parked(spare.incarnation)) }
+        }
+        #expect(rig.state.claimableSlot(of: incarnation) == nil)
+    }
+
     @Test("Only the first bell counts, and none after the exit")
     func again() {
         var rig = rig()

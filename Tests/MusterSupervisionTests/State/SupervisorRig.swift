@@ -46,7 +46,7 @@ struct SupervisorRig {
             case .arm(let timer, let instant): timers[timer] = instant
             case .disarm(let timer): timers[timer] = nil
             case .spawn(let incarnation, _): if spawnsThemselves { actions += send(.spawned(incarnation)) }
-            case .promote, .stop, .abort, .kill, .finishOff, .reset, .notice, .finish: break
+            case .promote, .promoted, .stop, .abort, .kill, .finishOff, .reset, .notice, .finish: break
             }
         }
         return actions
