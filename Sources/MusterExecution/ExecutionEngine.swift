@@ -56,6 +56,10 @@ extension ExecutionEngine {
     /// The event loop that runs all jobs, if there is one.
     package var sharedLoop: EventLoop? { sharedExecutor as? EventLoop }
 
+    /// Starts the first job's thread beforehand, where jobs have threads of their own. One that cannot be had is asked for
+    /// again with the job.
+    package func reserveThread() { (self as? ThreadingEngine)?.reserveJobThread() }
+
     /// Starts a job.
     ///
     /// - Parameters:

@@ -55,6 +55,8 @@ package final class ThreadingEngine: ExecutionEngine {
         try threadPool.placeJob(named: name)
     }
 
+    func reserveJobThread() { threadPool.reserve() }
+
     /// Runs blocking work in place, on the job's own thread. Called by a thread that is no job's (Swift's global
     /// pool, the main thread), it runs on a helper thread.
     ///
@@ -86,6 +88,8 @@ package final class ThreadPool: Sendable {
     private struct State {
         var idle: [EventLoop] = []
         var leased: Set<ObjectIdentifier> = []
+        /// On lease for the next one who asks.
+        var reserve: EventLoop?
         /// Leases whose thread is being started.
         var starting = 0
         var threads = 0
@@ -143,6 +147,17 @@ package final class ThreadPool: Sendable {
         state.withLock { $0.leased.contains(ObjectIdentifier(loop)) }
     }
 
+    /// Starts a thread, if it can be had, that stays until the next lease, which takes it.
+    func reserve() {
+        guard let loop = try? lease() else { return }
+        let isSpare = state.withLock { state in
+            guard state.reserve == nil, !state.isClosed else { return true }
+            state.reserve = loop
+            return false
+        }
+        if isSpare { release(loop) }
+    }
+
     private enum Place {
         case idle(EventLoop)
         case new
@@ -152,6 +167,7 @@ package final class ThreadPool: Sendable {
     /// Takes a thread. It stays the same one until it is given back, however long it has nothing to do.
     func lease() throws(EngineError) -> EventLoop {
         let place: Place = state.withLock { state in
+            if let loop = state.reserve.take() { return .idle(loop) }
             guard state.leased.count + state.starting < configuration.limit else { return .full }
             guard let loop = state.idle.popLast() else {
                 state.starting += 1
@@ -236,12 +252,13 @@ package final class ThreadPool: Sendable {
 
     /// Ends the threads that nobody leases, and each of the others when it is given back.
     package func close() {
-        let idle = state.withLock { state in
+        let (idle, reserve) = state.withLock { state in
             state.isClosed = true
             defer { state.idle = [] }
-            return state.idle
+            return (state.idle, state.reserve.take())
         }
         for loop in idle { loop.retire() }
+        if let reserve { release(reserve) }
     }
 
     private func changeThreads(by difference: Int) {

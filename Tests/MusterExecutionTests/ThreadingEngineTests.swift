@@ -119,6 +119,30 @@ import Testing
         }
     }
 
+    @Test func `a thread that was reserved stays until a job takes it`() async throws {
+        // Without the reserve, it would end at once.
+        let configuration = EngineConfiguration(threadLimit: 1, threadKeepAlive: .microseconds(1))
+        try await withEngine(.threading, configuration) { engine in
+            for _ in 0..<3 { engine.reserveThread() }
+            #expect(engine.nativeThreads == 1)
+            // Longer than an idle one is kept.
+            try await Task.sleep(for: .milliseconds(20))
+            #expect(engine.nativeThreads == 1)
+            try await engine.spawn(name: "first") { #expect(engine.nativeThreads == 1) }.wait()
+            try await until { engine.nativeThreads == 0 }
+            try await engine.spawn(name: "second") {}.wait()
+        }
+        for isUsed in [false, true] {
+            let engine = try EngineKind.threading.make(registry: makeRegistry())
+            engine.reserveThread()
+            if isUsed { try await engine.spawn(name: "job") {}.wait() }
+            try await engine.shutDown()
+            try await until { engine.nativeThreads == 0 }
+            engine.reserveThread()
+            try await until { engine.nativeThreads == 0 }
+        }
+    }
+
     @Test func `threads without a job end after a while`() async throws {
         let configuration = EngineConfiguration(threadKeepAlive: .milliseconds(1))
         try await withEngine(.threading, configuration) { engine in

@@ -153,6 +153,7 @@ final class WorkerProgram: LaunchedProgram {
         // As much as can be done without the slot, which a hook may depend on.
         let backend = try chosenBackend ?? (BackendSelector.shared.needsHook ? nil : Backend.current)
         let runner = try backend.map { try makeRunner(of: service, on: $0) }
+        backend?.engine.reserveThread()
         assign(waitForSlot())
         return try runner ?? makeRunner(of: service, on: Backend.current)
     }
