@@ -17,7 +17,8 @@ final class EndpointServer: HTTPHandler, @unchecked Sendable {
     let http: HTTPTransport
     private let configuration: EndpointConfiguration
     private let health: HealthRegistry
-    private let status: StatusResponses
+    private let board: StatusBoard
+    private var status: StatusResponses?
     private var scrapes: ScrapeResponses?
     private let metrics: EndpointMetrics?
     /// `nil` when every request is answered.
@@ -43,7 +44,7 @@ final class EndpointServer: HTTPHandler, @unchecked Sendable {
     ) throws(EndpointError) {
         self.configuration = configuration
         self.health = health
-        self.status = StatusResponses(status)
+        board = status
         self.metrics = metrics
         self.logger = logger
         let http: HTTPTransport
@@ -60,9 +61,12 @@ final class EndpointServer: HTTPHandler, @unchecked Sendable {
                 source: source, verifier: PasswordVerifier(loop: http.loop, check: configuration.passwordCheck),
                 opensProbes: configuration.opensProbes, logger: logger, metrics: metrics)
         }
-        scrapes = ScrapeResponses(
+        let scrapes = ScrapeResponses(
             renderer: renderer, loop: http.loop, metrics: metrics, compressionLevel: configuration.compressionLevel
         ) { [weak self] in self?.complete($0) ?? $0 }
+        self.scrapes = scrapes
+        self.status = StatusResponses(board, beside: scrapes, loop: http.loop) { [weak self] in self?.complete($0) ?? $0
+        }
         guard makeFixedResponses() else {
             throw .noResources(SystemError("MHD_create_response_from_buffer", code: ENOMEM))
         }
@@ -78,6 +82,11 @@ final class EndpointServer: HTTPHandler, @unchecked Sendable {
         scrapes?.respond = { [weak self] requests, response in
             self?.http.resume(requests) { [weak self] _ in
                 self?.reply(.metrics, response, isBulk: true) ?? .disconnect
+            }
+        }
+        status?.respond = { [weak self] requests, response in
+            self?.http.resume(requests) { [weak self] request in
+                self?.replyStatus(Route(path: request.path), response) ?? .disconnect
             }
         }
         do {
@@ -160,7 +169,7 @@ final class EndpointServer: HTTPHandler, @unchecked Sendable {
         }
         if !makeFixedResponses() { logger.error("out of memory for the endpoint's responses") }
         // Their headers may be other ones now.
-        status.removeAll()
+        status?.removeAll()
         do {
             try http.setTLS(access.credentials)
         } catch {
@@ -287,7 +296,7 @@ final class EndpointServer: HTTPHandler, @unchecked Sendable {
         let order = ScrapeResponses.Order(
             negotiation: negotiation, names: Query(request).names, isCompressed: isCompressed)
         // The history gets its point once the scrape is under way.
-        if status.isPointDue { http.loop.submit { [self] in status.takePoint() } }
+        if board.isPointDue { http.loop.submit { [self] in status?.takePoint() } }
         if let response = scrapes.shortResponse(to: order) { return reply(.metrics, response, isBulk: true) }
         scrapes.add(http.suspend(request), for: order)
         return .suspended
@@ -296,18 +305,28 @@ final class EndpointServer: HTTPHandler, @unchecked Sendable {
     /// Whether another scrape may be under way. When there are as many as allowed, one that is being read slowly makes
     /// room.
     private var hasScrapeSlot: Bool {
-        http.bulkResponseCount + (scrapes?.waitingCount ?? 0) < configuration.concurrentScrapeLimit
+        http.bulkResponseCount + (scrapes?.waitingCount ?? 0) + (status?.waitingCount ?? 0)
+            < configuration.concurrentScrapeLimit
             || http.displaceBulkResponse(olderThan: Self.readingPatience)
     }
 
     /// Pages count as scrapes, so that clients that read slowly cannot make them fill the memory.
     private func serveStatus(_ request: TransportRequest, _ route: Route) -> HTTPReply {
-        guard hasScrapeSlot else { return reply(route.label, .tooManyScrapes) }
+        guard let status, hasScrapeSlot else { return reply(route.label, .tooManyScrapes) }
         let format =
             route == .status
             ? .json
             : request.header("Accept").map { acceptedPages.value(of: $0) { StatusFormat(accept: $0) } } ?? .html
-        guard let response = status.response(format, complete: complete) else { return reply(route.label, .noStatus) }
+        switch status.answer(format) {
+        case .now(let response): return replyStatus(route, response)
+        case .later:
+            status.add(http.suspend(request), for: format)
+            return .suspended
+        }
+    }
+
+    private func replyStatus(_ route: Route, _ response: TransportResponse?) -> HTTPReply {
+        guard let response else { return reply(route.label, .noStatus) }
         return reply(route.label, response, isBulk: true)
     }
 

@@ -97,7 +97,7 @@ final class ScrapeResponses: @unchecked Sendable {
     private typealias Waiting = (order: Order, requests: [HTTPSuspension])
 
     /// What takes no longer is made on the endpoint's own thread: handing it over would take as long.
-    private static let shortCost: Duration = .milliseconds(1)
+    static let shortCost: Duration = .milliseconds(1)
     private static let knownCostLimit = 8
 
     /// Whether responses can be compressed.
@@ -111,7 +111,7 @@ final class ScrapeResponses: @unchecked Sendable {
     private let pool = HTTPBodyPool()
     private var waiting: [Waiting] = []
     private var helper: EventLoop?
-    private var isPrinting = false
+    private(set) var isPrinting = false
     /// What the last responses of some kinds have cost, the latest kind last.
     private var costs: [(order: Order, cost: Duration)] = []
     /// What this pass has made.
@@ -145,17 +145,25 @@ final class ScrapeResponses: @unchecked Sendable {
     /// Begins to make the responses that are waited for, unless others are being made.
     private func start() {
         guard !isPrinting, !waiting.isEmpty else { return }
-        if helper == nil { helper = try? EventLoop.helper(name: "muster-scrape", keepAlive: .seconds(30), or: loop) }
-        guard let helper else { return refuse() }
-        isPrinting = true
         // Those of one text follow each other, so that it is rendered once.
         let batch = waiting.sorted { one, other in one.order.isBefore(other.order) }
-        waiting = []
         let sheets = batch.map { Sheet($0.order, pool.makeBody()) }
-        helper.submit { [self] in
+        let hasBegun = beside { [self] in
             press.print(sheets)
             loop.submit { [self] in finish(batch, sheets) }
         }
+        guard hasBegun else { return refuse() }
+        isPrinting = true
+        waiting = []
+    }
+
+    /// Does something that may take long on the other thread, after what that has to do already.
+    ///
+    /// - Returns: Whether there is one.
+    func beside(_ work: @escaping @Sendable () -> Void) -> Bool {
+        if helper == nil { helper = try? EventLoop.helper(name: "muster-scrape", keepAlive: .seconds(30), or: loop) }
+        helper?.submit(work)
+        return helper != nil
     }
 
     /// The response to a scrape that takes so little time that it is made here and now, for all requests of a pass:
@@ -290,42 +298,127 @@ extension ScrapeResponses.Order {
 }
 
 /// The responses that show a status. The one of a report is made once, and shared by the requests that come while the
-/// report stands. Belongs to the endpoint's thread.
-final class StatusResponses {
-    private let board: StatusBoard
-    private var made: [StatusFormat: (at: Double, response: TransportResponse)] = [:]
-
-    init(_ board: StatusBoard) {
-        self.board = board
+/// report stands. A look takes as long as the workers have series that are new, and waits for a scrape that reads the same
+/// ones, so that it happens beside the endpoint's thread, but where it is known to be short.
+///
+/// Sound as `@unchecked Sendable`: everything is touched on the endpoint's thread only, but the board, of which one thread
+/// asks for a report at a time.
+final class StatusResponses: @unchecked Sendable {
+    enum Answer {
+        /// `nil` when it cannot be made.
+        case now(TransportResponse?)
+        /// Once there has been a look.
+        case later
     }
 
-    /// Whether the history may get another point.
-    var isPointDue: Bool { board.isPointDue }
+    private typealias Waiting = (format: StatusFormat, request: HTTPSuspension)
 
-    /// Takes a point of the history when one is due.
-    func takePoint() { board.takePoint() }
+    private let board: StatusBoard
+    private let loop: EventLoop
+    private let scrapes: ScrapeResponses
+    private let complete: ScrapeResponses.Complete
+    /// Called on the endpoint's loop with the requests that a response is for; `nil` when it cannot be made.
+    var respond: ([HTTPSuspension], TransportResponse?) -> Void = { _, _ in }
+    private var made: [StatusFormat: (at: Double, response: TransportResponse)] = [:]
+    private var waiting: [Waiting] = []
+    private var isLooking = false
+    /// What the last look has cost, if there was one.
+    private var cost: Duration?
+    /// How many requests wait for their response.
+    private(set) var waitingCount = 0
+
+    init(
+        _ board: StatusBoard, beside scrapes: ScrapeResponses, loop: EventLoop,
+        complete: @escaping ScrapeResponses.Complete
+    ) {
+        self.board = board
+        self.loop = loop
+        self.scrapes = scrapes
+        self.complete = complete
+    }
 
     func removeAll() {
         made = [:]
     }
 
-    /// The response with the present status; `nil` when it cannot be made.
-    func response(_ format: StatusFormat, complete: ScrapeResponses.Complete) -> TransportResponse? {
+    /// The response with the present status.
+    func answer(_ format: StatusFormat) -> Answer {
+        if let report = board.standing { return .now(response(format, report) { Self.body(format, report) }) }
+        guard mayLookHere else { return .later }
+        let start = MonotonicInstant.now
         let report = board.report()
+        let response = response(format, report) { Self.body(format, report) }
+        cost = start.duration(to: .now)
+        return .now(response)
+    }
+
+    /// Adds a suspended request, whose response comes ``Answer/later``.
+    func add(_ request: HTTPSuspension, for format: StatusFormat) {
+        waitingCount += 1
+        waiting.append((format, request))
+        look()
+    }
+
+    /// Takes a point of the history when one is due.
+    func takePoint() {
+        guard board.isPointDue else { return }
+        if mayLookHere { board.takePoint() } else { look() }
+    }
+
+    /// A scrape may have what a look waits for.
+    private var mayLookHere: Bool {
+        !isLooking && !scrapes.isPrinting && cost.map { $0 <= ScrapeResponses.shortCost } ?? false
+    }
+
+    /// Looks beside the endpoint's thread, unless that happens already.
+    private func look() {
+        guard !isLooking else { return }
+        let batch = waiting
+        let hasBegun = scrapes.beside { [self] in
+            let start = MonotonicInstant.now
+            let report = board.report()
+            var bodies: [StatusFormat: [UInt8]] = [:]
+            for format in Set(batch.map(\.format)) { bodies[format] = Self.body(format, report) }
+            let (made, cost) = (bodies, start.duration(to: .now))
+            loop.submit { [self] in finish(batch, report, made, cost) }
+        }
+        waiting = []
+        if hasBegun { isLooking = true } else { answer(batch, { _ in nil }) }
+    }
+
+    private func finish(
+        _ batch: [Waiting], _ report: StatusReport, _ bodies: [StatusFormat: [UInt8]], _ cost: Duration
+    ) {
+        isLooking = false
+        self.cost = cost
+        answer(batch) { format in response(format, report) { bodies[format] } }
+        if !waiting.isEmpty { look() }
+    }
+
+    private func answer(_ batch: [Waiting], _ response: (StatusFormat) -> TransportResponse?) {
+        waitingCount -= batch.count
+        for format in Set(batch.map(\.format)) {
+            respond(batch.filter { $0.format == format }.map(\.request), response(format))
+        }
+    }
+
+    private func response(
+        _ format: StatusFormat, _ report: StatusReport, body: () -> [UInt8]?
+    ) -> TransportResponse? {
         if let known = made[format], known.at == report.at { return known.response }
         made[format] = nil
-        let body: [UInt8]
-        switch format {
-        case .html: body = StatusPage(report).bytes
-        case .json:
-            guard let json = try? report.json() else { return nil }
-            body = json
-        }
-        guard let response = TransportResponse(status: 200, headers: complete(headers(format)), body: body) else {
-            return nil
-        }
+        guard let body = body(),
+            let response = TransportResponse(status: 200, headers: complete(headers(format)), body: body)
+        else { return nil }
         made[format] = (report.at, response)
         return response
+    }
+
+    private static func body(_ format: StatusFormat, _ report: StatusReport) -> [UInt8]? {
+        switch format {
+        case .html: StatusPage(report).bytes
+        case .json: try? report.json()
+        }
     }
 
     private func headers(_ format: StatusFormat) -> [(name: String, value: String)] {

@@ -38,10 +38,16 @@ package final class StatusBoard: Sendable {
         self.clock = clock
     }
 
-    /// The service now, or a moment ago. On the endpoint's thread.
+    /// The service a moment ago, as long as that report stands.
+    package var standing: StatusReport? {
+        let now = clock.now
+        return state.withLock { $0.standsUntil > now ? $0.report : nil }
+    }
+
+    /// The service now, or a moment ago. One thread asks at a time.
     package func report() -> StatusReport {
         let start = clock.now
-        if let standing = state.withLock({ $0.standsUntil > start ? $0.report : nil }) { return standing }
+        if let standing { return standing }
         // Checks are asked without the lock: one that uses the endpoint finds it free.
         var look = source.look()
         look.report.health = health.status
@@ -57,7 +63,7 @@ package final class StatusBoard: Sendable {
     /// Whether enough time has passed for another point of the history.
     package var isPointDue: Bool { state.withLock { isPointDue($0, clock.now) } }
 
-    /// Takes a point of the history when one is due. On the endpoint's thread.
+    /// Takes a point of the history when one is due.
     package func takePoint() {
         if isPointDue { _ = report() }
     }
