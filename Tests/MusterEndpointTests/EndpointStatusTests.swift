@@ -53,6 +53,38 @@ struct EndpointStatusTests {
         }
     }
 
+    /// A source that takes as long as the test wants.
+    private final class HeldSource: StatusSource {
+        let arrival = Signal()
+        let gate = Gate()
+
+        func look() -> StatusLook {
+            arrival.send()
+            gate.pass()
+            return StatusLook(report: StatusSamples.report())
+        }
+    }
+
+    @Test(
+        "A look at the workers that lasts delays no probe, whoever has asked for it",
+        arguments: ["/status", "/", "/metrics"])
+    func longLook(path: String) throws {
+        let source = HeldSource()
+        let bench = try EndpointBench(status: source)
+        // Or a failure would wait for the endpoint's end.
+        defer { for _ in 0..<10 { source.gate.open() } }
+        let clients = try (0..<3).map { _ in try bench.client() }
+        for client in clients { client.request("GET", path) }
+        #expect(source.arrival.wait())
+        for _ in 0..<10 { #expect(try bench.get("/livez").text == "ok") }
+        // A scrape does not wait for the point that it gives the history.
+        let hasOwnBody = path == "/metrics"
+        if hasOwnBody { for client in clients { #expect(try client.response().status == 200) } }
+        for _ in 0..<10 { source.gate.open() }
+        if !hasOwnBody { for client in clients { #expect(try client.response().status == 200) } }
+        for client in clients { #expect(try client.get("/livez").text == "ok") }
+    }
+
     @Test("The same is there as JSON")
     func json() throws {
         let bench = try EndpointBench(status: TestStatusSource())
