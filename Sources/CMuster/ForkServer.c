@@ -109,7 +109,6 @@ static bool has_one_thread(void) {
 
 // The kernel's word on where the C library keeps the thread's number: a child's has to be written there.
 static int *thread_number;
-static int server_number;
 static void *robust_list;
 static size_t robust_length;
 
@@ -153,16 +152,40 @@ static char *marker_room(void) {
 }
 
 // Libraries that are initialised before the program keep the number of its thread in thread-local memory, as libdispatch does,
-// and own their locks by it: with the server's number, unlocking one that somebody waits for would fail.
-static int take_over_thread_number(struct dl_phdr_info *module, size_t size, void *numbers) {
+// and own their locks by it: with the server's number, unlocking one that somebody waits for would fail. Their places are
+// those where the first thread has its number and the rehearsal's thread had its own: a word that merely equals the number,
+// as the upper half of a pointer may, is none.
+enum { most_number_places = 64 };
+static struct {
+    size_t module, word;
+} number_places[most_number_places];
+static int number_place_count;
+static int *kept_numbers[most_number_places];
+static int kept_number_count;
+
+// On the rehearsal's thread, with its number.
+static int find_numbers(struct dl_phdr_info *module, size_t size, void *own_number) {
     (void)size;
-    const int *server_and_own = numbers;
     for (int index = 0; module->dlpi_tls_data != NULL && index < module->dlpi_phnum; index++) {
         if (module->dlpi_phdr[index].p_type != PT_TLS) continue;
-        int *words = module->dlpi_tls_data;
+        const int *words = module->dlpi_tls_data;
         for (size_t word = 0; word < module->dlpi_phdr[index].p_memsz / sizeof *words; word++) {
-            if (words[word] == server_and_own[0]) words[word] = server_and_own[1];
+            if (words[word] != *(int *)own_number || number_place_count == most_number_places) continue;
+            number_places[number_place_count].module = module->dlpi_tls_modid;
+            number_places[number_place_count].word = word;
+            number_place_count++;
         }
+    }
+    return 0;
+}
+
+// On the first thread, with its number.
+static int keep_numbers(struct dl_phdr_info *module, size_t size, void *own_number) {
+    (void)size;
+    for (int index = 0; module->dlpi_tls_data != NULL && index < number_place_count; index++) {
+        if (number_places[index].module != module->dlpi_tls_modid) continue;
+        int *word = (int *)module->dlpi_tls_data + number_places[index].word;
+        if (*word == *(int *)own_number) kept_numbers[kept_number_count++] = word;
     }
     return 0;
 }
@@ -176,8 +199,7 @@ static void become_worker(
     const struct request *request, const int *descriptors, int count, char *title, unsigned long room, char *marker) {
     setpgid(0, 0);
     if (robust_list != NULL) syscall(SYS_set_robust_list, robust_list, robust_length);
-    int numbers[] = {server_number, *thread_number};
-    dl_iterate_phdr(take_over_thread_number, numbers);
+    for (int index = 0; index < kept_number_count; index++) *kept_numbers[index] = *thread_number;
     dispatch_atfork_child();
     place_descriptors(descriptors, count);
     const char *text = (const char *)(request + 1);
@@ -208,8 +230,19 @@ static bool is_server(void) {
 // Where Muster is linked, runs what a worker runs, on the calling thread.
 extern void muster_rehearse(void) __attribute__((weak));
 
+// Has libdispatch look up the thread's number.
+extern void dispatch_once_f(intptr_t *predicate, void *context, void (*function)(void *));
+
+static void do_nothing(void *unused) {
+    (void)unused;
+}
+
 static void *rehearse(void *unused) {
     muster_rehearse();
+    static intptr_t predicate;
+    dispatch_once_f(&predicate, NULL, do_nothing);
+    int number = (int)syscall(SYS_gettid);
+    dl_iterate_phdr(find_numbers, &number);
     return unused;
 }
 
@@ -230,7 +263,8 @@ static void serve(char *title, unsigned long room) {
     if (has_run_constructors) rehearse_on_thread();
     syscall(SYS_get_robust_list, 0, &robust_list, &robust_length);
     char *marker = marker_room();
-    server_number = getpid();
+    int number = getpid();
+    dl_iterate_phdr(keep_numbers, &number);
     bool knows_thread = prctl(PR_GET_TID_ADDRESS, (unsigned long)&thread_number, 0, 0, 0) == 0;
     while (true) {
         int descriptors[most_descriptors];

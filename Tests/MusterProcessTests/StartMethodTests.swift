@@ -165,6 +165,37 @@ struct StartMethodTests {
         }
     }
 
+    @Test("what merely equals the server's number, as half of a pointer may, stays as it is in a worker")
+    func equalNumber() async throws {
+        guard let compiler = find("clang") ?? find("gcc") else { return }
+        let folder = try TemporaryFolder()
+        let source = try folder.write(
+            """
+            #include <pthread.h>
+            #include <unistd.h>
+            static __thread struct { int low, high; } pointer;
+            static int copy;
+            __attribute__((constructor)) static void begin(void) {
+                pthread_key_t keys[2];
+                pointer.high = copy = getpid();
+                for (int index = 0; index < 2; index++) pthread_key_create(&keys[index], NULL);
+                pthread_setspecific(keys[0], &pointer.high);
+                pthread_setspecific(keys[1], &copy);
+            }
+            """, to: "pointer.c")
+        let library = folder.path("pointer.so")
+        let build = try Program(compiler, ["-shared", "-fPIC", "-pthread", "-o", library, source])
+        try #require(try await build.status() == 0)
+        try await TestProgram.run(["--workers=1"], environment: ["LD_PRELOAD": library]) { program in
+            try await program.ready()
+            let worker = try await program.started(1)[0]
+            let server = try #require(program.forkServer)
+            let words = try await program.command("thread-values").split(separator: " ").compactMap { Int32($0) }
+            #expect(words.contains(worker.pid))
+            #expect(words.count { $0 == server } == 2)
+        }
+    }
+
     @Test("main-actor code runs on a worker's main thread", arguments: backends)
     func mainActor(backend: String) async throws {
         try await TestProgram.run(["--workers=1"], backend: backend) { program in
