@@ -383,7 +383,9 @@ final class StatusResponses: @unchecked Sendable {
             loop.submit { [self] in finish(batch, report, made, cost) }
         }
         waiting = []
-        if hasBegun { isLooking = true } else { answer(batch, { _ in nil }) }
+        isLooking = hasBegun
+        // The last of them is being suspended.
+        if !hasBegun { loop.submit { [self] in answer(batch) { _ in nil } } }
     }
 
     private func finish(
