@@ -244,7 +244,8 @@ import Testing
             try await loop.perform {
                 for _ in 0..<99 { try await loop.sleep(until: MonotonicInstant(nanoseconds: 0)) }
             }
-            await loop.inTurn {}
+            // The turn of the last step is over then; this is none.
+            await withCheckedContinuation { continuation in loop.submit { continuation.resume() } }
             return loop.turnCount
         }
         #expect(observer.steps.value == 100, "one step to begin with and one after each sleep")

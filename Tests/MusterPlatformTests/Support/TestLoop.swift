@@ -29,11 +29,9 @@ extension EventLoop {
         try await Task(executorPreference: self, operation: body).value
     }
 
-    /// Runs a closure on the loop's thread and waits for it.
+    /// Runs a closure on the loop's thread, after the tasks that have been started there, and waits for it.
     func inTurn<Result: Sendable>(_ body: @escaping @Sendable () -> Result) async -> Result {
-        await withCheckedContinuation { continuation in
-            submit { continuation.resume(returning: body()) }
-        }
+        await Task(executorPreference: self) { body() }.value
     }
 }
 
