@@ -23,6 +23,8 @@ final class EndpointServer: HTTPHandler, @unchecked Sendable {
     private let metrics: EndpointMetrics?
     /// `nil` when every request is answered.
     private let access: AccessControl?
+    /// Whether somebody has asked for metrics in this pass.
+    private var isScraped = false
     /// Whether a look at a change of the web config file is scheduled.
     private var isRefreshPending = false
     private let logger: Logger
@@ -117,6 +119,10 @@ final class EndpointServer: HTTPHandler, @unchecked Sendable {
 
     func didFinishPass() {
         scrapes?.endPass()
+        guard isScraped else { return }
+        isScraped = false
+        // The history gets its point once the scrape is under way, and behind it.
+        if board.isPointDue { http.loop.submit { [self] in status?.takePoint() } }
     }
 
     func didChangeConnections(_ count: Int) {}
@@ -295,8 +301,7 @@ final class EndpointServer: HTTPHandler, @unchecked Sendable {
             } ?? false
         let order = ScrapeResponses.Order(
             negotiation: negotiation, names: Query(request).names, isCompressed: isCompressed)
-        // The history gets its point once the scrape is under way.
-        if board.isPointDue { http.loop.submit { [self] in status?.takePoint() } }
+        isScraped = true
         if let response = scrapes.shortResponse(to: order) { return reply(.metrics, response, isBulk: true) }
         scrapes.add(http.suspend(request), for: order)
         return .suspended
