@@ -178,7 +178,13 @@ final class Store: Sendable {
 
     private func sweep(_ shard: Shard, at now: MonotonicInstant) -> Summary {
         var summary = Summary()
-        for name in Self.names(in: shard.folder).filter({ $0.hasPrefix("item-") }).sorted() {
+        let names = Self.names(in: shard.folder)
+        // Of a worker that died and still had its files when its successor counted.
+        for path in names.filter({ $0.hasPrefix("new-") }).map({ "\(shard.folder)/\($0)" }) where Self.isAbandoned(path)
+        {
+            _ = try? removeFile(path) { Self.isAbandoned(path) }
+        }
+        for name in names.filter({ $0.hasPrefix("item-") }).sorted() {
             let path = "\(shard.folder)/\(name)"
             guard let item = try? Item(file: path) else { continue }
             if item.isExpired(at: now) {
