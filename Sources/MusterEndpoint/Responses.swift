@@ -301,8 +301,8 @@ extension ScrapeResponses.Order {
 /// report stands. A look takes as long as the workers have series that are new, and waits for a scrape that reads the same
 /// ones, so that it happens beside the endpoint's thread, but where it is known to be short.
 ///
-/// Sound as `@unchecked Sendable`: everything is touched on the endpoint's thread only, but the board, of which one thread
-/// asks for a report at a time.
+/// Sound as `@unchecked Sendable`: everything that changes is touched on the endpoint's thread only. The other thread has the
+/// board, which is `Sendable`, and what it is handed.
 final class StatusResponses: @unchecked Sendable {
     enum Answer {
         /// `nil` when it cannot be made.

@@ -443,10 +443,10 @@ extension Supervisor {
     ///   - isDue: Whether this is the check that was scheduled, in time. Only that finds a worker hung: what looks like it
     ///     before has waited for the supervisor, which was kept from running, and the worker maybe with it.
     private func inspect(_ child: WorkerChild, settling: Bool = false, isDue: Bool = false) {
-        // That sees whether it is late.
+        // The one that was scheduled is about to run, and sees whether it is late.
         if !isDue, let (_, instant) = child.inspection, instant <= .now { return }
         if let (scheduled, _) = child.inspection.take() { loop.cancel(scheduled) }
-        // While it is suspended, only that is judged.
+        // Of a suspended worker, only the suspension is judged.
         guard state.isJudged(child.incarnation), !child.isStopped else { return }
         if let end = child.graceEnd, MonotonicInstant.now < end { return scheduleInspection(of: child, end) }
         switch child.vitalSigns.watch(limit: livenessLimit, now: .now, settling: settling) {

@@ -43,11 +43,14 @@ struct BellsTests {
     /// What has rung, in its order.
     private final class Record: Sendable {
         let rings = Locked<[Int]>([])
+        /// Whether a spare had been told, for each of them.
+        let claims = Locked<[Bool]>([])
         let latch: Latch
 
         init(expecting count: Int = 1) { latch = Latch(count) }
 
-        func add(_ incarnation: Int) {
+        func add(_ incarnation: Int, _ isClaimed: Bool) {
+            claims.withLock { $0.append(isClaimed) }
             rings.withLock { $0.append(incarnation) }
             latch.countDown()
         }
@@ -56,7 +59,7 @@ struct BellsTests {
     @Test("The end of the thread that holds it rings a bell, once, and no other")
     func end() async throws {
         let record = Record(expecting: 2)
-        let bells = Bells { incarnation, _ in record.add(incarnation) }
+        let bells = Bells(ring: record.add)
         let holders = try await [Holder(), Holder(), Holder()]
         for (index, holder) in holders.enumerated() { bells.listen(for: index, of: holder.reader) }
         holders[1].end()
@@ -66,7 +69,7 @@ struct BellsTests {
         await record.latch.wait()
         holders[0].end()
         let last = Record()
-        let others = Bells { incarnation, _ in last.add(incarnation) }
+        let others = Bells(ring: last.add)
         let another = try await Holder()
         others.listen(for: 7, of: another.reader)
         another.end()
@@ -77,10 +80,10 @@ struct BellsTests {
     @Test("An end before the listening is not heard: the process' descriptor tells of it")
     func late() async throws {
         let record = Record()
-        let bells = Bells { incarnation, _ in record.add(incarnation) }
+        let bells = Bells(ring: record.add)
         let dead = try await Holder()
         let first = Record()
-        let others = Bells { incarnation, _ in first.add(incarnation) }
+        let others = Bells(ring: first.add)
         others.listen(for: 1, of: dead.reader)
         dead.end()
         await first.latch.wait()
@@ -100,7 +103,7 @@ struct BellsTests {
     func scribbled(value: UInt32) async throws {
         let rings = value & 0x4000_0000 != 0
         let record = Record(expecting: rings ? 2 : 1)
-        let bells = Bells { incarnation, _ in record.add(incarnation) }
+        let bells = Bells(ring: record.add)
         let (astray, sound) = try await (Holder(), Holder())
         bells.listen(for: 1, of: astray.reader)
         bells.listen(for: 2, of: sound.reader)
@@ -111,7 +114,7 @@ struct BellsTests {
         astray.scribble(value)
         let next = try await Holder()
         let last = Record()
-        let others = Bells { incarnation, _ in last.add(incarnation) }
+        let others = Bells(ring: last.add)
         others.listen(for: 1, of: next.reader)
         next.end()
         await last.latch.wait()
@@ -122,7 +125,7 @@ struct BellsTests {
     func many() async throws {
         let record = Record(expecting: 127)
         let later = Record()
-        let bells = Bells { incarnation, _ in (incarnation < 1000 ? record : later).add(incarnation) }
+        let bells = Bells { ($0 < 1000 ? record : later).add($0, $1) }
         var holders: [Holder] = []
         for index in 0..<130 {
             holders.append(try await Holder())
@@ -156,11 +159,7 @@ struct BellsTests {
     @Test("A spare that is on offer is told of the first slot of its group that rings, and of that alone")
     func claim() async throws {
         let record = Record(expecting: 4)
-        let claims = Locked<[Bool]>([])
-        let bells = Bells { incarnation, isClaimed in
-            claims.withLock { $0.append(isClaimed) }
-            record.add(incarnation)
-        }
+        let bells = Bells(ring: record.add)
         let holders = try await [Holder(), Holder(), Holder(), Holder()]
         let (spare, other) = (try Spare(10), try Spare(11))
         bells.listen(for: 0, of: holders[0].reader, claimable: WorkerID(group: 0, slot: 5))
@@ -174,7 +173,7 @@ struct BellsTests {
             try await until { record.rings.withLock { $0.count } == index + 1 }
         }
         #expect(record.rings.withLock { $0 } == [0, 1, 2, 3])
-        #expect(claims.withLock { $0 } == [true, false, false, false])
+        #expect(record.claims.withLock { $0 } == [true, false, false, false])
         #expect(spare.slot == 5 && spare.slot == nil && other.slot == nil)
         let taken = bells.withdraw()
         #expect(taken.count == 1 && taken.first?.incarnation == 0 && taken.first?.heir == 10)
@@ -184,11 +183,7 @@ struct BellsTests {
     @Test("What is no longer on offer, or dead, is told of nothing")
     func withdrawn() async throws {
         let record = Record(expecting: 2)
-        let claims = Locked<[Bool]>([])
-        let bells = Bells { incarnation, isClaimed in
-            claims.withLock { $0.append(isClaimed) }
-            record.add(incarnation)
-        }
+        let bells = Bells(ring: record.add)
         let holders = try await [Holder(), Holder()]
         for index in 0...1 {
             bells.listen(for: index, of: holders[index].reader, claimable: WorkerID(group: 0, slot: index))
@@ -201,7 +196,7 @@ struct BellsTests {
         bells.offer([0: Heir(incarnation: 11, channel: try ControlChannel.pair().0)])
         holders[1].end()
         await record.latch.wait()
-        #expect(claims.withLock { $0 } == [false, false])
+        #expect(record.claims.withLock { $0 } == [false, false])
         #expect(spare.slot == nil && bells.withdraw().isEmpty)
     }
 
