@@ -26,7 +26,9 @@ public final class WorkPool: Sendable, JobOwner {
     }
 
     fileprivate struct State {
-        var pool: PoolState<Job>
+        var pool: PoolState
+        /// The tasks that have not been started, by their tickets.
+        var unstarted: [UInt64: Job] = [:]
         var counts = WorkPoolStatistics()
         /// What has last been added to the gauges.
         var shown = (workers: 0, running: 0, queued: 0, delayed: 0)
@@ -185,7 +187,7 @@ public final class WorkPool: Sendable, JobOwner {
         let isOpen = state.withLock { state in
             guard !state.isClosed else { return false }
             state.counts.submitted += 1
-            job.seat = Int(state.pool.delay(job, until: due))
+            state.keep(job, as: state.pool.delay(until: due))
             setAlarm(&state)
             state.show()
             return true
@@ -214,19 +216,23 @@ public final class WorkPool: Sendable, JobOwner {
         let job = try prepare(name: name, binding: binding, since: binding.backend.engine.clock.now, body)
         // Its own tasks could wait for each other.
         let isInside = Job.current?.isOwned(by: self) == true
-        let (admission, room, first): (PoolState<Job>.Admission?, Completion<Void>?, Job?) = state.withLock { state in
+        let (admission, room, first): (PoolState.Admission?, Completion<Void>?, Job?) = state.withLock { state in
             guard !state.isClosed else { return (nil, nil, nil) }
-            var (admission, ticket) = state.pool.submit(job)
+            var (admission, ticket) = state.pool.submit()
             var room: Completion<Void>?
             if admission == .full, waits {
-                (admission, ticket) = (.queued, state.pool.enqueue(job).ticket)
+                (admission, ticket) = (.queued, state.pool.enqueue().ticket)
                 if !isInside {
                     room = Completion()
                     state.rooms[ticket] = room
                 }
             }
             if admission == .full { state.counts.rejected += 1 } else { state.counts.submitted += 1 }
-            job.seat = admission == .run ? -Int(ticket) : Int(ticket)
+            switch admission {
+            case .run: job.seat = -Int(ticket)
+            case .queued: state.keep(job, as: ticket)
+            case .full: break
+            }
             defer { state.show() }
             return (admission, room, admission == .queued ? state.next() : nil)
         }
@@ -284,9 +290,9 @@ public final class WorkPool: Sendable, JobOwner {
                 let ticket = -job.seat
                 hasLackedThreads.store(true, ordering: .relaxed)
                 let refused = state.withLock { state in
-                    job.seat = ticket
+                    state.keep(job, as: UInt64(ticket))
                     defer { state.show() }
-                    return state.pool.cannotStart(job, ticket: UInt64(ticket))
+                    return state.takeOut(state.pool.cannotStart(UInt64(ticket)))
                 }
                 for job in refused { job.discard(.failed(error)) }
                 return
@@ -336,7 +342,8 @@ public final class WorkPool: Sendable, JobOwner {
 
     package func jobCancelled(_ job: Job) {
         let isOut = state.withLock { state in
-            guard job.seat > 0, state.pool.withdraw(UInt64(job.seat)) != nil else { return false }
+            guard job.seat > 0, state.pool.withdraw(UInt64(job.seat)) else { return false }
+            state.unstarted[UInt64(job.seat)] = nil
             state.admit(UInt64(job.seat))
             setAlarm(&state)
             state.show()
@@ -368,17 +375,19 @@ public final class WorkPool: Sendable, JobOwner {
         var started: [Job] = []
         var rejected: [Job] = []
         state.withLock { state in
-            while let (_, job) = state.pool.popDue(at: binding.backend.engine.clock.now) {
-                var (admission, ticket) = state.pool.submit(job)
+            while let due = state.pool.popDue(at: binding.backend.engine.clock.now),
+                let job = state.unstarted.removeValue(forKey: due)
+            {
+                var (admission, ticket) = state.pool.submit()
                 if admission == .full, whenFull == .wait {
-                    (admission, ticket) = (.queued, state.pool.enqueue(job).ticket)
+                    (admission, ticket) = (.queued, state.pool.enqueue().ticket)
                 }
                 switch admission {
                 case .run:
                     job.seat = -Int(ticket)
                     started.append(job)
                 case .queued:
-                    job.seat = Int(ticket)
+                    state.keep(job, as: ticket)
                     if let job = state.next() { started.append(job) }
                 case .full:
                     state.counts.rejected += 1
@@ -416,7 +425,7 @@ public final class WorkPool: Sendable, JobOwner {
             state.isClosed = true
             if let inside { state.held[inside, default: 0] += 1 }
             state.shutDowns.append((end, inside))
-            let unstarted = cancelQueued ? state.pool.withdrawAll() : []
+            let unstarted = cancelQueued ? state.takeOut(state.pool.withdrawAll()) : []
             if cancelQueued {
                 for room in state.rooms.values { room.complete(with: ()) }
                 state.rooms = [:]
@@ -478,11 +487,22 @@ public final class WorkPool: Sendable, JobOwner {
 }
 
 extension WorkPool.State {
+    fileprivate mutating func keep(_ job: Job, as ticket: UInt64) {
+        job.seat = Int(ticket)
+        unstarted[ticket] = job
+    }
+
+    fileprivate mutating func takeOut(_ tickets: [UInt64]) -> [Job] {
+        tickets.compactMap { unstarted.removeValue(forKey: $0) }
+    }
+
     /// Takes the next job for a free worker; when all that run wait for the end of the others, for one more.
     fileprivate mutating func next() -> Job? {
         guard pool.queueLength > 0 else { return nil }
         let isStuck = !held.isEmpty && pool.running == held.count
-        guard let (ticket, job) = pool.next(beyondLimit: isStuck) else { return nil }
+        guard let ticket = pool.next(beyondLimit: isStuck), let job = unstarted.removeValue(forKey: ticket) else {
+            return nil
+        }
         job.seat = -Int(ticket)
         admit(ticket)
         return job
@@ -492,7 +512,7 @@ extension WorkPool.State {
     fileprivate mutating func admit(_ ticket: UInt64) {
         if rooms.isEmpty { return }
         rooms.removeValue(forKey: ticket)?.complete(with: ())
-        if let last = pool.lastWithinLimit { rooms.removeValue(forKey: last.ticket)?.complete(with: ()) }
+        if let last = pool.lastWithinLimit { rooms.removeValue(forKey: last)?.complete(with: ()) }
     }
 
     /// Brings the gauges up to date.

@@ -8,6 +8,18 @@ package import MusterPlatform
 /// A bounded pool of native threads for work that blocks: what an engine runs `runBlocking` with. Threads start when they
 /// are needed and end after a while without work; what finds no thread waits its turn.
 public final class BlockingPool: Sendable {
+    private struct State {
+        var pool: PoolState
+        /// The calls in the queue, by their tickets.
+        var calls: [UInt64: BlockingCall] = [:]
+
+        /// Takes the first call of the queue for a free thread.
+        mutating func next() -> (ticket: UInt64, call: BlockingCall)? {
+            guard let ticket = pool.next(), let call = calls.removeValue(forKey: ticket) else { return nil }
+            return (ticket, call)
+        }
+    }
+
     private enum Entry {
         case start(BlockingCall, UInt64)
         case queued
@@ -16,7 +28,7 @@ public final class BlockingPool: Sendable {
 
     private let instruments: BlockingInstruments
     private let threadPool: ThreadPool
-    private let state: Locked<PoolState<BlockingCall>>
+    private let state: Locked<State>
 
     /// Creates a pool without threads.
     ///
@@ -40,7 +52,7 @@ public final class BlockingPool: Sendable {
         let limit = max(1, configuration.blockingThreadLimit)
         let instruments = try BlockingInstruments(registry: metrics, backend: backend)
         self.instruments = instruments
-        state = Locked(PoolState(size: .fixed(limit)))
+        state = Locked(State(pool: PoolState(size: .fixed(limit))))
         // The pool's own count of running calls is the limit of the threads.
         threadPool = ThreadPool(.init(name: "muster-blocking", idleLimit: limit, configuration, activity: activity)) {
             instruments.threads.set(Double($0))
@@ -81,13 +93,13 @@ public final class BlockingPool: Sendable {
     private func enter(_ call: BlockingCall) {
         let entry: Entry = state.withLock { state in
             if call.isCancelled { return .cancelled }
-            let (admission, ticket) = state.submit(call)
-            export(state)
+            let (admission, ticket) = state.pool.submit()
+            defer { export(state.pool) }
             if admission == .run { return .start(call, ticket) }
             call.ticket = ticket
+            state.calls[ticket] = call
             // The first of the queue may have been refused a thread before.
             guard let (ticket, first) = state.next() else { return .queued }
-            export(state)
             return .start(first, ticket)
         }
         switch entry {
@@ -108,11 +120,12 @@ public final class BlockingPool: Sendable {
             // what was queued in the meantime has nobody either.
             let refused = state.withLock { state in
                 call.ticket = ticket
-                var refused = state.cannotStart(call, ticket: ticket)
+                state.calls[ticket] = call
+                var refused = state.pool.cannotStart(ticket)
                 // It had no ticket to be withdrawn by when it was cancelled.
-                if call.isCancelled, state.withdraw(ticket) != nil { refused.append(call) }
-                export(state)
-                return refused
+                if call.isCancelled, state.pool.withdraw(ticket) { refused.append(ticket) }
+                export(state.pool)
+                return refused.compactMap { state.calls.removeValue(forKey: $0) }
             }
             for call in refused { call.refuse(call.isCancelled ? CancellationError() : error) }
         }
@@ -125,9 +138,9 @@ public final class BlockingPool: Sendable {
             instruments.queueTime.observe(call.submitted.duration(to: .now).inSeconds)
             call.run()
             next = state.withLock { state in
-                state.finish()
-                let call = state.next()?.entry
-                export(state)
+                state.pool.finish()
+                let call = state.next()?.call
+                export(state.pool)
                 // Under the lock: whoever takes the place finds this thread instead of starting one more.
                 if call == nil { threadPool.release(loop) }
                 return call
@@ -139,16 +152,17 @@ public final class BlockingPool: Sendable {
         let isOut = state.withLock { state in
             call.isCancelled = true
             // What runs is let run.
-            guard let ticket = call.ticket, state.withdraw(ticket) != nil else { return false }
-            export(state)
+            guard let ticket = call.ticket, state.pool.withdraw(ticket) else { return false }
+            state.calls[ticket] = nil
+            export(state.pool)
             return true
         }
         if isOut { call.refuse(CancellationError()) }
     }
 
-    private func export(_ state: PoolState<BlockingCall>) {
-        instruments.busy.set(Double(state.running))
-        instruments.queueLength.set(Double(state.queueLength))
+    private func export(_ pool: PoolState) {
+        instruments.busy.set(Double(pool.running))
+        instruments.queueLength.set(Double(pool.queueLength))
     }
 }
 

@@ -85,6 +85,7 @@ extension ExecutionEngine {
         name: String, group: String? = nil, atOnce: Bool = false, owner: (any JobOwner)? = nil,
         _ body: @escaping @Sendable () async throws -> Value
     ) throws(EngineError) -> ResultJob<Value> {
+        let ledger = ledger
         guard !ledger.isClosed else { throw .shutDown(engine: self.name) }
         let placement = try placeJob(named: name)
         let job = ResultJob(name: name, group: group, owner: owner, ledger: ledger, placement: placement, body)
@@ -93,11 +94,7 @@ extension ExecutionEngine {
             throw .shutDown(engine: self.name)
         }
         owner?.jobBegins(job)
-        let task =
-            atOnce && sharedLoop?.isCurrent == true
-            ? Task.immediate(executorPreference: placement.executor) { await job.main() }
-            : Task(name: name, executorPreference: placement.executor) { await job.main() }
-        job.adopt(task)
+        job.run(on: placement.executor, atOnce: atOnce && sharedLoop?.isCurrent == true)
         return job
     }
 

@@ -169,7 +169,8 @@ extension JobOwner {
 public final class ResultJob<Value: Sendable>: Job, @unchecked Sendable {
     private var placement: EngineExecutor?
     private var body: (@Sendable () async throws -> Value)?
-    private var value: Value?
+    /// What the body returned. Of no type of its own: that of an optional `Value` would be looked up for each job.
+    private var value: (any Sendable)?
 
     init(
         name: String, group: String?, owner: (any JobOwner)?, ledger: JobLedger, placement: EngineExecutor?,
@@ -193,13 +194,24 @@ public final class ResultJob<Value: Sendable>: Job, @unchecked Sendable {
     ///   ``TimeLimitExceeded`` at the deadline.
     public func result(until deadline: MonotonicInstant? = nil) async throws -> Value {
         if case .failed(let error) = try await wait(until: deadline) { throw error }
-        guard let value else { throw CancellationError() }
+        guard let value = value as? Value else { throw CancellationError() }
         return value
     }
 
     package override func start(on placement: EngineExecutor) {
         self.placement = placement
-        adopt(Task(name: name, executorPreference: placement.executor) { await self.main() })
+        run(on: placement.executor)
+    }
+
+    /// Makes the job's task, which takes ``Job/current`` over from here: binding it there would cost it four changes of
+    /// executor.
+    func run(on executor: any TaskExecutor, atOnce: Bool = false) {
+        let task = Job.$current.withValue(self) {
+            atOnce
+                ? Task.immediate(executorPreference: executor) { await self.main() }
+                : Task(name: name, executorPreference: executor) { await self.main() }
+        }
+        adopt(task)
     }
 
     package override func discard(_ outcome: JobOutcome) {
@@ -208,20 +220,18 @@ public final class ResultJob<Value: Sendable>: Job, @unchecked Sendable {
     }
 
     /// What the job's task does.
-    nonisolated(nonsending) func main() async {
+    private func main() async {
         placement?.prepare()
-        await Job.$current.withValue(self) {
-            var outcome = JobOutcome.finished
-            do {
-                guard let body = body.take(), begin() else { throw CancellationError() }
-                value = try await body()
-            } catch {
-                outcome = self.outcome(of: error)
-            }
-            // Before anyone hears of the end, so that whoever waits for it can have the place.
-            placement?.release()
-            end(outcome)
+        var outcome = JobOutcome.finished
+        do {
+            guard let body = body.take(), begin() else { throw CancellationError() }
+            value = try await body()
+        } catch {
+            outcome = self.outcome(of: error)
         }
+        // Before anyone hears of the end, so that whoever waits for it can have the place.
+        placement?.release()
+        end(outcome)
     }
 }
 

@@ -31,8 +31,9 @@ package struct PoolSize: Hashable, Sendable {
 }
 
 /// What runs in a pool, what waits for a worker, and what waits for its time. Pure: it starts nothing, and reads no
-/// clock. Thread groups, the pools for blocking work and work pools stand on it.
-package struct PoolState<Entry> {
+/// clock. Thread groups, the pools for blocking work and work pools stand on it. An entry is a ticket, by which the pool's
+/// owner knows it: what is generic is not compiled for its use in another module.
+package struct PoolState: Sendable {
     /// What becomes of an entry.
     package enum Admission: Hashable, Sendable {
         /// It has a worker, and is to be started.
@@ -45,9 +46,9 @@ package struct PoolState<Entry> {
 
     private let limits: PoolSize
     private let queueLimit: Int
-    private var queue: Deque<(ticket: UInt64, entry: Entry)> = []
+    private var queue: Deque<UInt64> = []
     /// By the time when they are due, and then as they came.
-    private var delayed: Deque<(due: MonotonicInstant, ticket: UInt64, entry: Entry)> = []
+    private var delayed: Deque<(due: MonotonicInstant, ticket: UInt64)> = []
     private var lastTicket: UInt64 = 0
 
     /// The workers.
@@ -94,49 +95,49 @@ package struct PoolState<Entry> {
     /// Puts an entry at the end of the queue.
     ///
     /// - Returns: Its ticket, and whether it is within the limit.
-    package mutating func enqueue(_ entry: Entry) -> (ticket: UInt64, isWithinLimit: Bool) {
+    package mutating func enqueue() -> (ticket: UInt64, isWithinLimit: Bool) {
         let ticket = makeTicket()
-        queue.append((ticket, entry))
+        queue.append(ticket)
         return (ticket, queue.count <= queueLimit)
     }
 
     /// Gives an entry a worker, or puts it in the queue. One that is queued may have a free worker by now, of those that
     /// the pool has grown by: ``next(beyondLimit:)`` says so.
-    package mutating func submit(_ entry: Entry) -> (admission: Admission, ticket: UInt64) {
+    package mutating func submit() -> (admission: Admission, ticket: UInt64) {
         if take() { return (.run, makeTicket()) }
         // An entry that will have a worker at once takes no room.
         guard queue.count < queueLimit || running < size else { return (.full, 0) }
-        return (.queued, enqueue(entry).ticket)
+        return (.queued, enqueue().ticket)
     }
 
     /// Keeps an entry until its time.
-    package mutating func delay(_ entry: Entry, until due: MonotonicInstant) -> UInt64 {
+    package mutating func delay(until due: MonotonicInstant) -> UInt64 {
         let ticket = makeTicket()
         let index = delayed.partition { $0.due > due }
-        delayed.insert((due, ticket, entry), at: index)
+        delayed.insert((due, ticket), at: index)
         return ticket
     }
 
     // MARK: Out
 
     /// Takes an entry that is due.
-    package mutating func popDue(at now: MonotonicInstant) -> (due: MonotonicInstant, entry: Entry)? {
+    package mutating func popDue(at now: MonotonicInstant) -> UInt64? {
         guard let first = delayed.first, first.due <= now else { return nil }
         delayed.removeFirst()
-        return (first.due, first.entry)
+        return first.ticket
     }
 
     /// Takes the first entry of the queue for a free worker.
     ///
     /// - Parameter beyondLimit: Whether it gets a worker even if none is free.
-    package mutating func next(beyondLimit: Bool = false) -> (ticket: UInt64, entry: Entry)? {
+    package mutating func next(beyondLimit: Bool = false) -> UInt64? {
         guard running < size || beyondLimit, let first = queue.popFirst() else { return nil }
         running += 1
         return first
     }
 
     /// The last entry of the queue that is within its limit.
-    package var lastWithinLimit: (ticket: UInt64, entry: Entry)? {
+    package var lastWithinLimit: UInt64? {
         queueLimit > 0 && queue.count >= queueLimit ? queue[queueLimit - 1] : nil
     }
 
@@ -150,29 +151,35 @@ package struct PoolState<Entry> {
     /// over.
     ///
     /// - Returns: All that is queued, which is no longer in the pool, when there is no other that could end.
-    package mutating func cannotStart(_ entry: Entry, ticket: UInt64) -> [Entry] {
+    package mutating func cannotStart(_ ticket: UInt64) -> [UInt64] {
         running -= 1
-        queue.insert((ticket, entry), at: queue.partition { $0.ticket > ticket })
+        queue.insert(ticket, at: queue.partition { $0 > ticket })
         return running == 0 ? withdrawQueue() : []
     }
 
     /// Takes an entry out that has not been started.
-    package mutating func withdraw(_ ticket: UInt64) -> Entry? {
-        let index = queue.partition { $0.ticket >= ticket }
-        if index < queue.count, queue[index].ticket == ticket { return queue.remove(at: index).entry }
-        guard let index = delayed.firstIndex(where: { $0.ticket == ticket }) else { return nil }
-        return delayed.remove(at: index).entry
+    ///
+    /// - Returns: Whether it was there.
+    package mutating func withdraw(_ ticket: UInt64) -> Bool {
+        let index = queue.partition { $0 >= ticket }
+        if index < queue.count, queue[index] == ticket {
+            queue.remove(at: index)
+            return true
+        }
+        guard let index = delayed.firstIndex(where: { $0.ticket == ticket }) else { return false }
+        delayed.remove(at: index)
+        return true
     }
 
     /// Takes all entries out that have not been started.
-    package mutating func withdrawAll() -> [Entry] {
+    package mutating func withdrawAll() -> [UInt64] {
         defer { delayed = [] }
-        return withdrawQueue() + delayed.map(\.entry)
+        return withdrawQueue() + delayed.map(\.ticket)
     }
 
-    private mutating func withdrawQueue() -> [Entry] {
+    private mutating func withdrawQueue() -> [UInt64] {
         defer { queue = [] }
-        return queue.map(\.entry)
+        return Array(queue)
     }
 
     private mutating func adjust() {
@@ -181,8 +188,6 @@ package struct PoolState<Entry> {
 
     private var adjustedSize: Int { limits.adjusted(size, load: running + queue.count) }
 }
-
-extension PoolState: Sendable where Entry: Sendable {}
 
 extension Deque {
     /// The first index from which on a condition holds; it must hold for all that follow one for which it does.

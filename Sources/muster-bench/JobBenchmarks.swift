@@ -100,6 +100,7 @@ extension Benchmark {
             { Double(try addThreads(to: backend, count: count)) / Double(count) },
             { Double(try checked(cmusterbench_threads_in_turn(50))) / 50 },
             { Double(try submitTasks(to: backend, count: count)) / Double(count) },
+            { Double(try runTasks(on: backend.engine, count: count)) / Double(count) },
         ]
         if hasGo { contenders.append { try GoReference.run("goroutines", "\(count)", "5")[0] } }
         let times = try Rounds.run(effort(51, quick: 15), contenders)
@@ -110,11 +111,13 @@ extension Benchmark {
         let pool = Figure(
             "submit to a work pool of 16, to the end of all \(count), cooperative", in: .nanoseconds, times[2],
             against: ("pthread_create and join", times[1]))
-        guard hasGo else { return [figure, pool] }
+        let bare = Figure(
+            "\(name), again", in: .nanoseconds, times[0], against: ("a bare Swift task on the same loop", times[3]))
+        guard hasGo else { return [figure, bare, pool] }
         return [
-            figure, pool,
+            figure, bare, pool,
             Figure(
-                "\(name), again", in: .nanoseconds, times[0], against: ("a goroutine", times[3]),
+                "\(name), again", in: .nanoseconds, times[0], against: ("a goroutine", times[4]),
                 limit: .ratioAtMost(1.5)),
         ]
     }
@@ -125,6 +128,18 @@ extension Benchmark {
             let start = cmusterbench_now()
             for _ in 0..<count { try pool.trySubmit {} }
             try await pool.shutDown()
+            return cmusterbench_now() - start
+        }
+    }
+
+    /// What Swift itself needs for as much: a task with a name, on the engine's loop, that does nothing.
+    private static func runTasks(on engine: any ExecutionEngine, count: Int) throws -> Int64 {
+        try onHub(of: engine) {
+            let executor = try engine.placeJob(named: "nothing").executor
+            let start = cmusterbench_now()
+            for _ in 1..<count { Task(name: "nothing", executorPreference: executor) {} }
+            // They run in the order in which they were made.
+            await Task(name: "nothing", executorPreference: executor) {}.value
             return cmusterbench_now() - start
         }
     }

@@ -122,8 +122,8 @@ struct EndpointLimitTests {
     @Test(
         "Silent connections up to the limit, of all or of one address, do not keep a probe out",
         arguments: [\.connectionLimit, \.perAddressConnectionLimit]
-            as [WritableKeyPath<EndpointConfiguration, Int> & Sendable])
-    func halfOpen(limit: WritableKeyPath<EndpointConfiguration, Int> & Sendable) throws {
+            as [any WritableKeyPath<EndpointConfiguration, Int> & Sendable])
+    func halfOpen(limit: any WritableKeyPath<EndpointConfiguration, Int> & Sendable) throws {
         let bench = try EndpointBench {
             $0[keyPath: limit] = 10
             $0.concurrentScrapeLimit = 5
@@ -162,8 +162,8 @@ struct EndpointLimitTests {
     @Test(
         "When all connections are being answered, some more are there for probes, and for nothing else",
         arguments: [\.connectionLimit, \.perAddressConnectionLimit]
-            as [WritableKeyPath<EndpointConfiguration, Int> & Sendable])
-    func busy(limit: WritableKeyPath<EndpointConfiguration, Int> & Sendable) throws {
+            as [any WritableKeyPath<EndpointConfiguration, Int> & Sendable])
+    func busy(limit: any WritableKeyPath<EndpointConfiguration, Int> & Sendable) throws {
         let bench = try EndpointBench {
             $0[keyPath: limit] = 2
             $0.concurrentScrapeLimit = 1

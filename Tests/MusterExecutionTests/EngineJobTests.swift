@@ -44,6 +44,30 @@ import Testing
         }
     }
 
+    @Test(arguments: EngineKind.allCases)
+    func `a result has its type, be it nothing, an optional or large, and a job knows itself`(
+        kind: EngineKind
+    ) async throws {
+        try await withEngine(kind) { engine in
+            #expect(try await engine.spawn(name: "nil") { nil as Int? }.result() == nil)
+            #expect(try await engine.spawn(name: "some") { 1 as Int?? }.result() == 1)
+            #expect(try await engine.spawn(name: "none") { .some(.none) as Int?? }.result() == .some(.none))
+            #expect(try await engine.spawn(name: "many") { Array(repeating: "a", count: 1000) }.result().count == 1000)
+            #expect(try await engine.spawn(name: "any") { 7 as any Sendable }.result() as? Int == 7)
+            let job = try engine.spawn(name: "itself") {
+                async let child = Job.current
+                let task = Task { Job.current }
+                return (Job.current, await child, await task.value)
+            }
+            let (own, child, task) = try await job.result()
+            #expect(own === job && child === job && task === job)
+            #expect(Job.current == nil)
+            let cancelled = try engine.spawn(name: "cancelled") { try await engine.sleep(for: .seconds(60)) }
+            cancelled.cancel()
+            await #expect(throws: CancellationError.self) { try await cancelled.result() }
+        }
+    }
+
     // MARK: The suite itself
 
     enum Defect: String, CaseIterable {

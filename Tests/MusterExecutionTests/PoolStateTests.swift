@@ -22,115 +22,119 @@ import Testing
     }
 
     @Test func `one after the other needs one worker, ten at once need ten, and then one again`() {
-        var pool = PoolState<Int>(size: PoolSize(minimum: 1, maximum: 20))
-        for number in 0..<5 {
-            #expect(pool.submit(number).admission == .run)
+        var pool = PoolState(size: PoolSize(minimum: 1, maximum: 20))
+        for _ in 0..<5 {
+            #expect(pool.submit().admission == .run)
             pool.finish()
             #expect(pool.size == 1)
         }
-        for number in 0..<10 { #expect(pool.submit(number).admission == .run) }
+        for _ in 0..<10 { #expect(pool.submit().admission == .run) }
         #expect(pool.running == 10 && (10...12).contains(pool.size))
         for _ in 0..<10 { pool.finish() }
         #expect(pool.size == 1 && pool.running == 0)
     }
 
     @Test func `a threshold above one queues first`() {
-        var pool = PoolState<Int>(size: PoolSize(minimum: 1, maximum: 2, growThreshold: 3), queueLimit: 5)
-        #expect((0..<3).map { pool.submit($0).admission } == [.run, .queued, .queued])
+        var pool = PoolState(size: PoolSize(minimum: 1, maximum: 2, growThreshold: 3), queueLimit: 5)
+        let entries = (0..<3).map { _ in pool.submit() }
+        #expect(entries.map(\.admission) == [.run, .queued, .queued])
         #expect(pool.size == 1 && !pool.hasNext)
-        #expect(pool.submit(3).admission == .queued)
+        #expect(pool.submit().admission == .queued)
         // The new worker is for what has waited longest.
         #expect(pool.size == 2 && pool.hasNext)
-        #expect(pool.next()?.entry == 1)
+        #expect(pool.next() == entries[1].ticket)
         #expect(pool.next() == nil && pool.queueLength == 2)
     }
 
     @Test func `with one worker and room for one, the third is refused`() {
-        var pool = PoolState<String>(size: .fixed(1), queueLimit: 1)
-        #expect(["a", "b"].map { pool.submit($0).admission } == [.run, .queued])
-        #expect(pool.isFull && pool.submit("c").admission == .full)
+        var pool = PoolState(size: .fixed(1), queueLimit: 1)
+        let entries = (0..<2).map { _ in pool.submit() }
+        #expect(entries.map(\.admission) == [.run, .queued])
+        #expect(pool.isFull && pool.submit().admission == .full)
         #expect(pool.queueLength == 1 && pool.running == 1)
         // A caller that waits for room stands behind the limit, and is within it when one has gone.
-        let (waiting, isWithinLimit) = pool.enqueue("d")
-        #expect(!isWithinLimit && pool.lastWithinLimit?.entry == "b")
+        let (waiting, isWithinLimit) = pool.enqueue()
+        #expect(!isWithinLimit && pool.lastWithinLimit == entries[1].ticket)
         pool.finish()
-        #expect(pool.next()?.entry == "b" && pool.lastWithinLimit?.ticket == waiting)
-        #expect(PoolState<Int>(size: .fixed(1), queueLimit: 0).lastWithinLimit == nil)
+        #expect(pool.next() == entries[1].ticket && pool.lastWithinLimit == waiting)
+        #expect(PoolState(size: .fixed(1), queueLimit: 0).lastWithinLimit == nil)
     }
 
     @Test func `what has gone from the queue is not started`() {
-        var pool = PoolState<Int>(size: .fixed(1))
-        let tickets = (0..<20).map { pool.submit($0).ticket }
+        var pool = PoolState(size: .fixed(1))
+        let tickets = (0..<20).map { _ in pool.submit().ticket }
         #expect(Set(tickets).count == 20)
-        #expect(pool.withdraw(tickets[0]) == nil, "it runs")
-        #expect(pool.withdraw(tickets[7]) == 7 && pool.withdraw(tickets[7]) == nil)
-        var order: [Int] = []
+        #expect(pool.withdraw(tickets[0]) == false, "it runs")
+        #expect(pool.withdraw(tickets[7]) == true)
+        #expect(pool.withdraw(tickets[7]) == false)
+        var order: [UInt64] = []
         while true {
             pool.finish()
             guard let next = pool.next() else { break }
-            order.append(next.entry)
+            order.append(next)
         }
-        #expect(order == (1..<20).filter { $0 != 7 })
+        #expect(order == tickets[1...].filter { $0 != tickets[7] })
         #expect(pool.running == 0)
     }
 
     @Test func `an entry without a thread goes back to its place, or all are refused`() {
-        var pool = PoolState<Int>(size: .fixed(2))
-        let (one, _, three) = (pool.submit(1).ticket, pool.submit(2).ticket, pool.submit(3).ticket)
-        #expect(pool.cannotStart(1, ticket: one) == [])
+        var pool = PoolState(size: .fixed(2))
+        let (one, _, three) = (pool.submit().ticket, pool.submit().ticket, pool.submit().ticket)
+        #expect(pool.cannotStart(one) == [])
         #expect(pool.running == 1 && pool.queueLength == 2)
         pool.finish()
-        #expect(pool.next()?.entry == 1)
+        #expect(pool.next() == one)
         // Both at once, the later one first.
-        #expect(pool.next()?.entry == 3)
-        #expect(pool.cannotStart(3, ticket: three) == [])
-        #expect(pool.cannotStart(1, ticket: one) == [1, 3])
+        #expect(pool.next() == three)
+        #expect(pool.cannotStart(three) == [])
+        #expect(pool.cannotStart(one) == [one, three])
         #expect(pool.running == 0 && pool.queueLength == 0)
     }
 
     @Test func `delayed entries are due by time, equal ones in the order in which they came`() {
-        var pool = PoolState<Int>(size: .fixed(1))
+        var pool = PoolState(size: .fixed(1))
         func at(_ nanoseconds: Int64) -> MonotonicInstant { MonotonicInstant(nanoseconds: nanoseconds) }
-        let tickets = [50, 10, 30, 10, 20].enumerated().map { pool.delay($0.offset, until: at($0.element)) }
+        let tickets = [50, 10, 30, 10, 20].map { pool.delay(until: at($0)) }
         #expect(pool.nextDue == at(10) && pool.popDue(at: at(9)) == nil)
-        #expect(pool.withdraw(tickets[2]) == 2)
+        #expect(pool.withdraw(tickets[2]) == true)
         // An earlier one comes first, also when another was already waited for.
-        _ = pool.delay(5, until: at(1))
+        let early = pool.delay(until: at(1))
         #expect(pool.nextDue == at(1))
-        var order: [Int] = []
-        while let (_, entry) = pool.popDue(at: at(20)) { order.append(entry) }
-        #expect(order == [5, 1, 3, 4])
+        var order: [UInt64] = []
+        while let ticket = pool.popDue(at: at(20)) { order.append(ticket) }
+        #expect(order == [early, tickets[1], tickets[3], tickets[4]])
         #expect(pool.nextDue == at(50) && pool.delayedCount == 1)
-        _ = (pool.submit(6), pool.submit(7))
-        #expect(pool.withdrawAll() == [7, 0] && pool.delayedCount == 0 && pool.queueLength == 0)
+        let queued = [pool.submit().ticket, pool.submit().ticket][1]
+        #expect(pool.withdrawAll() == [queued, tickets[0]] && pool.delayedCount == 0 && pool.queueLength == 0)
     }
 
     @Test func `nothing is lost or doubled, whatever happens in which order`() {
         var generator = SplitMix64(seed: 11)
         for round in 0..<40 {
             let size = PoolSize(minimum: 1 + round % 3, maximum: 4, growThreshold: [0.5, 1, 2][round % 3])
-            var pool = PoolState<Int>(size: size, queueLimit: round % 5)
-            var (submitted, over, running, queued) = (0, 0, [Int](), [UInt64: Int]())
+            var pool = PoolState(size: size, queueLimit: round % 5)
+            var (submitted, over, running, queued) = (0, 0, Set<UInt64>(), Set<UInt64>())
             func drain() {
-                while let (ticket, entry) = pool.next() {
-                    running.append(entry)
-                    #expect(queued.removeValue(forKey: ticket) == entry)
+                while let ticket = pool.next() {
+                    running.insert(ticket)
+                    #expect(queued.remove(ticket) == ticket)
                 }
             }
-            for number in 0..<300 {
+            for _ in 0..<300 {
                 switch Int.random(in: 0..<4, using: &generator) {
                 case 0, 1:
-                    let (admission, ticket) = pool.submit(number)
+                    let (admission, ticket) = pool.submit()
                     if admission != .full { submitted += 1 }
-                    if admission == .run { running.append(number) }
-                    if admission == .queued { queued[ticket] = number }
+                    if admission == .run { running.insert(ticket) }
+                    if admission == .queued { queued.insert(ticket) }
                 case 2 where !running.isEmpty:
-                    running.removeLast()
+                    running.removeFirst()
                     over += 1
                     pool.finish()
                 default:
-                    guard let ticket = queued.keys.min() else { break }
-                    #expect(pool.withdraw(ticket) == queued.removeValue(forKey: ticket))
+                    guard let ticket = queued.min() else { break }
+                    #expect(pool.withdraw(ticket) == true)
+                    queued.remove(ticket)
                     over += 1
                 }
                 drain()

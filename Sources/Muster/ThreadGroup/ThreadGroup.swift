@@ -115,7 +115,7 @@ public final class ThreadGroup: Sendable, BackendComponent, JobOwner {
     /// The threads alive, the oldest first.
     public var threads: [Job] {
         state.withLock { state in
-            state.alive.filter { state.members.threads.contains($0.id) }.sorted { $0.id < $1.id }
+            state.alive.filter { state.running[$0.id] == nil }.sorted { $0.id < $1.id }
         }
     }
 
@@ -152,10 +152,9 @@ public final class ThreadGroup: Sendable, BackendComponent, JobOwner {
 
     private func waitForRoom(_ binding: Binding) async throws {
         let room = Completion<Void>()
-        let caller = Job.current?.id
         let (ticket, released): (UInt64?, [Completion<Void>]) = state.withLock { state in
             if state.members.admit() { return (nil, []) }
-            let (ticket, released) = state.members.enqueue(job: caller)
+            let (ticket, released) = state.members.enqueue(by: caller)
             state.tickets[ticket] = room
             return (ticket, state.take(released))
         }
@@ -214,7 +213,7 @@ public final class ThreadGroup: Sendable, BackendComponent, JobOwner {
     package func jobBegins(_ job: Job) {
         let (binding, mustCancel, released) = state.withLock { state in
             state.seat(job)
-            return (state.binding, state.mustCancel(job), state.take(state.members.entered(thread: job.id)))
+            return (state.binding, state.mustCancel(job), state.take(state.members.threadEntered()))
         }
         binding?.instruments.tasks.increment()
         binding?.instruments.threads.increment()
@@ -225,7 +224,7 @@ public final class ThreadGroup: Sendable, BackendComponent, JobOwner {
     package func jobEnded(_ job: Job, _ outcome: JobOutcome) {
         let (binding, released) = state.withLock { state in
             state.unseat(job)
-            return (state.binding, state.take(state.members.left(job.id)))
+            return (state.binding, state.take(state.members.left(thread: job.id)))
         }
         binding?.instruments.threads.decrement()
         if case .failed(let error) = outcome {
@@ -234,6 +233,11 @@ public final class ThreadGroup: Sendable, BackendComponent, JobOwner {
                 "thread failed", metadata: ["group": "\(name)", "thread": "\(job.name)", "error": "\(error)"])
         }
         wake(released)
+    }
+
+    /// The calling job. Under the lock, so that a thread which is still the group's is still counted, too.
+    private var caller: ThreadGroupState.Caller? {
+        Job.current.map { .init(job: $0.id, isThread: $0.isOwned(by: self)) }
     }
 
     private func wake(_ completions: [Completion<Void>]) {
@@ -353,7 +357,7 @@ public final class ThreadGroup: Sendable, BackendComponent, JobOwner {
                 state.withLock { state in
                     state.unseat(job)
                     state.running[job.id] = nil
-                    return state.take(state.members.left(job.id))
+                    return state.take(state.members.left(timer: job.id))
                 })
         }
         return job
@@ -469,9 +473,8 @@ public final class ThreadGroup: Sendable, BackendComponent, JobOwner {
 
     private func waitForMembers(_ scope: ThreadGroupState.Scope, until deadline: MonotonicInstant?) async throws {
         let over = Completion<Void>()
-        let caller = Job.current?.id
         let (ticket, released) = state.withLock { state in
-            let (ticket, released) = state.members.wait(scope, job: caller)
+            let (ticket, released) = state.members.wait(scope, by: caller)
             state.tickets[ticket] = over
             return (ticket, state.take(released))
         }

@@ -23,18 +23,40 @@ struct ThreadGroupState: Sendable {
         var finished: [UInt64] = []
     }
 
+    /// A job that waits.
+    struct Caller: Hashable, Sendable {
+        let job: UInt64
+        /// Whether it is one of the group's threads. Of timers the group knows.
+        let isThread: Bool
+    }
+
     private struct Wait: Hashable, Sendable {
         let ticket: UInt64
         let scope: Scope
         let job: UInt64?
     }
 
-    private(set) var threads: Set<UInt64> = []
+    private enum Member {
+        case thread, timer
+    }
+
+    private struct Hold {
+        /// How often the job waits.
+        var count = 0
+        var member: Member?
+    }
+
+    /// How many threads are alive.
+    private(set) var threads = 0
     private(set) var timers: Set<UInt64> = []
-    /// The room for threads, and the callers that wait for it: the jobs that they are.
-    private var pool: PoolState<UInt64?>
+    /// The room for threads.
+    private var pool: PoolState
+    /// The jobs among the callers that wait for room.
+    private var queued: [UInt64: UInt64] = [:]
     private var waits: [Wait] = []
-    private var held: [UInt64: Int] = [:]
+    private var held: [UInt64: Hold] = [:]
+    private var heldThreads = 0
+    private var heldTimers = 0
 
     init(capacity: Int) {
         pool = PoolState(size: .fixed(capacity))
@@ -43,7 +65,7 @@ struct ThreadGroupState: Sendable {
     /// The number of callers that wait for room.
     var queueLength: Int { pool.queueLength }
 
-    private var admittedButNotIn: Int { pool.running - threads.count }
+    private var admittedButNotIn: Int { pool.running - threads }
 
     /// Takes room for a thread, if there is any and nobody has waited longer.
     mutating func admit() -> Bool { pool.take() }
@@ -51,15 +73,16 @@ struct ThreadGroupState: Sendable {
     /// Gets in the queue for room.
     ///
     /// - Returns: The ticket, and what may go on.
-    mutating func enqueue(job: UInt64?) -> (ticket: UInt64, released: Released) {
-        let ticket = pool.enqueue(job).ticket
-        hold(job)
+    mutating func enqueue(by caller: Caller?) -> (ticket: UInt64, released: Released) {
+        let ticket = pool.enqueue().ticket
+        hold(caller)
+        queued[ticket] = caller?.job
         return (ticket, release())
     }
 
     /// Leaves the queue, or gives room back that was not used after all.
     mutating func abandon(_ ticket: UInt64) -> Released {
-        if let job = pool.withdraw(ticket) { unhold(job) } else { pool.finish() }
+        if pool.withdraw(ticket) { unhold(queued.removeValue(forKey: ticket)) } else { pool.finish() }
         return release()
     }
 
@@ -71,9 +94,9 @@ struct ThreadGroupState: Sendable {
 
     /// A thread that was admitted is in.
     ///
-    /// - Returns: What may go on: the thread may already wait for its own group, and others wait for it until now.
-    mutating func entered(thread: UInt64) -> Released {
-        threads.insert(thread)
+    /// - Returns: What may go on: waits for all but those that are held, of which the thread may be one.
+    mutating func threadEntered() -> Released {
+        threads += 1
         return release()
     }
 
@@ -82,22 +105,32 @@ struct ThreadGroupState: Sendable {
     /// - Returns: What may go on: the timer may already wait for its own group, as one of its members from now on.
     mutating func entered(timer: UInt64) -> Released {
         timers.insert(timer)
+        join(timer, as: .timer)
         return release()
     }
 
-    /// A thread or a timer is over.
-    mutating func left(_ job: UInt64) -> Released {
-        if threads.remove(job) == nil { timers.remove(job) } else { pool.finish() }
+    /// A thread is over.
+    mutating func left(thread: UInt64) -> Released {
+        threads -= 1
+        pool.finish()
+        leave(thread)
+        return release()
+    }
+
+    /// A timer is over.
+    mutating func left(timer: UInt64) -> Released {
+        timers.remove(timer)
+        leave(timer)
         return release()
     }
 
     /// Begins to wait for the members.
     ///
     /// - Returns: The ticket, and what may go on, which may be this very wait.
-    mutating func wait(_ scope: Scope, job: UInt64?) -> (ticket: UInt64, released: Released) {
+    mutating func wait(_ scope: Scope, by caller: Caller?) -> (ticket: UInt64, released: Released) {
         let ticket = pool.makeTicket()
-        waits.append(Wait(ticket: ticket, scope: scope, job: job))
-        hold(job)
+        waits.append(Wait(ticket: ticket, scope: scope, job: caller?.job))
+        hold(caller)
         return (ticket, release())
     }
 
@@ -107,20 +140,50 @@ struct ThreadGroupState: Sendable {
         unhold(waits.remove(at: index).job)
     }
 
-    private mutating func hold(_ job: UInt64?) {
-        guard let job else { return }
-        held[job, default: 0] += 1
+    private mutating func hold(_ caller: Caller?) {
+        guard let caller else { return }
+        held[caller.job, default: Hold()].count += 1
+        if caller.isThread {
+            join(caller.job, as: .thread)
+        } else if timers.contains(caller.job) {
+            join(caller.job, as: .timer)
+        }
     }
 
     private mutating func unhold(_ job: UInt64?) {
-        guard let job, let count = held[job] else { return }
-        held[job] = count > 1 ? count - 1 : nil
+        guard let job, let hold = held[job] else { return }
+        if hold.count > 1 {
+            held[job]?.count -= 1
+        } else {
+            leave(job)
+            held[job] = nil
+        }
+    }
+
+    /// A job that is held counts among those of its kind.
+    private mutating func join(_ job: UInt64, as member: Member) {
+        guard let hold = held[job], hold.member == nil else { return }
+        held[job]?.member = member
+        count(member, by: 1)
+    }
+
+    private mutating func leave(_ job: UInt64) {
+        guard !held.isEmpty, let member = held[job]?.member else { return }
+        held[job]?.member = nil
+        count(member, by: -1)
+    }
+
+    private mutating func count(_ member: Member, by difference: Int) {
+        switch member {
+        case .thread: heldThreads += difference
+        case .timer: heldTimers += difference
+        }
     }
 
     private mutating func release() -> Released {
         var released = Released()
-        while let (ticket, job) = pool.next(beyondLimit: pool.queueLength > 0 && isStuck) {
-            unhold(job)
+        while pool.queueLength > 0, let ticket = pool.next(beyondLimit: isStuck) {
+            unhold(queued.removeValue(forKey: ticket))
             released.admitted.append(ticket)
         }
         guard !waits.isEmpty else { return released }
@@ -132,18 +195,12 @@ struct ThreadGroupState: Sendable {
     private func isOver(_ wait: Wait) -> Bool {
         // A caller that waits for room is on its way in.
         if wait.scope == .all, admittedButNotIn > 0 || pool.queueLength > 0 { return false }
-        let present = timers.count + (wait.scope == .all ? threads.count : 0)
-        if present == 0 { return true }
-        // From inside, members that are held are not waited for. Most often there are too few of them to look any further.
-        guard let job = wait.job, held.count >= present, threads.contains(job) || timers.contains(job) else {
-            return false
-        }
-        return timers.allSatisfy { held[$0] != nil }
-            && (wait.scope == .timers || threads.allSatisfy { held[$0] != nil })
+        if timers.isEmpty, wait.scope == .timers || threads == 0 { return true }
+        // From inside, members that are held are not waited for.
+        guard let job = wait.job, held[job]?.member != nil else { return false }
+        return heldTimers == timers.count && (wait.scope == .timers || heldThreads == threads)
     }
 
     /// Whether no thread of the group can end before a held one goes on.
-    private var isStuck: Bool {
-        admittedButNotIn == 0 && threads.allSatisfy { held[$0] != nil }
-    }
+    private var isStuck: Bool { admittedButNotIn == 0 && heldThreads == threads }
 }
