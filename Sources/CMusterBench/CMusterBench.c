@@ -14,6 +14,7 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <time.h>
 #include <ucontext.h>
 #include <unistd.h>
@@ -27,6 +28,8 @@ static int64_t read_clock(clockid_t clock) {
 int64_t cmusterbench_now(void) { return read_clock(CLOCK_MONOTONIC); }
 
 int64_t cmusterbench_process_time(void) { return read_clock(CLOCK_PROCESS_CPUTIME_ID); }
+
+int cmusterbench_process_descriptor(int pid) { return (int)syscall(SYS_pidfd_open, pid, 0); }
 
 int64_t cmusterbench_processor_time(int pid) {
     clockid_t clock;

@@ -16,6 +16,9 @@ int64_t cmusterbench_process_time(void);
 // The processor time of another process in nanoseconds, or -1 when there is none.
 int64_t cmusterbench_processor_time(int pid);
 
+// A descriptor that is readable when a process has ended; -1 where there is none.
+int cmusterbench_process_descriptor(int pid);
+
 // Memory mapped from a file in memory and shared, as metrics live in; NULL when there is none.
 void *cmusterbench_map_shared(size_t size);
 void cmusterbench_unmap(void *memory, size_t size);
