@@ -35,7 +35,7 @@ final class Wrk: Sendable {
     init(_ url: String, connections: Int, headers: [String] = []) throws {
         program = try Program(
             try #require(Wrk.binary),
-            ["-t1", "-c\(connections)", "-d3600s", "--latency"] + headers.flatMap { ["-H", $0] } + [url])
+            ["-t1", "-c\(connections)", "-d600s", "--latency"] + headers.flatMap { ["-H", $0] } + [url])
     }
 
     /// Ends it, and returns what it has seen.

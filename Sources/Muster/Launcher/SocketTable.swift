@@ -7,18 +7,42 @@ import MusterSupervision
 
 /// The listening sockets of a program by name: opened here, or inherited from the supervisor.
 final class SocketTable: Sendable {
+    /// A socket's descriptor, and which file it is: a service that has closed it may have another one there by now.
+    private struct Known {
+        let descriptor: Int32
+        let identity: FileIdentity?
+
+        init(_ descriptor: Int32) {
+            self.descriptor = descriptor
+            identity = try? FileIdentity(of: descriptor)
+        }
+
+        var isOpen: Bool { identity != nil && identity == (try? FileIdentity(of: descriptor)) }
+    }
+
     private struct State {
-        var sockets: [(name: String, socket: ListeningSocket)] = []
-        /// Duplicates of the sockets that are replaced for a while, by their descriptors.
-        var suspended: [(descriptor: Int32, original: Int32)] = []
+        var sockets: [(name: String, socket: ListeningSocket, known: Known)] = []
+        /// The sockets that nobody has asked for.
+        var unclaimed: [(name: String, known: Known)] = []
+        /// The sockets that do not listen, in the places of those that do.
+        var replacements: [Known] = []
+        /// Duplicates of the sockets that are replaced for a while.
+        var suspended: [(known: Known, original: Int32)] = []
         var isRetired = false
+
+        var listening: [Known] { (sockets.map(\.known) + unclaimed.map(\.known)).filter(\.isOpen) }
+
+        func isReplaced(_ descriptor: Int32) -> Bool {
+            replacements.contains { $0.descriptor == descriptor && $0.isOpen }
+        }
     }
 
     private let inherited: WorkerMarker?
-    private let state = Locked(State())
+    private let state: Locked<State>
 
     init(inherited: WorkerMarker? = nil) {
         self.inherited = inherited
+        state = Locked(State(unclaimed: (inherited?.sockets ?? []).map { ($0.name, Known($0.descriptor)) }))
     }
 
     func listen(
@@ -37,7 +61,10 @@ final class SocketTable: Sendable {
         } else {
             socket = try ListeningSocket(address, setting: setting, backlog: backlog)
         }
-        state.withLock { $0.sockets.append((name, socket)) }
+        state.withLock { state in
+            state.unclaimed.removeAll { $0.name == name }
+            state.sockets.append((name, socket, Known(socket.descriptor)))
+        }
         return socket
     }
 
@@ -58,24 +85,25 @@ final class SocketTable: Sendable {
         }
         for (_, original) in saved { Glibc.close(original) }
         if inherited == nil {
-            for (_, socket) in state.withLock({ $0.sockets }) {
+            for (_, socket, known) in state.withLock({ $0.sockets }) {
                 socket.unlinkFile()
-                socket.endClaim()
+                if known.isOpen { socket.endClaim() }
             }
         }
-        replace()
+        replace(state.withLock { $0.listening })
     }
 
     /// As ``retire()``, until ``resume()``: connections wait meanwhile.
     func suspend() {
-        let saved = descriptors.map { ($0, original: fcntl($0, F_DUPFD_CLOEXEC, 3)) }
+        let listening = state.withLock { $0.listening }
+        let saved = listening.map { ($0, original: fcntl($0.descriptor, F_DUPFD_CLOEXEC, 3)) }
         // What cannot be given back is not taken.
         guard saved.allSatisfy({ $0.original >= 0 }) else {
             for (_, original) in saved where original >= 0 { Glibc.close(original) }
             return
         }
         state.withLock { $0.suspended = saved }
-        replace()
+        replace(listening)
     }
 
     /// Listens again.
@@ -84,49 +112,37 @@ final class SocketTable: Sendable {
             defer { state.suspended = [] }
             return state.suspended
         }
-        for (descriptor, original) in saved {
-            // A service that has closed it may have another file there by now.
-            if isReplaced(descriptor) { Self.put(original, at: descriptor) }
+        for (known, original) in saved {
+            if state.withLock({ !$0.isRetired && $0.isReplaced(known.descriptor) }) {
+                Self.put(original, at: known.descriptor)
+            }
             Glibc.close(original)
         }
     }
 
-    private var descriptors: [Int32] {
-        let claimed = state.withLock { $0.sockets }
-        let unclaimed = (inherited?.sockets ?? []).filter { socket in !claimed.contains { $0.name == socket.name } }
-        return claimed.map(\.socket.descriptor) + unclaimed.map(\.descriptor)
-    }
-
-    private func replace() {
+    private func replace(_ listening: [Known]) {
         let kind = Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue) | Int32(SOCK_NONBLOCK.rawValue)
         let dead = socket(AF_UNIX, kind, 0)
         guard dead >= 0 else { return }
         defer { Glibc.close(dead) }
-        let descriptors = descriptors
-        for descriptor in descriptors { Self.put(dead, at: descriptor) }
-        EventLoop.wakeWaiters(of: descriptors)
+        for known in listening { Self.put(dead, at: known.descriptor) }
+        state.withLock { $0.replacements = listening.map { Known($0.descriptor) } }
+        EventLoop.wakeWaiters(of: listening.map(\.descriptor))
     }
 
     private static func put(_ socket: Int32, at descriptor: Int32) {
         if dup2(socket, descriptor) >= 0 { _ = fcntl(descriptor, F_SETFD, FD_CLOEXEC) }
     }
 
-    private func isReplaced(_ descriptor: Int32) -> Bool {
-        var isListening: Int32 = 0
-        var size = socklen_t(MemoryLayout<Int32>.size)
-        return getsockopt(descriptor, SOL_SOCKET, SO_ACCEPTCONN, &isListening, &size) == 0 && isListening == 0
-            && !state.withLock { $0.isRetired }
-    }
-
     /// Closes the sockets and removes the files of Unix ones.
     func close() {
         let all = state.withLock { state in
             defer { state.sockets = [] }
-            return state.sockets
+            return state.sockets.map { ($0.socket, isOurs: $0.known.isOpen || state.isReplaced($0.socket.descriptor)) }
         }
-        for (_, socket) in all {
+        for (socket, isOurs) in all {
             socket.unlinkFile()
-            socket.closeDescriptor()
+            if isOurs { socket.closeDescriptor() }
         }
     }
 }

@@ -505,8 +505,9 @@ extension ThreadGroup.State {
     }
 
     fileprivate mutating func unseat(_ job: Job) {
-        jobs[job.seat] = nil
-        freeSeats.append(job.seat)
+        let seat = job.seat
+        jobs[seat] = nil
+        freeSeats.append(seat)
     }
 
     fileprivate mutating func take(_ released: ThreadGroupState.Released) -> [Completion<Void>] {

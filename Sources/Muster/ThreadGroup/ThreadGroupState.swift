@@ -168,7 +168,7 @@ struct ThreadGroupState: Sendable {
     }
 
     private mutating func leave(_ job: UInt64) {
-        guard !held.isEmpty, let member = held[job]?.member else { return }
+        guard heldThreads + heldTimers > 0, let member = held[job]?.member else { return }
         held[job]?.member = nil
         count(member, by: -1)
     }
@@ -197,8 +197,8 @@ struct ThreadGroupState: Sendable {
         if wait.scope == .all, admittedButNotIn > 0 || pool.queueLength > 0 { return false }
         if timers.isEmpty, wait.scope == .timers || threads == 0 { return true }
         // From inside, members that are held are not waited for.
-        guard let job = wait.job, held[job]?.member != nil else { return false }
-        return heldTimers == timers.count && (wait.scope == .timers || heldThreads == threads)
+        guard heldTimers == timers.count, wait.scope == .timers || heldThreads == threads else { return false }
+        return wait.job.flatMap { held[$0]?.member } != nil
     }
 
     /// Whether no thread of the group can end before a held one goes on.
