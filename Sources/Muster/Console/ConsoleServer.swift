@@ -54,10 +54,12 @@ final class ConsoleServer: @unchecked Sendable {
         loop.submit { [self] in listen() }
     }
 
-    /// Closes the socket and every connection. From any thread.
+    /// Closes the socket and every connection, once. From any thread.
     func stop() {
         socket.unlinkFile()
         loop.submit { [self] in
+            // Another file may have the number of the closed socket.
+            guard !isStopped else { return }
             isStopped = true
             if let watch = watch.take() { loop.unwatch(watch) }
             socket.closeDescriptor()

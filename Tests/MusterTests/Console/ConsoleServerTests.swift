@@ -101,6 +101,26 @@ struct ConsoleServerTests {
         await #expect(throws: ConsoleClientError.self) { try await fixture.send("workers") }
     }
 
+    @Test("a second stop leaves alone what has got the number of its socket")
+    func stoppedTwice() async throws {
+        let fixture = try Fixture()
+        let (server, number) = (fixture.server, fixture.socket.descriptor)
+        let pair = try SocketPair()
+        let gate = DispatchSemaphore(value: 0)
+        let next = Recorder<Int32>()
+        // All that is done in one turn.
+        server.loop.submit { gate.wait() }
+        server.stop()
+        server.loop.submit { next.append(fcntl(pair.near.rawValue, F_DUPFD_CLOEXEC, number)) }
+        server.stop()
+        server.loop.submit { next.append(0) }
+        gate.signal()
+        // Most often the very number; else somebody else has it, whom a second close would have hit.
+        let taken = try await next.first(2)[0]
+        #expect(try FileIdentity(of: taken) == FileIdentity(of: pair.near.rawValue))
+        close(taken)
+    }
+
     @Test("several lines at once are answered one after the other, with any end of line")
     func pipeline() async throws {
         let fixture = try Fixture()
