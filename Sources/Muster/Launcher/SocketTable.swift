@@ -90,7 +90,7 @@ final class SocketTable: Sendable {
                 if known.isOpen { socket.endClaim() }
             }
         }
-        replace(state.withLock { $0.listening })
+        replace(state.withLock { $0.listening + $0.replacements.filter(\.isOpen) })
     }
 
     /// As ``retire()``, until ``resume()``: connections wait meanwhile.
@@ -120,14 +120,18 @@ final class SocketTable: Sendable {
         }
     }
 
-    private func replace(_ listening: [Known]) {
+    private func replace(_ known: [Known]) {
         let kind = Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue) | Int32(SOCK_NONBLOCK.rawValue)
         let dead = socket(AF_UNIX, kind, 0)
         guard dead >= 0 else { return }
         defer { Glibc.close(dead) }
-        for known in listening { Self.put(dead, at: known.descriptor) }
-        state.withLock { $0.replacements = listening.map { Known($0.descriptor) } }
-        EventLoop.wakeWaiters(of: listening.map(\.descriptor))
+        let descriptors = known.map(\.descriptor)
+        for descriptor in descriptors { Self.put(dead, at: descriptor) }
+        state.withLock { state in
+            state.replacements.removeAll { descriptors.contains($0.descriptor) }
+            state.replacements += descriptors.map { Known($0) }
+        }
+        EventLoop.wakeWaiters(of: descriptors)
     }
 
     private static func put(_ socket: Int32, at descriptor: Int32) {

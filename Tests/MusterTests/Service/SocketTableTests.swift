@@ -37,6 +37,19 @@ struct SocketTableTests {
         #expect((try? FileIdentity(of: socket.descriptor)) != last)
     }
 
+    @Test("One that is retired while it is suspended does not listen again, and is closed")
+    func retiredWhileSuspended() throws {
+        let table = SocketTable()
+        let socket = try listen("http", in: table)
+        table.suspend()
+        table.retire()
+        table.resume()
+        #expect(!accepts(socket))
+        let last = try FileIdentity(of: socket.descriptor)
+        table.close()
+        #expect((try? FileIdentity(of: socket.descriptor)) != last)
+    }
+
     @Test("A file that has got the number of a socket which a service has closed is left alone")
     func closedByService() throws {
         let table = SocketTable()
