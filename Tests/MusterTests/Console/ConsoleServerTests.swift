@@ -119,6 +119,8 @@ struct ConsoleServerTests {
         let taken = try await next.first(2)[0]
         #expect(try FileIdentity(of: taken) == FileIdentity(of: pair.near.rawValue))
         close(taken)
+        // It stops the server at its end.
+        withExtendedLifetime(fixture) {}
     }
 
     @Test("several lines at once are answered one after the other, with any end of line")
